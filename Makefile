@@ -1,0 +1,42 @@
+# make demo            the whole circle on the embedded model, under ten minutes after set-up
+# make demo FULL=1     the same with at least 60 held-out tasks, about half an hour
+# make test            lint, types, tests
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+FULL   ?=
+
+.PHONY: setup run demo test check format bench clean
+
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "MetaClaw needs Python 3.11 or newer; name it with PYTHON=..."; exit 1; }
+	@echo "== installing MetaClaw into $(VENV) (about 1.6 GB, most of it PyTorch; two minutes or so)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python scripts/install.py
+	@touch $@
+
+run: setup
+	$(BIN)/metaclaw start
+
+demo: setup
+	$(BIN)/metaclaw demo $(if $(FULL),--full) --keep-running
+
+test: setup check
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff check src tests scripts
+	$(BIN)/mypy
+	$(BIN)/python scripts/reference.py --check
+
+format: setup
+	$(BIN)/ruff check --fix src tests scripts
+	$(BIN)/python scripts/reference.py
+
+bench: setup
+	$(BIN)/metaclaw demo --full
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist src/*.egg-info

@@ -1,0 +1,115 @@
+"""Write what is generated: README.md's tree and demo figures, and docs/configuration.md.
+
+`python scripts/reference.py` writes; `--check` only says, with exit code 1, what is out of date.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from metaclaw.bench.demo.report import TITLES
+from metaclaw.config import ENV_PREFIX, Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+README, CONFIGURATION = ROOT / "README.md", ROOT / "docs" / "configuration.md"
+FOLDERS = ("store", "gateway", "context", "upstream", "journal", "signals", "library", "evolve", "training", "serving",
+           "scheduler", "cli", "bench", "bench/demo")  # in the order in which data visits them
+RESULT = ROOT / "bench" / "results" / "demo.json"
+DEMO = re.compile(r"(?<=<!-- demo -->\n).*?(?=\n<!-- /demo -->)", re.DOTALL)
+TREE = re.compile(r"(?<=## The tree\n\n).*?(?=\n\n## )", re.DOTALL)
+
+
+def main(arguments: list[str]) -> int:
+    readme = README.read_text(encoding="utf-8")
+    result = committed(RESULT) if "--check" in arguments else RESULT.read_text(encoding="utf-8")
+    readme_now = DEMO.sub(lambda _: demo(result), TREE.sub(lambda _: tree(), readme))
+    wanted = {README: readme_now, CONFIGURATION: configuration()}
+    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    for path in stale:
+        if "--check" in arguments:
+            print(f"{path.relative_to(ROOT)} is out of date: run python scripts/reference.py", file=sys.stderr)
+        else:
+            path.write_text(wanted[path], encoding="utf-8")
+    return 1 if stale and "--check" in arguments else 0
+
+
+def committed(path: Path) -> str:
+    """The file as it was committed: a demo of one's own may have written over it since. Outside git, as it is."""
+    name = f"HEAD:{path.relative_to(ROOT).as_posix()}"
+    shown = subprocess.run(["git", "show", name], cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S607
+    return shown.stdout if shown.returncode == 0 else path.read_text(encoding="utf-8")
+
+
+def demo(text: str) -> str:
+    """The committed demo, as a table with its picture; every figure is read from the result file."""
+    result = json.loads(text)
+    rows = [
+        f"| {TITLES[name]} | {arm['value']:.1%} | {arm['ci95'][0]:.1%} to {arm['ci95'][1]:.1%} | {arm['n']} |"
+        for name, arm in result["arms"].items()
+    ]
+    checks = [
+        f"| {name.replace('_', ' ')} | {check['value']:g} | {check['bar']} | {'yes' if check['holds'] else '**no**'} |"
+        for name, check in result["checks"].items()
+    ]
+    return "\n".join([
+        f"A working week of house conventions that no model can know, on {result['model']}, {result['machine']}",
+        f"(`{result['command']}`, commit {result['commit'][:10]}, {result['date']}, seed {result['seeds'][0]}):",
+        "", "| arm | held-out tasks right | 95 % interval | n |", "|---|---|---|---|", *rows,
+        "", "![Share of held-out tasks right, by arm](bench/results/demo.png)",
+        "", "| asked for | figure | bar | holds |", "|---|---|---|---|", *checks,
+    ])
+
+
+def tree() -> str:
+    """One line a file: its path and the first sentence of its docstring."""
+    package = ROOT / "src" / "metaclaw"
+    lines = [entry(path) for path in sorted(package.glob("*.py")) if path.name != "__init__.py"]
+    for folder in FOLDERS:
+        lines += ["", f"{folder + '/':28}{first_sentence(package / folder / '__init__.py')}"]
+        lines += [entry(path) for path in sorted((package / folder).glob("*.py")) if path.name != "__init__.py"]
+    return "Below `src/metaclaw/`:\n\n```\n" + "\n".join(lines) + "\n```"
+
+
+def entry(path: Path) -> str:
+    indent = "" if path.parent.name == "metaclaw" else "  "
+    return f"{indent + path.name:28}{first_sentence(path)}"
+
+
+def first_sentence(path: Path) -> str:
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return re.split(r"(?<=[.])\s", " ".join(text.split()), maxsplit=1)[0].rstrip(".")
+
+
+def configuration() -> str:
+    rows = "\n".join(settings_rows(Settings, ""))
+    return (
+        "# Configuration\n\n<!-- Made by scripts/reference.py from src/metaclaw/config.py. -->\n\n"
+        "Flags win over the environment, the environment over the file (`~/.metaclaw/config.toml`, or `--config FILE`),"
+        " the file over the defaults. Unknown keys are refused.\n\n"
+        "| key | environment | default | meaning |\n|---|---|---|---|\n" + rows + "\n"
+    )
+
+
+def settings_rows(model: type[BaseModel], prefix: str) -> list[str]:
+    rows = []
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            rows += settings_rows(kind, f"{prefix}{name}.")
+            continue
+        key = prefix + name
+        variable = ENV_PREFIX + key.upper().replace(".", "__")
+        default = "" if field.default in (None, "") else f"`{field.default}`"
+        rows.append(f"| `{key}` | `{variable}` | {default} | {' '.join((field.description or '').split())} |")
+    return rows
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,3 @@
+"""MetaClaw: a learning gateway for deployed LLM agents."""
+
+__version__ = "0.1.0"

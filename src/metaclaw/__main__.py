@@ -1,0 +1,5 @@
+"""`python -m metaclaw` is the command `metaclaw`."""
+
+from metaclaw.cli.main import main
+
+main()

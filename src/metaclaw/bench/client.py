@@ -1,0 +1,86 @@
+"""A plain client of the gateway, as benchmarks use it: OpenAI's chat completions, feedback, status."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+MEASURED = {"x-metaclaw-side": "bench"}  # answered and kept, but nothing is learned from it
+WITHOUT_SKILLS = {"x-metaclaw-skills": "off"}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A reply: its text, the turn's id, the policy of its header, and every policy that its body names."""
+
+    text: str
+    turn_id: str
+    policy: str
+    named_policies: frozenset[str]
+
+
+class GatewayClient:
+    """Use as an asynchronous context manager."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self.url = url
+        timeout = aiohttp.ClientTimeout(total=600)
+        self._http = aiohttp.ClientSession(
+            headers={"authorization": f"Bearer {token}"}, timeout=timeout, connector=aiohttp.TCPConnector(limit=0)
+        )
+
+    async def __aenter__(self) -> GatewayClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.close()
+
+    async def ask(
+        self, system: str, prompt: str, max_tokens: int, headers: Mapping[str, str], *, stream: bool = False
+    ) -> Answer:
+        """One conversation of one question, at temperature 0. Raises `aiohttp.ClientError` unless it succeeds."""
+        messages = [{"role": "system", "content": system}, {"role": "user", "content": prompt}]
+        body = {"model": "metaclaw", "messages": messages, "max_tokens": max_tokens, "temperature": 0, "stream": stream}
+        async with self._http.post(f"{self.url}/v1/chat/completions", json=body, headers=dict(headers)) as reply:
+            raw = await reply.read()
+            reply.raise_for_status()
+            text, named = _streamed(raw) if stream else _whole(raw)
+            return Answer(text, reply.headers["x-metaclaw-turn"], reply.headers["x-metaclaw-policy"], named)
+
+    async def matching_skills(self, system: str, prompt: str) -> list[str]:
+        """The skills that a request like this gets, found by asking for one token."""
+        messages = [{"role": "system", "content": system}, {"role": "user", "content": prompt}]
+        body = {"model": "metaclaw", "messages": messages, "max_tokens": 1}
+        async with self._http.post(f"{self.url}/v1/chat/completions", json=body, headers=MEASURED) as reply:
+            reply.raise_for_status()
+            return [ref for ref in reply.headers["x-metaclaw-skills"].split(",") if ref]
+
+    async def feedback(self, turn_id: str, score: float, text: str = "", pattern: str = "") -> None:
+        body = {"turn_id": turn_id, "score": score, "text": text, "check": {"pattern": pattern} if pattern else None}
+        async with self._http.post(f"{self.url}/v1/feedback", json=body) as reply:
+            reply.raise_for_status()
+
+    async def status(self) -> dict[str, Any]:
+        async with self._http.get(f"{self.url}/v1/metaclaw/status") as reply:
+            reply.raise_for_status()
+            found: dict[str, Any] = await reply.json()
+            return found
+
+
+def _whole(raw: bytes) -> tuple[str, frozenset[str]]:
+    body = json.loads(raw)
+    return body["choices"][0]["message"]["content"] or "", frozenset({body["model"]})
+
+
+def _streamed(raw: bytes) -> tuple[str, frozenset[str]]:
+    """Raises `aiohttp.ClientPayloadError` for a stream without its end."""
+    lines = [line[6:] for line in raw.split(b"\n") if line.startswith(b"data: ")]
+    if not lines or lines[-1].strip() != b"[DONE]":
+        raise aiohttp.ClientPayloadError("the stream has no end")
+    events = [json.loads(line) for line in lines[:-1]]
+    pieces = [choice["delta"].get("content") or "" for event in events for choice in event["choices"]]
+    return "".join(pieces), frozenset(event["model"] for event in events)

@@ -1,0 +1,144 @@
+"""A `metaclaw start` of the demo's own: fresh data, a free port, a short idle time, models from the shared cache."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import aiohttp
+
+from metaclaw.errors import MetaClawError
+
+IDLE_SECONDS = 3
+START_SECONDS = 1800.0  # the first start downloads and assembles the model
+STOP_SECONDS = 60.0
+MARK = "made-by-metaclaw-demo"  # holds the gateway's process id
+
+
+class DemoServer:
+    """Use as an asynchronous context manager; ends the gateway unless told to leave it running."""
+
+    def __init__(self, data_dir: Path, model: str | None, epochs: int) -> None:
+        self._data_dir = data_dir.absolute()
+        self._model = model
+        self._epochs = epochs
+        self._process: subprocess.Popen[bytes] | None = None
+        self._keep = False
+        self.url = ""
+        self.token_file = self._data_dir / "token"
+        self.model_name = ""
+
+    @property
+    def token(self) -> str:
+        return self.token_file.read_text(encoding="ascii").strip()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid if self._process else 0
+
+    def leave_running(self) -> None:
+        self._keep = True
+
+    async def __aenter__(self) -> DemoServer:
+        self._fresh_folder()
+        port = _free_port()
+        config = self._data_dir / "config.toml"
+        config.write_text(self._config(port), encoding="utf-8")
+        self.url = f"http://127.0.0.1:{port}"
+        self._process = _spawn(config)
+        (self._data_dir / MARK).write_text(str(self.pid), encoding="ascii")
+        try:
+            await self._until_ready()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    async def __aexit__(self, kind: object, *_: object) -> None:
+        if kind is not None or not self._keep:
+            self._stop()
+
+    def _fresh_folder(self) -> None:
+        """An earlier demo's folder is removed; anybody else's is refused."""
+        if self._data_dir.exists() and any(self._data_dir.iterdir()):
+            if not (self._data_dir / MARK).exists():
+                raise MetaClawError(f"{self._data_dir} is not a demo's folder. Name an empty one with --data-dir.")
+            self._end_earlier()
+            shutil.rmtree(self._data_dir)
+        self._data_dir.mkdir(parents=True, exist_ok=True)
+        (self._data_dir / MARK).touch()
+
+    def _end_earlier(self) -> None:
+        """The gateway that an earlier demo left running on this folder, if it still runs."""
+        pid = (self._data_dir / MARK).read_text(encoding="ascii").strip()
+        if pid and str(self._data_dir) in _command_of(pid):
+            os.kill(int(pid), signal.SIGTERM)
+            deadline = time.monotonic() + STOP_SECONDS
+            while _command_of(pid) and time.monotonic() < deadline:
+                time.sleep(0.1)
+
+    def _config(self, port: int) -> str:
+        models = Path("~/.metaclaw/models").expanduser()
+        lines = [
+            f"data_dir = {json.dumps(str(self._data_dir))}",
+            f"models_dir = {json.dumps(str(models))}",
+            f"gateway = {{ port = {port} }}",
+            f"training = {{ epochs = {self._epochs}, replay_examples = 18 }}",
+            f'schedule = {{ idle_seconds = {IDLE_SECONDS}, sleep_hours = "" }}',
+        ]
+        if self._model:
+            lines.append(f"model = {{ name = {json.dumps(self._model)} }}")
+        return "\n".join(lines) + "\n"
+
+    async def _until_ready(self) -> None:
+        async with asyncio.timeout(START_SECONDS), aiohttp.ClientSession() as http:
+            while True:
+                if self._process and self._process.poll() is not None:
+                    raise MetaClawError("The demo's gateway ended before it was ready; its message is above.")
+                health = await _health(http, self.url)
+                if health.get("status") == "ok":
+                    self.model_name = str(health["policy"]).partition("@")[0]
+                    return
+                await asyncio.sleep(0.2)
+
+    def _stop(self) -> None:
+        if self._process and self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            self._process.wait(timeout=STOP_SECONDS)
+
+
+async def _health(http: aiohttp.ClientSession, url: str) -> dict[str, object]:
+    try:
+        async with http.get(f"{url}/healthz") as reply:
+            found: dict[str, object] = await reply.json()
+            return found
+    except aiohttp.ClientError:
+        return {}
+
+
+def _spawn(config: Path) -> subprocess.Popen[bytes]:
+    """In a session of its own, so that Ctrl-C in the demo leaves it to us to end it."""
+    command = [sys.executable, "-m", "metaclaw", "start", "--config", str(config)]
+    return subprocess.Popen(command, start_new_session=True)
+
+
+def _command_of(pid: str) -> str:
+    """The command line of a running process; empty where there is none."""
+    ps = shutil.which("ps")
+    if ps is None:
+        return ""
+    return subprocess.run([ps, "-o", "command=", "-p", pid], capture_output=True, text=True, check=False).stdout.strip()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,39 @@
+"""`metaclaw bench`: what the committed result files say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(help="Benchmarks and their results.", no_args_is_help=True)
+
+
+@app.callback()
+def bench() -> None:
+    """Benchmarks and their results."""
+
+
+@app.command()
+def report(
+    results: Annotated[Path, typer.Option(help="Folder of the result files.")] = Path("bench/results"),
+    check: Annotated[bool, typer.Option("--check", help="Print only what falls short; exit code 1 if any.")] = False,
+) -> None:
+    """Every figure that was asked for, with its bar and whether it holds.
+
+    Example: metaclaw bench report --check
+    """
+    rows = [row for path in sorted(results.glob("*.json")) for row in _checks(path)]
+    short = [row for row in rows if not row["holds"]]
+    for row in short if check else rows:
+        verdict = "holds" if row["holds"] else "falls short"
+        typer.echo(f"{row['bench']}: {row['name']} = {row['value']} (bar: {row['bar']}): {verdict}")
+    if check and short:
+        raise typer.Exit(1)
+
+
+def _checks(path: Path) -> list[dict[str, Any]]:
+    result = json.loads(path.read_text(encoding="utf-8"))
+    return [{"bench": result["bench"], "name": name, **entry} for name, entry in result["checks"].items()]

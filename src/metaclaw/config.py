@@ -1,0 +1,267 @@
+"""Every setting, in one typed tree.
+
+In: flags, then environment (`METACLAW_GATEWAY__PORT`), then a TOML file, then the defaults below.
+Out: `Settings`. A key that is not in the tree is refused, with the nearest key that is.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import secrets
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+
+from metaclaw.errors import ConfigError
+
+ENV_PREFIX = "METACLAW_"
+
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class GatewaySettings(Section):
+    host: str = "127.0.0.1"
+    """Address to listen on. Anything but loopback shows your models to the network."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8790
+    """Port to listen on; 0 takes a free one."""
+    token: SecretStr | None = None
+    """What clients send as their API key. Without one, a token is made once and kept in `data_dir/token`."""
+    max_body_bytes: Count = 32 * 1024 * 1024
+    """Larger request bodies are refused with 413."""
+    durable_timeout_seconds: Positive = 5.0
+    """How long the end of a reply may wait for its turn to be on disk; after that it counts as lost until it is."""
+
+
+class UpstreamSettings(Section):
+    url: Annotated[str, Field(pattern=r"^https?://[^\s/]+")] | None = None
+    """Base URL of an OpenAI-compatible provider, with its /v1. Without one, the embedded model answers."""
+    model: str | None = None
+    """Model name sent to the provider. Without one, the client's own name passes through."""
+    api_key: SecretStr | None = None
+    """The provider's key."""
+    connect_timeout_seconds: Positive = 10.0
+    """How long a connection may take."""
+    idle_timeout_seconds: Positive = 300.0
+    """How long the provider may stay silent, before the first byte and between two."""
+
+
+class ModelSettings(Section):
+    name: str = "qwen2.5-coder-1.5b"
+    """Embedded model: a known name, a path to a .gguf file, or a hub id `org/repo/file.gguf`."""
+    slots: Count = 4
+    """Requests that the engine works on at once."""
+    context_tokens: Annotated[int, Field(ge=512)] = 4096
+    """Context of each slot, in tokens."""
+    threads: Annotated[int, Field(ge=0)] = 0
+    """Threads of the engine; 0 takes one per core."""
+    start_timeout_seconds: Positive = 120.0
+    """How long an engine may take to load."""
+
+
+class ContextSettings(Section):
+    max_skills: Count = 2
+    """Skills injected into one request, at most."""
+    max_skill_tokens: Count = 800
+    """Budget of the injected text, in tokens (estimated at four characters each)."""
+    model_tokens: Annotated[int, Field(ge=0)] = 0
+    """Context length of the provider's model, in tokens: skills that would not fit beside the request and its reply
+    are left out. 0: not known; the embedded model's own is."""
+    min_score: Annotated[float, Field(ge=0, le=1)] = 0.3
+    """A skill whose match with the request is below this is not injected."""
+
+
+class EvolveSettings(Section):
+    enabled: bool = True
+    """Whether failures become skills."""
+    proposer: Literal["auto", "extractive", "model"] = "auto"
+    """Who writes skills: the user's own words (`extractive`), the model, or the words first and the model
+    where they are missing or did not hold (`auto`)."""
+
+
+class TrainingSettings(Section):
+    enabled: bool = True
+    """Whether the embedded model is trained while you are away."""
+    min_new_turns: Count = 24
+    """Proven turns that a training run needs."""
+    objective: Literal["distill", "sft"] = "distill"
+    """`distill`: the model with its skills in the prompt teaches the model without them. `sft`: the replies alone."""
+    max_examples: Count = 160
+    """Turns that one run trains on, at most; the newest are taken."""
+    replay_examples: Annotated[int, Field(ge=0)] = 24
+    """The model's own answers to unrelated prompts that are mixed in against forgetting."""
+    epochs: Count | None = None
+    """Passes over the data; the trainer's measured default where none is given."""
+    threads: Annotated[int, Field(ge=0)] = 0
+    """Threads of the trainer; 0 takes one per core."""
+
+
+class ScheduleSettings(Section):
+    idle_seconds: Positive = 900.0
+    """Without a request for this long, a training window is open."""
+    sleep_hours: str = "23:00-07:00"
+    """Local hours in which a window opens after a short quiet; empty for none."""
+    sleep_quiet_seconds: Positive = 60.0
+    """Quiet needed before a window opens inside the sleep hours."""
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        nested_model_default_partial_update=True,
+    )
+
+    data_dir: Path = Path("~/.metaclaw")
+    """Where everything is kept: store, skills, adapters, token."""
+    models_dir: Path | None = None
+    """Where model weights are cached; `data_dir/models` where none is given."""
+    namespace: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")] = "default"
+    """The border that no turn, skill or adapter crosses."""
+    gateway: GatewaySettings = GatewaySettings()
+    upstream: UpstreamSettings = UpstreamSettings()
+    model: ModelSettings = ModelSettings()
+    context: ContextSettings = ContextSettings()
+    evolve: EvolveSettings = EvolveSettings()
+    training: TrainingSettings = TrainingSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)  # `load` alone reads the environment: what one process hands another stays as it is
+
+    @property
+    def home(self) -> Path:
+        return self.data_dir.expanduser().absolute()
+
+    @property
+    def weights_dir(self) -> Path:
+        return (self.models_dir or self.home / "models").expanduser().absolute()
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the embedded model answers, rather than a provider."""
+        return self.upstream.url is None
+
+
+class _SettingsOfEnvironment(Settings):
+    """The same tree, with the environment over what is given."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (env_settings, init_settings)
+
+
+def load(file: Path | None = None, flags: Mapping[str, Any] | None = None) -> Settings:
+    """Read the settings. `flags` is a nested mapping like the tree; it wins over the environment and the file.
+
+    Without `file`, `METACLAW_CONFIG` names it, else `~/.metaclaw/config.toml` is read if it is there.
+    Raises `ConfigError`, with the key at fault and, for an unknown one, its nearest known neighbour.
+    """
+    named = file or (Path(os.environ["METACLAW_CONFIG"]) if "METACLAW_CONFIG" in os.environ else None)
+    from_file = _read_toml(named, required=named is not None)
+    _refuse_unknown(from_file, str(named or "config.toml"))
+    _refuse_unknown(flags or {}, "flags")
+    _refuse_unknown_environment()
+    try:
+        below = _SettingsOfEnvironment(**from_file)
+        return Settings.model_validate(_merge(below.model_dump(), flags or {}))
+    except ValidationError as error:
+        raise ConfigError(_explain(error)) from error
+    except SettingsError as error:
+        raise ConfigError(f"The environment cannot be used: {error}") from error
+
+
+def ensure_token(settings: Settings) -> str:
+    """The token that clients must send: the configured one, else the one in `data_dir/token`, made if missing."""
+    if settings.gateway.token is not None:
+        return settings.gateway.token.get_secret_value()
+    path = settings.home / "token"
+    if not path.exists() or not path.stat().st_size:  # an empty one: we were killed while making it
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text("mc-" + secrets.token_urlsafe(24), encoding="ascii")
+    return path.read_text(encoding="ascii").strip()
+
+
+def known_keys(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:
+    """Every dotted key of the tree, sections included."""
+    for name, info in model.model_fields.items():
+        yield prefix + name
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            yield from known_keys(info.annotation, f"{prefix}{name}.")
+
+
+def _read_toml(path: Path | None, *, required: bool) -> dict[str, Any]:
+    path = (path or Path("~/.metaclaw/config.toml")).expanduser()
+    if not path.exists():
+        if required:
+            raise ConfigError(f"There is no configuration file {path}. Create it, or leave out --config.")
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+
+
+def _refuse_unknown(tree: Mapping[str, Any], source: str, prefix: str = "") -> None:
+    known = set(known_keys())
+    for key, value in tree.items():
+        dotted = prefix + key
+        if dotted not in known:
+            raise ConfigError(f"Unknown setting '{dotted}' in {source}.{_nearest(dotted, known)}")
+        if isinstance(value, Mapping):
+            _refuse_unknown(value, source, f"{dotted}.")
+
+
+def _refuse_unknown_environment() -> None:
+    known = set(known_keys())
+    for name in os.environ:
+        if name.startswith(ENV_PREFIX) and name != "METACLAW_CONFIG":
+            dotted = name.removeprefix(ENV_PREFIX).lower().replace("__", ".")
+            if dotted not in known:
+                raise ConfigError(f"Unknown setting in the environment: {name}.{_nearest(dotted, known)}")
+
+
+def _nearest(key: str, known: set[str]) -> str:
+    near = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.5)
+    return f" Did you mean '{near[0]}'?" if near else " See `metaclaw config` for the known ones."
+
+
+def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        nested = isinstance(value, Mapping) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if nested else value
+    return merged
+
+
+def _explain(error: ValidationError) -> str:
+    lines = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+    return "These settings cannot be used:\n  " + "\n  ".join(lines)

@@ -1,0 +1,68 @@
+"""Every error that MetaClaw raises on purpose.
+
+    MetaClawError
+    |-- ConfigError        settings that cannot be used; the text names the key and the mend
+    |-- RequestError       the client's request cannot be served as it is (HTTP 4xx)
+    |-- UpstreamError      the provider or the engine failed (HTTP 5xx, or the provider's own status)
+    |-- StoreError         the database refused
+    |-- SkillError         a skill folder or a proposal that breaks the rules of skills
+    |-- WeightsError       model weights missing, or not the bytes that were pinned
+    |-- EngineError        an engine process that would not start, answer or stop
+    `-- TrainingError      a training job that cannot run, or an adapter that cannot be used
+        `-- ChildInterruptedError  its process was stopped from outside; it can be started again
+
+Foreign exceptions become one of these once, where they enter MetaClaw.
+"""
+
+from __future__ import annotations
+
+
+class MetaClawError(Exception):
+    """Base of them all. The text says what happened and what to do."""
+
+
+class ConfigError(MetaClawError):
+    pass
+
+
+class RequestError(MetaClawError):
+    """A client's mistake: `status` is the HTTP status, `code` a stable machine-readable word."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+class UpstreamError(MetaClawError):
+    """The upstream failed before its reply began. `retry_after` is its header, verbatim, if it sent one."""
+
+    def __init__(self, status: int, code: str, message: str, retry_after: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.retry_after = retry_after
+
+
+class StoreError(MetaClawError):
+    pass
+
+
+class SkillError(MetaClawError):
+    pass
+
+
+class WeightsError(MetaClawError):
+    pass
+
+
+class EngineError(MetaClawError):
+    pass
+
+
+class TrainingError(MetaClawError):
+    pass
+
+
+class ChildInterruptedError(TrainingError):
+    pass

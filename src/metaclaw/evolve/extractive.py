@@ -1,0 +1,62 @@
+"""A skill from the user's own words, in milliseconds and without a model.
+
+In: a failure with a correction. Out: an instruction skill that quotes the rule and carries the failed request with its
+right answer as the example; or None when the user gave no words. Measured: a concrete example in the skill mattered
+more to a small model than the wording of the rule.
+"""
+
+from __future__ import annotations
+
+import re
+
+from metaclaw.evolve.failure import Failure
+from metaclaw.types import Skill
+
+MAX_RULE, MAX_REQUEST = 1_200, 400  # with the longest answer still inside the default budget of a prompt
+MIN_WORDS, MIN_CHARACTERS = 4, 20  # the second for scripts that put no blanks between words
+LEAD_IN = re.compile(
+    r"^\s*(?:(?:no|nope|wrong|incorrect|sorry)\b)?[\s,.:!]*"
+    r"(?:(?:that|this)(?:'s| is) (?:wrong|not (?:right|correct|how we [\w ]{2,30}|our [\w ]{2,30}|what [\w ]{2,30}))"
+    r"(?: for us)?[.,:!]\s*)?",
+    re.IGNORECASE,
+)
+STOP_WORDS = frozenset(
+    "a about above after again all also am an and any are as at be been before but by can could did do does done for "
+    "from get give had has have how i if in into is it its just like make me my no not of on once one only or our out "
+    "over please put right said same say should so some suggest tell than that the their them then there these they "
+    "this those to too two under up us use very want was we were what when where which while who why will with would "
+    "write wrong you your new between always never starts ends begin begins exactly says save".split()
+)
+
+
+def propose(failure: Failure) -> Skill | None:
+    """The user's correction as a skill, or None where it has too few words to be a rule."""
+    rule = LEAD_IN.sub("", failure.correction.strip(), count=1).strip()
+    if len(rule.split()) < MIN_WORDS and len(rule) < MIN_CHARACTERS:
+        return None
+    request = failure.turn.query.strip()[:MAX_REQUEST]
+    return Skill(
+        name=name_for(request, rule),
+        description=f"How this user wants it done. Use for requests like: {request}",
+        body=body_for(rule[0].upper() + rule[1:MAX_RULE], request, failure.expected),
+        origin="extractive",
+    )
+
+
+def body_for(rule: str, request: str, answer: str) -> str:
+    """Rule, then one worked example if the right answer is known. It ends with the answer: small models copy an end."""
+    parts = [f"Rule, in the user's words: {rule}"]
+    if answer:
+        parts.append("The example shows the form; take names, dates and numbers from the request at hand.")
+        parts.append(f"Example request: {request}\nRight answer:\n{answer}")
+    return "\n\n".join(parts)
+
+
+def name_for(request: str, rule: str) -> str:
+    """Up to three telling words that request and rule share, else the request's own; in the request's order."""
+    asked = [word for word in re.findall(r"[a-z]{2,}", request.lower()) if word not in STOP_WORDS]
+    ruled = set(re.findall(r"[a-z]{2,}", re.sub(r"`+[^`]*`+", " ", rule).lower()))  # without the case's own answer
+    ruled |= {word.removesuffix("s") for word in ruled}
+    shared = [word for word in asked if word in ruled]
+    words = list(dict.fromkeys(shared or asked))[:3]
+    return "-".join(words)[:56].strip("-") or "user-rule"

@@ -1,0 +1,230 @@
+"""The fast loop. Reads new feedback and turns, and turns failures into skills.
+
+Intake is quick and never waits for a model: signals are written, and a correction in the user's own words is live as a
+`trial` skill within milliseconds. Verification follows in its own task, one failure at a time: a replay that confirms
+the skill makes it `active`, one that contradicts it retires it and lets the model try. Both cursors are stored, so a
+restart goes on where it stopped; evidence that is read twice counts once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from metaclaw.errors import MetaClawError
+from metaclaw.evolve import by_model, extractive
+from metaclaw.evolve.failure import Failure
+from metaclaw.evolve.progress import FEEDBACK_CURSOR, TURN_CURSOR, advance, cursor, write_unsettled
+from metaclaw.evolve.screen import objections
+from metaclaw.evolve.verify import Ask, verify
+from metaclaw.journal import trajectories
+from metaclaw.journal.redact import Redactor
+from metaclaw.library.catalog import Catalog
+from metaclaw.signals import detectors, ledger
+from metaclaw.signals.combine import combine
+from metaclaw.store import Database
+from metaclaw.types import Feedback, Skill, SkillState, Turn, TurnKind, Verdict
+
+log = logging.getLogger(__name__)
+
+SAME_RULE = 0.8  # cosine of two skills' texts above which they say the same thing
+
+Embed = Callable[[Sequence[str]], npt.NDArray[np.float32]]
+
+
+class FastLoop:
+    """Owned by the learner. `intake` reads what is new; `verify_pending` runs until cancelled."""
+
+    def __init__(
+        self,
+        database: Database,
+        catalog: Catalog,
+        ask: Ask,
+        embed: Embed,
+        redactor: Redactor,
+        proposer: Literal["auto", "extractive", "model"],
+        max_skill_tokens: int,
+    ) -> None:
+        self._database = database
+        self._catalog = catalog
+        self._ask = ask
+        self._embed = embed
+        self._redactor = redactor
+        self._proposer = proposer
+        self._max_skill_tokens = max_skill_tokens
+        self._pending: asyncio.Queue[tuple[Failure, Skill | None]] = asyncio.Queue()
+        self._unsettled = 0
+        self._tried: set[tuple[int, tuple[str, ...]]] = set()
+        self._namespace = catalog.namespace
+
+    def intake(self) -> int:
+        """Read all that is new. Returns how many turns and feedbacks that was."""
+        read_to = cursor(self._database, self._namespace, TURN_CURSOR)
+        turns = trajectories.turns_after(self._database, self._namespace, read_to)
+        for turn in turns:
+            self._heed_next_message(turn)
+            advance(self._database, self._namespace, TURN_CURSOR, turn.position)
+        read_to = cursor(self._database, self._namespace, FEEDBACK_CURSOR)
+        items = trajectories.feedback_after(self._database, self._namespace, read_to)
+        for item in items:
+            self._heed_feedback(item)
+            advance(self._database, self._namespace, FEEDBACK_CURSOR, item.position)
+        return len(turns) + len(items)
+
+    def resume(self) -> None:
+        """Queue the trial skills whose verification a restart interrupted."""
+        self._count_unsettled(0)
+        for skill in self._catalog.live():
+            if skill.state is SkillState.TRIAL and not self._catalog.verdicts(skill.ref):
+                for turn_id in self._catalog.support_of(skill):
+                    if failure := self._failure_of(turn_id):
+                        self._queue(failure, skill)
+
+    async def verify_pending(self) -> None:
+        """Verify what was published on trial, and let the model propose where words are missing or did not hold."""
+        while True:
+            failure, skill = await self._pending.get()
+            try:
+                await self._settle(failure, skill)
+            except MetaClawError as error:  # stays on trial: not proved, and not disproved either
+                log.warning("verification put off for turn %s: %s", failure.turn.id, error)
+            except Exception:  # one odd case must not end all verification; the log has its trace
+                log.exception("verification of turn %s failed", failure.turn.id)
+            finally:
+                self._count_unsettled(-1)
+
+    def _queue(self, failure: Failure, skill: Skill | None) -> None:
+        self._count_unsettled(+1)
+        self._pending.put_nowait((failure, skill))
+
+    def _count_unsettled(self, change: int) -> None:
+        self._unsettled += change
+        write_unsettled(self._database, self._namespace, self._unsettled)
+
+    def _heed_feedback(self, item: Feedback) -> None:
+        turn = trajectories.turn(self._database, self._namespace, item.turn_id)
+        if turn is None or turn.kind is not TurnKind.MAIN:
+            return
+        found = detectors.explicit_feedback(turn, [item]) + detectors.posted_checks(turn, [item])
+        ledger.record(self._database, self._namespace, found)
+        praised = combine(found).succeeded  # kind words on a turn that failed otherwise are not its correction
+        if not praised and ledger.outcome_of(self._database, self._namespace, turn.id).failed:
+            self._learn(Failure(turn, item.text, item.check))
+
+    def _heed_next_message(self, turn: Turn) -> None:
+        """What the user says in this turn about the turn before it."""
+        if turn.kind is not TurnKind.MAIN:
+            return
+        before = trajectories.turn_before(self._database, turn)
+        if before is None:
+            return
+        found = detectors.next_message(before, turn.query)
+        ledger.record(self._database, self._namespace, found)
+        if any(signal.value is not None and signal.value < 0 for signal in found):
+            self._learn(Failure(before, turn.query))
+
+    def _learn(self, failure: Failure) -> None:
+        """At once, and without a model: the user's words as a skill on trial."""
+        self._retire_trials(failure)
+        skill = extractive.propose(failure) if self._proposer != "model" else None
+        if skill is None:
+            if self._proposer != "extractive":
+                self._queue(failure, None)
+            return
+        published = self._publish(skill, failure, SkillState.TRIAL, "the user's own words, on trial")
+        if published:
+            self._queue(failure, published)
+
+    def _retire_trials(self, failure: Failure) -> None:
+        """What is on trial ends with the first failure under it."""
+        for skill in self._catalog.live():
+            if skill.state is SkillState.TRIAL and skill.ref in failure.turn.skills:
+                self._catalog.change_state(skill, SkillState.RETIRED, f"failed while on trial, in {failure.turn.id}")
+
+    async def _settle(self, failure: Failure, skill: Skill | None) -> None:
+        if skill is not None:
+            verdict = await verify(failure, skill, self._ask, self._max_skill_tokens)
+            if verdict is None:
+                return  # cannot be replayed: it stays on trial
+            self._catalog.record(verdict)
+            if not verdict.decision.startswith("rejected"):
+                if verdict.decision.startswith("admitted"):
+                    self._catalog.change_state(skill, SkillState.ACTIVE, verdict.decision)
+                return
+            self._catalog.change_state(skill, SkillState.RETIRED, verdict.decision)
+        if self._proposer != "extractive" and self._worth_a_try(failure):
+            await self._let_the_model_try(failure, [skill.body] if skill else [])
+
+    def _worth_a_try(self, failure: Failure) -> bool:
+        """Once a generation for failures under the same skills where the user gave no words: no new evidence else."""
+        if failure.correction:
+            return True
+        key = (self._catalog.generation(), failure.turn.skills)
+        fresh = key not in self._tried
+        self._tried.add(key)
+        return fresh
+
+    async def _let_the_model_try(self, failure: Failure, rejected: Sequence[str]) -> None:
+        skill = await by_model.propose(failure, rejected, self._ask)
+        if skill is None or self._objected(skill):
+            return
+        verdict = await verify(failure, skill, self._ask, self._max_skill_tokens)
+        if verdict is None or not verdict.decision.startswith("admitted"):
+            log.info("the model's skill %s was not admitted: %s", skill.name, verdict and verdict.decision)
+            return
+        self._publish(skill, failure, SkillState.ACTIVE, verdict.decision, verdict)
+
+    def _publish(
+        self, skill: Skill, failure: Failure, state: SkillState, reason: str, verdict: Verdict | None = None
+    ) -> Skill | None:
+        if self._objected(skill):
+            return None
+        live = self._catalog.live()
+        same = self._nearest(skill, live)
+        if same is not None:
+            log.info("skill %s already says this", same.ref)
+            return None
+        named = _named_apart(skill, {other.name for other in live})
+        published, generation = self._catalog.publish(named, state, reason, [failure.turn.id], verdict)
+        log.info("skill %s is live as %s from generation %d on", published.ref, state.value, generation)
+        return published
+
+    def _objected(self, skill: Skill) -> bool:
+        found = objections(skill, self._redactor)
+        if found:
+            log.warning("proposal %s refused: %s", skill.name, "; ".join(found))
+        return bool(found)
+
+    def _nearest(self, skill: Skill, live: Sequence[Skill]) -> Skill | None:
+        """The live skill that says the same, if there is one."""
+        if not live:
+            return None
+        vectors = self._embed([other.body for other in live])
+        cosines = vectors @ self._embed([skill.body])[0]
+        best = int(np.argmax(cosines))
+        return live[best] if cosines[best] >= SAME_RULE else None
+
+    def _failure_of(self, turn_id: str) -> Failure | None:
+        turn = trajectories.turn(self._database, self._namespace, turn_id)
+        if turn is None:
+            return None
+        said = [item for item in trajectories.feedback_on(self._database, self._namespace, turn_id) if item.text]
+        if said:
+            return Failure(turn, said[-1].text, said[-1].check)
+        signals = ledger.signals_on(self._database, self._namespace, turn_id)
+        said_next = [signal.evidence for signal in signals if signal.source == "next_message"]
+        return Failure(turn, said_next[-1]) if said_next else None
+
+
+def _named_apart(skill: Skill, taken: set[str]) -> Skill:
+    """The skill under a name that no other live rule has."""
+    name, number = skill.name, 2
+    while name in taken:
+        name, number = f"{skill.name}-{number}", number + 1
+    return dataclasses.replace(skill, name=name)

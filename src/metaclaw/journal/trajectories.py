@@ -1,0 +1,92 @@
+"""The journal read back: turns, feedback and sessions as values."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from metaclaw.journal.recorder import TURN_COLUMNS
+from metaclaw.store import Database
+from metaclaw.types import Check, Feedback, Trajectory, Turn, TurnKind
+
+FEEDBACK_COLUMNS = "id, namespace, turn_id, score, text, pattern, created_at, position"
+
+
+def turn(database: Database, namespace: str, turn_id: str) -> Turn | None:
+    found = _turns(database, "namespace = ? AND id = ?", (namespace, turn_id))
+    return found[0] if found else None
+
+
+def last_turn_of(database: Database, namespace: str, session: str) -> Turn | None:
+    found = _turns(
+        database, "namespace = ? AND session = ? AND kind = 'main' ORDER BY position DESC LIMIT 1", (namespace, session)
+    )
+    return found[0] if found else None
+
+
+def turn_before(database: Database, turn: Turn) -> Turn | None:
+    """The last complete main turn of the same session before this one."""
+    found = _turns(
+        database,
+        "namespace = ? AND session = ? AND position < ? AND kind = 'main' AND complete = 1"
+        " ORDER BY position DESC LIMIT 1",
+        (turn.namespace, turn.session, turn.position),
+    )
+    return found[0] if found else None
+
+
+def turns_after(database: Database, namespace: str, position: int, limit: int = 100) -> list[Turn]:
+    return _turns(
+        database, "namespace = ? AND position > ? ORDER BY position LIMIT ?", (namespace, position, limit)
+    )
+
+
+def turns_of_generation(database: Database, namespace: str, generation: int) -> list[Turn]:
+    """Complete main turns sampled under exactly this generation, oldest first."""
+    return _turns(
+        database,
+        "namespace = ? AND generation = ? AND kind = 'main' AND complete = 1 AND status = 200 ORDER BY position",
+        (namespace, generation),
+    )
+
+
+def feedback_after(database: Database, namespace: str, position: int, limit: int = 100) -> list[Feedback]:
+    return _feedback(
+        database, "namespace = ? AND position > ? ORDER BY position LIMIT ?", (namespace, position, limit)
+    )
+
+
+def feedback_on(database: Database, namespace: str, turn_id: str) -> list[Feedback]:
+    return _feedback(database, "namespace = ? AND turn_id = ? ORDER BY position", (namespace, turn_id))
+
+
+def trajectory(database: Database, namespace: str, session: str) -> Trajectory:
+    turns = _turns(
+        database, "namespace = ? AND session = ? AND kind = 'main' ORDER BY position", (namespace, session)
+    )
+    return Trajectory(session, turns, {item.id: feedback_on(database, namespace, item.id) for item in turns})
+
+
+def _turns(database: Database, where: str, values: tuple[Any, ...]) -> list[Turn]:
+    rows = database.read(f"SELECT {TURN_COLUMNS}, position FROM turns WHERE {where}", values)
+    return [_as_turn(row) for row in rows]
+
+
+def _as_turn(row: tuple[Any, ...]) -> Turn:
+    return Turn(
+        id=row[0], namespace=row[1], session=row[2], kind=TurnKind(row[3]), dialect=row[4], request=row[5],
+        response=row[6], query=row[7], reply=row[8], status=row[9], complete=bool(row[10]),
+        skills=tuple(json.loads(row[11])), injected=row[12], generation=row[13], policy=row[14],
+        usage=json.loads(row[15]), timings=json.loads(row[16]), created_at=row[17], position=row[18],
+    )
+
+
+def _feedback(database: Database, where: str, values: tuple[Any, ...]) -> list[Feedback]:
+    rows = database.read(f"SELECT {FEEDBACK_COLUMNS} FROM feedback WHERE {where}", values)
+    return [
+        Feedback(
+            id=row[0], namespace=row[1], turn_id=row[2], score=row[3], text=row[4],
+            check=Check(row[5]) if row[5] else None, created_at=row[6], position=row[7],
+        )
+        for row in rows
+    ]

@@ -1,0 +1,1 @@
+"""What was learned in words: skills, their versions, states and history, and the generation counter."""

@@ -1,0 +1,388 @@
+"""Builds everything, and alone knows all rooms. `Gateway` and `Learner` are the wholes of the two processes.
+
+Both are asynchronous context managers that own their tasks: what they start, they end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from metaclaw import __version__
+from metaclaw.config import Settings, ensure_token
+from metaclaw.context.live import LiveContext
+from metaclaw.context.retrieve import StaticEmbedder
+from metaclaw.errors import MetaClawError
+from metaclaw.evolve.loop import FastLoop
+from metaclaw.evolve.progress import settled
+from metaclaw.gateway.app import ModelsHandler, build_app
+from metaclaw.gateway.auth import Door
+from metaclaw.gateway.feedback import FeedbackHandler
+from metaclaw.gateway.turn import SIDE_HEADER, SKILLS_HEADER, Activity, TurnHandler
+from metaclaw.journal.recorder import Recorder
+from metaclaw.journal.redact import Redactor
+from metaclaw.library.catalog import Catalog
+from metaclaw.link import LearnerLink
+from metaclaw.scheduler.scheduler import Scheduler
+from metaclaw.scheduler.windows import SleepHours
+from metaclaw.serving.arena import open_arena
+from metaclaw.serving.engine import EngineSpec
+from metaclaw.serving.host import EngineHost
+from metaclaw.serving.routes import Routes, promote
+from metaclaw.store import Database
+from metaclaw.tasks import Tasks
+from metaclaw.training.comparison import Arena
+from metaclaw.training.job import TrainingJob
+from metaclaw.training.jobs import Jobs
+from metaclaw.training.registry import Registry
+from metaclaw.training.selection import Evidence
+from metaclaw.upstream.client import UpstreamClient, reply_text
+from metaclaw.upstream.route import Route, Router
+
+log = logging.getLogger(__name__)
+
+INTAKE_SECONDS = 0.5  # how long the learner sleeps when nobody wakes it
+
+
+class Embedded:
+    """The embedded model's name and file, as one process tells the other."""
+
+    def __init__(self, name: str, path: str) -> None:
+        self.name = name
+        self.path = Path(path)
+
+    def as_dict(self) -> dict[str, str]:
+        return {"name": self.name, "path": str(self.path)}
+
+
+class Home:
+    """The places below the data folder that belong to a namespace."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.store = settings.home / "metaclaw.db"
+        self.skills = settings.home / "skills" / settings.namespace
+        self.adapters = settings.home / "adapters" / settings.namespace
+        self.jobs = settings.home / "jobs" / settings.namespace
+        self.logs = settings.home / "logs"
+        self.prepared = settings.weights_dir / "trainable"
+
+
+class Gateway:
+    """The gateway's process: the HTTP door, the engine host, and the learner on a line. `url` is where it listens."""
+
+    def __init__(self, settings: Settings, embedded: Embedded | None) -> None:
+        self._settings = settings
+        self._embedded = embedded
+        self.token = ensure_token(settings)
+        self.url = ""
+        home = Home(settings)
+        secrets = [self.token, *([k.get_secret_value()] if (k := settings.upstream.api_key) else [])]
+        self._database = Database(home.store)
+        self._catalog = Catalog(self._database, settings.namespace, home.skills)
+        self._registry = Registry(self._database, settings.namespace, home.adapters)
+        self._routes = Routes(self._database, settings.namespace)
+        self._jobs = Jobs(self._database, settings.namespace, home.jobs)
+        self._context = LiveContext(self._catalog, settings.context, StaticEmbedder, _model_tokens(settings))
+        self._client = UpstreamClient(
+            settings.upstream.connect_timeout_seconds, settings.upstream.idle_timeout_seconds
+        )
+        self._router = Router(_provider_route(settings))
+        self._link: LearnerLink | None = None
+        self._recorder = Recorder(
+            self._database, Redactor(secrets), settings.gateway.durable_timeout_seconds, self._recorded
+        )
+        self._turns = TurnHandler(
+            settings.namespace, self._context, self._router, self._client, self._recorder, Activity(self._activity)
+        )
+        self._runner: web.AppRunner | None = None
+        self._tasks = Tasks()
+
+    async def __aenter__(self) -> Gateway:
+        try:
+            await self._start()
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def _start(self) -> None:
+        await self._listen()
+        if self._embedded:
+            self._tasks.start(self._host(self._embedded).run())
+        if self._settings.evolve.enabled or self._settings.training.enabled:
+            self._link = LearnerLink(
+                {
+                    "settings": _shareable(self._settings),
+                    "gateway_url": self.url,
+                    "token": self.token,
+                    "embedded": self._embedded.as_dict() if self._embedded else None,
+                }
+            )
+            self._tasks.start(self._link.run())
+        self._tasks.start(self._warm())
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._runner:
+            await self._runner.cleanup()
+        await self._turns.settle()
+        await self._tasks.end()
+        await self._client.close()
+        self._database.close()
+
+    async def ready(self) -> None:
+        """Return when a model answers. Raises what stopped a background task."""
+        while self._router.current is None:
+            self._tasks.raise_failure()
+            await asyncio.sleep(0.05)
+
+    async def until_failure(self) -> None:
+        """Return never, or raise what stopped a background task."""
+        while True:
+            self._tasks.raise_failure()
+            await asyncio.sleep(0.5)
+
+    def status(self) -> dict[str, Any]:
+        """What runs and what was learned; for those who have the token."""
+        job = self._jobs.latest()
+        route = self._routes.state()
+        generation, live = self._catalog.snapshot()
+        return {
+            **self.health(),
+            "namespace": self._settings.namespace,
+            "generation": generation,
+            "skills": [{"name": s.name, "version": s.version, "state": s.state.value} for s in live],
+            "adapter": {"wanted": route.wanted, "serving": route.serving, "detail": route.detail},
+            "job": {"id": job.id, "state": job.state, **job.progress} if job else None,
+            "learning": "settled" if settled(self._database, self._settings.namespace) else "working",
+            "in_flight": self._router.in_flight(),
+        }
+
+    def health(self) -> dict[str, Any]:
+        """How we are; for everybody on this machine."""
+        current = self._router.current
+        return {
+            "status": "ok" if current else "loading",
+            "version": __version__,
+            "policy": current.policy if current else None,
+            "learner": "off" if self._link is None else ("running" if self._link.alive else "restarting"),
+            "late": self._recorder.late,
+            "lost": dict(self._recorder.lost) | {f"context: {k}": n for k, n in self._context.failures.items()},
+        }
+
+    async def _listen(self) -> None:
+        gateway = self._settings.gateway
+        models = ModelsHandler(self._router, self._client, self._embedded.name if self._embedded else None)
+        feedback = FeedbackHandler(self._settings.namespace, self._database, self._recorder)
+        app = build_app(
+            Door(self.token, gateway.host), self._turns, feedback, models, self.status, self.health,
+            gateway.max_body_bytes,
+        )
+        self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=10)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, gateway.host, gateway.port, backlog=1024)
+        try:
+            await site.start()
+        except OSError as error:
+            raise MetaClawError(
+                f"Cannot listen on {gateway.host}:{gateway.port} ({error.strerror}). Another MetaClaw may be running;"
+                " choose another --port."
+            ) from error
+        self.url = f"http://{gateway.host}:{self._runner.addresses[0][1]}"
+
+    def _host(self, embedded: Embedded) -> EngineHost:
+        return EngineHost(
+            embedded.name,
+            lambda policy, gguf: engine_spec(self._settings, embedded, policy, [gguf] if gguf else []),
+            self._settings.model.start_timeout_seconds,
+            self._routes,
+            self._registry,
+            self._router,
+            self._client,
+        )
+
+    async def _warm(self) -> None:
+        try:
+            await self._context.warm()
+        except MetaClawError as error:
+            log.error("skills will not be found by meaning: %s", error)
+
+    def _recorded(self) -> None:
+        if self._link:
+            self._link.recorded()
+
+    def _activity(self, under_way: int) -> None:
+        if self._link:
+            self._link.activity(under_way)
+
+
+class Learner:
+    """The learner's process: the fast loop, and the scheduler of the slow one where there is a model to train."""
+
+    def __init__(
+        self, database: Database, client: UpstreamClient, loop: FastLoop | None, scheduler: Scheduler | None
+    ) -> None:
+        self._database = database
+        self._client = client
+        self._loop = loop
+        self._scheduler = scheduler
+        self._new = asyncio.Event()
+        self._tasks = Tasks()
+
+    async def __aenter__(self) -> Learner:
+        if self._loop:
+            self._loop.resume()
+            self._tasks.start(self._take_in(self._loop))
+            self._tasks.start(self._loop.verify_pending())
+        if self._scheduler:
+            self._tasks.start(self._scheduler.run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._tasks.end()
+        await self._client.close()
+        self._database.close()
+
+    def heard(self, under_way: int) -> None:
+        if self._scheduler:
+            self._scheduler.heard(under_way)
+
+    def wake(self) -> None:
+        self._new.set()
+
+    async def _take_in(self, loop: FastLoop) -> None:
+        while True:
+            try:
+                while loop.intake():
+                    pass
+            except MetaClawError as error:
+                log.error("evidence could not be taken in, trying again: %s", error)
+            with contextlib.suppress(TimeoutError):  # not `wait_for`, which in 3.11 can swallow being cancelled
+                async with asyncio.timeout(INTAKE_SECONDS):
+                    await self._new.wait()
+            self._new.clear()
+
+
+def build_learner(settings: Settings, gateway_url: str, token: str, embedded: dict[str, str] | None) -> Learner:
+    home = Home(settings)
+    database = Database(home.store)
+    catalog = Catalog(database, settings.namespace, home.skills)
+    client = UpstreamClient(settings.upstream.connect_timeout_seconds, settings.upstream.idle_timeout_seconds)
+    ask = _Ask(client, gateway_url, token)
+    loop = None
+    if settings.evolve.enabled:
+        embedder = StaticEmbedder()
+        loop = FastLoop(
+            database, catalog, ask, embedder.embed, Redactor([token]), settings.evolve.proposer,
+            settings.context.max_skill_tokens,
+        )
+    scheduler = None
+    if settings.training.enabled and embedded and _can_train():
+        job = _training_job(settings, Embedded(**embedded), database, catalog, client, ask)
+        schedule = settings.schedule
+        scheduler = Scheduler(
+            job, _local_now, schedule.idle_seconds, SleepHours.parse(schedule.sleep_hours),
+            schedule.sleep_quiet_seconds,
+        )
+    return Learner(database, client, loop, scheduler)
+
+
+def engine_spec(
+    settings: Settings, embedded: Embedded, policy: str, loras: Sequence[Path], *, apply: bool = True
+) -> EngineSpec:
+    """How an engine of ours is started."""
+    model = settings.model
+    return EngineSpec(
+        model_path=embedded.path,
+        policy=policy,
+        loras=tuple(loras),
+        apply_loras=apply,
+        slots=model.slots,
+        context_tokens=model.context_tokens,
+        log_path=Home(settings).logs / "engine.log",
+        threads=model.threads or os.cpu_count() or 1,
+    )
+
+
+class _Ask:
+    """A question to the model through the gateway's own door."""
+
+    def __init__(self, client: UpstreamClient, gateway_url: str, token: str) -> None:
+        self._client = client
+        headers = ((SIDE_HEADER, "learner"), (SKILLS_HEADER, "off"))
+        self._route = Route(f"{gateway_url}/v1", "gateway", api_key=token, headers=headers)
+
+    async def __call__(self, body: dict[str, Any]) -> str:
+        reply = await self._client.json(self._route, "/chat/completions", {"model": "metaclaw", **body})
+        return reply_text(reply)
+
+
+def _training_job(
+    settings: Settings, embedded: Embedded, database: Database, catalog: Catalog, client: UpstreamClient, ask: _Ask
+) -> TrainingJob:
+    home = Home(settings)
+    registry = Registry(database, settings.namespace, home.adapters)
+    routes = Routes(database, settings.namespace)
+
+    def arena(candidate: Path, incumbent: str | None) -> AbstractAsyncContextManager[Arena]:
+        loras = [candidate, *([registry.checked_gguf(incumbent)] if incumbent else [])]
+        spec = engine_spec(settings, embedded, "arena", loras, apply=False)
+        return open_arena(spec, client, settings.model.start_timeout_seconds)
+
+    return TrainingJob(
+        database=database,
+        namespace=settings.namespace,
+        settings=settings.training,
+        base_model=embedded.name,
+        base_gguf=embedded.path,
+        prepared_dir=home.prepared,
+        jobs=Jobs(database, settings.namespace, home.jobs),
+        registry=registry,
+        ask=ask,
+        evidence=lambda: Evidence(
+            catalog.generation(), catalog.support_turns(), settled(database, settings.namespace)
+        ),
+        incumbent=lambda: routes.state().wanted,
+        open_arena=arena,
+        promote=lambda adapter: promote(routes, adapter),
+    )
+
+
+def _provider_route(settings: Settings) -> Route | None:
+    upstream = settings.upstream
+    if upstream.url is None:
+        return None
+    key = upstream.api_key.get_secret_value() if upstream.api_key else None
+    return Route(upstream.url.rstrip("/"), f"provider:{upstream.model or 'as-asked'}", upstream.model, key)
+
+
+def _shareable(settings: Settings) -> dict[str, Any]:
+    """The settings without the secrets, which the learner does not need."""
+    tree = settings.model_dump(mode="json")
+    tree["gateway"]["token"] = tree["upstream"]["api_key"] = None
+    return tree
+
+
+def _model_tokens(settings: Settings) -> int | None:
+    """The context length of whatever answers; None where it is not known."""
+    return settings.model.context_tokens if settings.embedded else settings.context.model_tokens or None
+
+
+def _can_train() -> bool:
+    if find_spec("torch") is not None:
+        return True
+    log.warning("No training: PyTorch is not installed. Add it with pip install 'metaclaw[train]'.")
+    return False
+
+
+def _local_now() -> datetime:
+    return datetime.now().astimezone()

@@ -1,0 +1,174 @@
+"""An engine: one llama.cpp process that serves one policy version on loopback, and the handle to it.
+
+`Engine.start` takes an `EngineSpec` and returns when the model answers; requests go to `url` with `api_key` and are
+no business of this module. An engine never changes: a swap starts the next one, moves new requests over, and stops
+this one when it is drained.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+import tempfile
+from typing import IO, Any
+
+import aiohttp
+
+from metaclaw.errors import EngineError
+from metaclaw.serving.engine_worker import EngineSpec
+
+__all__ = ["Engine", "EngineSpec"]
+
+STOP_SECONDS = 5.0
+HEALTH_POLL_SECONDS = 0.05
+PROBE_SECONDS = 60.0
+LOG_TAIL_BYTES = 2000
+
+
+class Engine:
+    """A running engine. Whoever started it stops it; if this process dies, the engine ends by itself."""
+
+    def __init__(self, spec: EngineSpec, process: asyncio.subprocess.Process, url: str) -> None:
+        self.spec = spec
+        self.url = url
+        self._process = process
+
+    @classmethod
+    async def start(cls, spec: EngineSpec, *, timeout_seconds: float) -> Engine:
+        """Start a worker and wait until it is healthy; EngineError, with the end of its log, if it does not get there.
+
+        Nothing is left running after an error or a cancellation.
+        """
+        with _log_file(spec) as log:
+            process = await _spawn(log)
+            try:
+                async with asyncio.timeout(timeout_seconds):
+                    engine = cls(spec, process, await _announced_url(spec, process))
+                    await engine._healthy()
+                    return engine
+            except (EngineError, TimeoutError, OSError) as error:
+                await _end(process)
+                reason = str(error) or f"not ready after {timeout_seconds:g} s"
+                raise EngineError(f"The engine for {spec.policy} did not start: {reason}{_tail(log)}") from error
+            except BaseException:
+                await _end(process)
+                raise
+
+    @property
+    def policy(self) -> str:
+        """The policy version that it serves: the `model` of every reply."""
+        return self.spec.policy
+
+    @property
+    def api_key(self) -> str:
+        return self.spec.api_key
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._process.returncode is None
+
+    async def probe(self) -> str:
+        """One greedy token, past every cache: proof that it generates. EngineError if it does not."""
+        body = {
+            "messages": [{"role": "user", "content": "Say yes."}],
+            "max_tokens": 1,
+            "temperature": 0,
+            "cache_prompt": False,
+        }
+        reply = await self._post("/v1/chat/completions", body)
+        if reply.get("model") != self.policy:
+            raise EngineError(f"The engine for {self.policy} answers as {reply.get('model')}.")
+        return str(reply["choices"][0]["message"]["content"])
+
+    async def stop(self) -> None:
+        """End it: by asking, and after 5 s by force. Requests still in it are cut, so drain first."""
+        await _end(self._process)
+
+    async def wait(self) -> int:
+        """Wait until it has ended, for whatever reason; its exit code, negative for a signal."""
+        return await self._process.wait()
+
+    async def _healthy(self) -> None:
+        async with aiohttp.ClientSession() as session:
+            while True:
+                with contextlib.suppress(aiohttp.ClientConnectionError):
+                    async with session.get(f"{self.url}/health") as reply:
+                        if reply.status == 200:
+                            return
+                if not self.alive:
+                    raise EngineError("it ended while it was loading")
+                await asyncio.sleep(HEALTH_POLL_SECONDS)
+
+    async def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
+        timeout = aiohttp.ClientTimeout(total=PROBE_SECONDS)
+        try:
+            async with (
+                aiohttp.ClientSession(headers=headers, timeout=timeout) as session,
+                session.post(f"{self.url}{path}", json=body) as reply,
+            ):
+                reply.raise_for_status()
+                answer: dict[str, Any] = await reply.json()
+                return answer
+        except (aiohttp.ClientError, TimeoutError) as error:
+            reason = str(error) or f"no reply in {PROBE_SECONDS:g} s"
+            raise EngineError(f"The engine for {self.policy} does not answer: {reason}") from error
+
+
+async def _spawn(log: IO[bytes]) -> asyncio.subprocess.Process:
+    """A worker in a session of its own, so that Ctrl-C at a terminal reaches the gateway, which drains, and not it."""
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", EngineSpec.__module__),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=log,
+        start_new_session=True,
+    )
+
+
+async def _announced_url(spec: EngineSpec, process: asyncio.subprocess.Process) -> str:
+    """Hand the spec over and read the worker's one line."""
+    assert process.stdin and process.stdout  # noqa: S101  both were asked for as pipes
+    process.stdin.write(spec.to_json().encode() + b"\n")
+    line = await process.stdout.readline()
+    try:
+        announced = json.loads(line or b"{}")
+    except ValueError as error:
+        raise EngineError(f"its worker said {line!r}") from error
+    if "url" not in announced:
+        raise EngineError(announced.get("error", "its worker ended without a word"))
+    return str(announced["url"])
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Close stdin, which the worker obeys at once, and kill what has not ended in time."""
+    assert process.stdin  # noqa: S101
+    process.stdin.close()
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            await process.wait()
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+def _log_file(spec: EngineSpec) -> IO[bytes]:
+    """The log that the spec asks for, or one without a name that lives as long as a process holds it."""
+    if spec.log_path is None:
+        return tempfile.TemporaryFile()
+    spec.log_path.parent.mkdir(parents=True, exist_ok=True)
+    return spec.log_path.open("a+b")
+
+
+def _tail(log: IO[bytes]) -> str:
+    """The log's last lines, introduced, or nothing."""
+    log.seek(max(0, log.seek(0, 2) - LOG_TAIL_BYTES))
+    text = log.read().decode(errors="replace").strip()
+    return f"\nThe end of its log:\n{text}" if text else ""

@@ -1,0 +1,1 @@
+"""Evidence about turns: detectors (pure), their combination, and the ledger. Owns the table `signals`."""

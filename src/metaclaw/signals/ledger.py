@@ -1,0 +1,33 @@
+"""Signals into the store and back. The same evidence counts once, however often it is read."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from metaclaw.signals.combine import Outcome, combine
+from metaclaw.store import Database
+from metaclaw.types import Signal
+
+
+def record(database: Database, namespace: str, signals: Sequence[Signal]) -> None:
+    rows = [(namespace, s.turn_id, s.source, s.value, s.reason, s.evidence, time.time()) for s in signals]
+    database.write(
+        lambda connection: connection.executemany(
+            "INSERT OR IGNORE INTO signals (namespace, turn_id, source, value, reason, evidence, created_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            rows,
+        )
+    )
+
+
+def signals_on(database: Database, namespace: str, turn_id: str) -> list[Signal]:
+    rows = database.read(
+        "SELECT turn_id, source, value, reason, evidence FROM signals WHERE namespace = ? AND turn_id = ? ORDER BY id",
+        (namespace, turn_id),
+    )
+    return [Signal(*row) for row in rows]
+
+
+def outcome_of(database: Database, namespace: str, turn_id: str) -> Outcome:
+    return combine(signals_on(database, namespace, turn_id))

@@ -1,0 +1,203 @@
+"""A process's door to the store.
+
+In: functions that take a connection. Out: their results, once what they wrote is on disk.
+One thread of each process writes; it takes what has queued up meanwhile into one transaction (group commit),
+so that the cost of a disk sync is shared. Two processes (gateway and learner) may write: SQLite's own lock orders
+them. That is safe from 3.51.3 on, where the WAL-reset corruption bug is mended; older libraries are refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+import apsw
+
+from metaclaw.errors import StoreError
+
+Connection = apsw.Connection
+T = TypeVar("T")
+
+OLDEST_SAFE_SQLITE = (3, 51, 3)
+BUSY_MILLISECONDS = 5_000
+LARGEST_GROUP = 256
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    work: Callable[[Connection], Any]
+    done: Future[Any]
+
+
+class Database:
+    """Reads on the calling thread, writes on a thread of its own. Close it, or use it as a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the store at `path`, creating and migrating it. Raises `StoreError` when it cannot be used."""
+        self.path = path
+        self._closed = False
+        self._local = threading.local()
+        self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{path.parent} cannot be used ({error.strerror}). Name another data_dir.") from error
+        self._writer = _open(path)
+        _migrate(self._writer)
+        self._thread = threading.Thread(target=self._write_groups, name="store-writer", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Database:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def read(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """All rows. Microseconds for an indexed row; long reads belong off the event loop."""
+        connection: Connection | None = getattr(self._local, "reader", None)
+        try:
+            if connection is None:
+                connection = self._local.reader = _open(self.path)
+            return connection.execute(sql, values).fetchall()
+        except apsw.Error as error:
+            raise StoreError(f"The store at {self.path} could not be read: {error}") from error
+
+    def submit(self, work: Callable[[Connection], T]) -> Future[T]:
+        """Queue a write. The future ends after the commit is on disk, or with the `StoreError` that stopped it."""
+        done: Future[T] = Future()
+        if self._closed:
+            done.set_exception(StoreError(f"The store at {self.path} is closed."))
+        else:
+            self._queue.put(_Write(work, done))
+        return done
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Write and wait, from a thread that may block."""
+        return self.submit(work).result()
+
+    async def write_async(self, work: Callable[[Connection], T]) -> T:
+        """Write and wait, from a coroutine."""
+        return await asyncio.wrap_future(self.submit(work))
+
+    def close(self) -> None:
+        """Finish what is queued, then close the writer. Readers close with their threads."""
+        self._closed = True
+        self._queue.put(None)
+        self._thread.join()
+        self._writer.close()
+
+    def _write_groups(self) -> None:
+        while True:
+            group, closing = self._next_group()
+            # Nobody waits any more for a cancelled write; claiming the others keeps them from being cancelled now.
+            if claimed := [write for write in group if write.done.set_running_or_notify_cancel()]:
+                self._commit(claimed)
+            if closing:
+                return
+
+    def _next_group(self) -> tuple[list[_Write], bool]:
+        group: list[_Write] = []
+        item = self._queue.get()
+        while item is not None:
+            group.append(item)
+            if len(group) == LARGEST_GROUP:
+                return group, False
+            try:
+                item = self._queue.get_nowait()
+            except queue.Empty:
+                return group, False
+        return group, True
+
+    def _commit(self, group: list[_Write]) -> None:
+        """One transaction for all; each write in a savepoint, so that one failure spares the others."""
+        outcomes: list[tuple[Future[Any], Any, BaseException | None]] = []
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+            outcomes = [(write.done, *_attempt(self._writer, write.work)) for write in group]
+            self._writer.execute("COMMIT")
+        except apsw.Error as error:
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+            failure = StoreError(f"The store at {self.path} refused a write: {error}")
+            outcomes = [(write.done, None, failure) for write in group]
+        for done, result, raised in outcomes:
+            if raised is None:
+                done.set_result(result)
+            else:
+                done.set_exception(raised)
+
+
+def _attempt(connection: Connection, work: Callable[[Connection], Any]) -> tuple[Any, BaseException | None]:
+    connection.execute("SAVEPOINT one")
+    try:
+        result = work(connection)
+    except Exception as error:  # noqa: BLE001 - handed to whoever waits for this write
+        connection.execute("ROLLBACK TO one")
+        connection.execute("RELEASE one")
+        wrapped = StoreError(str(error)) if isinstance(error, apsw.Error) else error
+        return None, wrapped
+    connection.execute("RELEASE one")
+    return result, None
+
+
+def _open(path: Path) -> Connection:
+    version = tuple(map(int, apsw.sqlite_lib_version().split(".")))
+    if version < OLDEST_SAFE_SQLITE:
+        raise StoreError(f"SQLite {apsw.sqlite_lib_version()} can corrupt a shared store. Upgrade `apsw`.")
+    try:
+        connection = Connection(str(path))
+        connection.set_busy_timeout(BUSY_MILLISECONDS)
+        # fetched, since a statement that answers holds up those after it
+        _enter_wal(connection)
+        connection.execute("PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON").fetchall()
+    except apsw.Error as error:
+        raise StoreError(f"The store at {path} cannot be opened: {error}") from error
+    return connection
+
+
+def _enter_wal(connection: Connection) -> None:
+    """Two processes that do this to a new store at once get in each other's way, and SQLite does not wait by itself."""
+    deadline = time.monotonic() + BUSY_MILLISECONDS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").fetchall()
+            return
+        except apsw.BusyError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+def _migrate(connection: Connection) -> None:
+    """Apply the migrations that this store has not seen, each in one transaction with its number."""
+    scripts = sorted(
+        (item for item in resources.files("metaclaw.store").joinpath("migrations").iterdir()
+         if item.name.endswith(".sql")),
+        key=lambda item: item.name,
+    )
+    newest = int(scripts[-1].name[:4])
+    try:
+        connection.execute("BEGIN IMMEDIATE")  # two processes may start at once
+        connection.execute("CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY, applied_at REAL)")
+        applied: Any = connection.execute("SELECT coalesce(max(number), 0) FROM migrations").fetchall()[0][0]
+        if applied > newest:
+            raise StoreError(f"This store was written by a newer MetaClaw (schema {applied}). Upgrade MetaClaw.")
+        for script in scripts[applied:]:
+            connection.execute(script.read_text(encoding="utf-8"))
+            connection.execute("INSERT INTO migrations VALUES (?, ?)", (int(script.name[:4]), time.time()))
+        connection.execute("COMMIT")
+    except BaseException as error:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        if isinstance(error, apsw.Error):
+            raise StoreError(f"The store could not be migrated: {error}") from error
+        raise

@@ -1,0 +1,283 @@
+"""The slow loop's one job: dataset, training, gate, promotion. Every step leaves a file, so that it can be resumed.
+
+    dataset.jsonl, manifest.jsonl, held_out.json   what is learned from, why, and what it is measured on
+    job.json, checkpoint.pt, result.json           the trainer's own (see `training.trainer`)
+    comparison.json                                the gate's pairs
+
+It is paused and resumed by the scheduler: the trainer stops where it stands, and no question is put to a model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from metaclaw.config import TrainingSettings
+from metaclaw.errors import ChildInterruptedError, TrainingError
+from metaclaw.store import Database
+from metaclaw.training import dataset, gate
+from metaclaw.training.comparison import Arena, Comparer, OpenArena
+from metaclaw.training.jobs import LEASE_SECONDS, JobRow, Jobs
+from metaclaw.training.process import Event, ReportingProcess
+from metaclaw.training.questions import MAX_UNRELATED_TOKENS, anchors, as_user, body, in_order
+from metaclaw.training.registry import Registry
+from metaclaw.training.selection import Evidence, Selection, newest, select
+from metaclaw.types import Adapter, AdapterState, Message
+
+log = logging.getLogger(__name__)
+
+MOST_STARTS = 3
+SMALL_MODEL_BYTES = 400_000_000  # the smallest models lose their wits in bf16 (measured on SmolLM2-135M)
+
+Ask = Callable[[dict[str, Any]], Awaitable[str]]
+
+
+class TrainingJob:
+    """Handed everything it needs; `evidence`, `incumbent` and `promote` are the library's and serving's."""
+
+    def __init__(
+        self,
+        database: Database,
+        namespace: str,
+        settings: TrainingSettings,
+        base_model: str,
+        base_gguf: Path,
+        prepared_dir: Path,
+        jobs: Jobs,
+        registry: Registry,
+        ask: Ask,
+        evidence: Callable[[], Evidence],
+        incumbent: Callable[[], str | None],
+        open_arena: OpenArena,
+        promote: Callable[[Adapter], None],
+        prepare_module: str = "metaclaw.training.prepare",
+        trainer_module: str = "metaclaw.training.trainer",
+    ) -> None:
+        self._database = database
+        self._namespace = namespace
+        self._settings = settings
+        self._base_model = base_model
+        self._base_gguf = base_gguf
+        self._prepared_dir = prepared_dir
+        self._jobs = jobs
+        self._registry = registry
+        self._ask = ask
+        self._evidence = evidence
+        self._incumbent = incumbent
+        self._open_arena = open_arena
+        self._promote = promote
+        self._prepare_module = prepare_module
+        self._trainer_module = trainer_module
+        self._going = asyncio.Event()
+        self._going.set()
+        self._process: ReportingProcess | None = None
+        self._arena: Arena | None = None
+        self._row: JobRow | None = None
+        self._progress: dict[str, Any] = {}
+        self._found_too_little: tuple[int, int, int] | None = None  # what the journal was when it last held too little
+
+    def ready(self) -> bool:
+        """An unfinished job; or enough proven turns that no finished job has seen, and no skill in the making."""
+        latest = self._jobs.latest()
+        if latest is not None and latest.state in ("running", "paused"):
+            return True
+        evidence = self._evidence()
+        seen = (evidence.generation, *newest(self._database))
+        if not evidence.settled or seen == self._found_too_little:
+            return False
+        fresh = self._select(evidence).fresh(self._jobs.trained_through())
+        self._found_too_little = seen if fresh < self._settings.min_new_turns else None
+        return fresh >= self._settings.min_new_turns
+
+    def pause(self) -> None:
+        self._going.clear()
+        for part in (self._process, self._arena):
+            if part:
+                part.pause()
+        self._report("paused")
+
+    def resume(self) -> None:
+        self._going.set()
+        for part in (self._process, self._arena):
+            if part:
+                part.resume()
+        self._report("running")
+
+    async def run(self) -> None:
+        """From the journal to a verdict. Raises `TrainingError`; the job then counts as failed."""
+        row = self._jobs.take()
+        if row is None:
+            return
+        self._row, self._progress = row, dict(row.progress)
+        row.folder.mkdir(parents=True, exist_ok=True)
+        lease = asyncio.create_task(self._keep_lease())
+        try:
+            await self._build_dataset(row.folder)
+            await self._train(row.folder)
+            await self._decide(row.folder)
+        except TrainingError as error:
+            self._progress["error"] = str(error)
+            await self._finish(row, "failed")
+            raise
+        finally:
+            lease.cancel()
+        await self._finish(row, "done")
+
+    async def _finish(self, row: JobRow, state: str) -> None:
+        """The last word on the job is stored before it ends: whoever looks next must not find it running."""
+        self._row = None
+        await asyncio.wrap_future(self._jobs.report(row, state, self._progress))
+
+    async def _keep_lease(self) -> None:
+        """Report now and then, so that a job which is paused for long stays ours."""
+        while True:
+            await asyncio.sleep(LEASE_SECONDS / 3)
+            self._report("running" if self._going.is_set() else "paused")
+
+    async def _build_dataset(self, folder: Path) -> None:
+        if (folder / "dataset.jsonl").exists():
+            return
+        self._phase("dataset")
+        evidence = self._evidence()
+        selection = self._select(evidence)
+        data = selection.data
+        if len(data.train) < 2 or not data.query:
+            raise TrainingError("There is too little to learn from: fewer than two proven turns, or none to test on.")
+        self._progress |= {
+            "generation": evidence.generation, "through": selection.through,
+            "examples": len(data.train), "held_out": len(data.query), "retention": len(data.retention),
+        }
+        replay = await self._rehearsals(data)
+        held_out = {"query": [asdict(e) for e in data.query], "retention": [asdict(e) for e in data.retention]}
+        _write(folder / "manifest.jsonl", "\n".join(dataset.manifest_lines(data)))
+        _write(folder / "held_out.json", json.dumps(held_out, ensure_ascii=False))
+        _write(folder / "dataset.jsonl", "\n".join(dataset.lines(data, replay)) + "\n")
+
+    async def _rehearsals(self, data: dataset.Dataset) -> list[tuple[list[Message], str]]:
+        """What the model is made to remember: a third its own good turns without skills, the rest general answers."""
+        count = self._settings.replay_examples
+        kept = [(example.messages, example.reply) for example in data.replay[: count // 3]]
+        general = anchors("replay")[: count - len(kept)]
+        return kept + await in_order(self._rehearsal(as_user(prompt)) for prompt in general)
+
+    async def _rehearsal(self, messages: list[Message]) -> tuple[list[Message], str]:
+        await self._may_ask()
+        return messages, await self._ask(body(messages, MAX_UNRELATED_TOKENS))
+
+    async def _train(self, folder: Path) -> None:
+        if (folder / "result.json").exists():
+            return
+        self._phase("preparing weights")
+        made = await self._child(self._prepare_module, str(self._base_gguf), str(self._prepared_dir))
+        _write(folder / "job.json", json.dumps(self._trainer_settings(str(made["folder"])), indent=2))
+        self._phase("training")
+        await self._child(self._trainer_module, str(folder))
+
+    def _trainer_settings(self, model_dir: str) -> dict[str, Any]:
+        """What the trainer must be told; the rest is its measured recipe."""
+        job: dict[str, Any] = {
+            "model_dir": model_dir,
+            "base_gguf": str(self._base_gguf),
+            "base_model": self._base_model,
+            "objective": self._settings.objective,
+            "dtype": "float32" if self._base_gguf.stat().st_size < SMALL_MODEL_BYTES else "bfloat16",
+            "epochs": self._settings.epochs,
+            "threads": self._settings.threads or os.cpu_count(),
+        }
+        return {key: value for key, value in job.items() if value is not None}
+
+    async def _decide(self, folder: Path) -> None:
+        self._phase("gate")
+        incumbent = self._incumbent()
+        output = _gather_output(folder)
+        async with self._open_arena(output / "adapter.gguf", incumbent) as self._arena:
+            comparer = Comparer(self._arena, self._may_ask)
+            comparison = await comparer.compare(_read_json(folder / "held_out.json"), _trained_replies(folder))
+            parity = await comparer.parity()
+        self._arena = None
+        _write(folder / "comparison.json", json.dumps(asdict(comparison) | {"habits": sorted(comparison.habits)}))
+        adapter = self._registry.register(output, self._base_model, incumbent, self._lineage(folder, parity))
+        verdict = gate.judge(adapter.name, incumbent or "base", comparison)
+        promoted = verdict.decision.startswith("promoted")
+        self._registry.decide(adapter.name, verdict, AdapterState.PROMOTED if promoted else AdapterState.REJECTED)
+        self._progress |= {"adapter": adapter.name, "decision": verdict.decision, "verdict": dict(verdict.evidence)}
+        log.info("adapter %s: %s", adapter.name, verdict.decision)
+        if promoted:
+            self._promote(adapter)
+
+    def _lineage(self, folder: Path, parity: dict[str, str]) -> dict[str, Any]:
+        """Where the adapter comes from: every turn, the trainer's result, and how it answers."""
+        manifest = [json.loads(line) for line in (folder / "manifest.jsonl").read_text("utf-8").splitlines()]
+        return {
+            "job": folder.name, "generation": self._progress.get("generation"),
+            "result": _read_json(folder / "result.json"), "manifest": manifest, "parity": parity,
+        }
+
+    async def _may_ask(self) -> None:
+        """Return when no user is there. Counts the question."""
+        await self._going.wait()
+        self._count("asked")
+
+    async def _child(self, module: str, *arguments: str) -> Event:
+        """Run a process of ours; one that is killed starts again, from its checkpoint if it keeps one."""
+        for attempt in range(1, MOST_STARTS + 1):
+            await self._going.wait()
+            self._process = ReportingProcess(module, *arguments)
+            try:
+                return await self._process.run(self._on_event)
+            except ChildInterruptedError as error:
+                self._count("interruptions")
+                log.warning("%s Start %d of %d.", error, attempt, MOST_STARTS)
+            finally:
+                self._process = None
+        raise TrainingError(f"{module} was stopped from outside {MOST_STARTS} times. Is there enough memory?")
+
+    def _on_event(self, event: Event) -> None:
+        self._progress["trainer"] = {**self._progress.get("trainer", {}), **event}
+        self._report("running" if self._going.is_set() else "paused")
+
+    def _phase(self, name: str) -> None:
+        self._progress |= {"phase": name, "phase_started": time.time()}
+        self._report("running")
+
+    def _count(self, key: str) -> None:
+        self._progress[key] = self._progress.get(key, 0) + 1
+        self._report("running")
+
+    def _report(self, state: str) -> None:
+        if self._row:
+            self._jobs.report(self._row, state, self._progress)
+
+    def _select(self, evidence: Evidence) -> Selection:
+        return select(self._database, self._namespace, evidence, self._settings.max_examples)
+
+
+def _trained_replies(folder: Path) -> list[str]:
+    rows = [json.loads(line) for line in (folder / "dataset.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [row["reply"] for row in rows if row["split"] == "train"]
+
+
+def _gather_output(folder: Path) -> Path:
+    """The trainer's PEFT folder with the GGUF form beside it, as the registry wants it."""
+    gguf = folder / "adapter.gguf"
+    if gguf.exists():
+        gguf.replace(folder / "adapter" / gguf.name)
+    return folder / "adapter"
+
+
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    partial = path.with_suffix(path.suffix + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)

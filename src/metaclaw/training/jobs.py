@@ -1,0 +1,92 @@
+"""Training jobs in the store: one at a time in a namespace, held by a lease, with progress that others may read."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from metaclaw.store import Connection, Database
+
+KIND = "train"
+LEASE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    id: str
+    state: str
+    folder: Path
+    progress: Mapping[str, Any]
+
+
+class Jobs:
+    """The jobs of a namespace, as one learner sees them. `owner` names the learner in its leases."""
+
+    def __init__(self, database: Database, namespace: str, root: Path) -> None:
+        self._database = database
+        self._namespace = namespace
+        self._root = root
+        self.owner = f"learner-{uuid.uuid4().hex[:12]}"
+
+    def latest(self) -> JobRow | None:
+        rows = self._database.read(
+            "SELECT id, state, folder, progress FROM jobs WHERE namespace = ? AND kind = ?"
+            " ORDER BY created_at DESC LIMIT 1",
+            (self._namespace, KIND),
+        )
+        return JobRow(rows[0][0], rows[0][1], Path(rows[0][2]), json.loads(rows[0][3])) if rows else None
+
+    def trained_through(self) -> int:
+        """Journal position up to which the finished jobs have seen the turns."""
+        rows = self._database.read(
+            "SELECT coalesce(max(json_extract(progress, '$.through')), 0) FROM jobs"
+            " WHERE namespace = ? AND state = 'done'",
+            (self._namespace,),
+        )
+        return int(rows[0][0])
+
+    def take(self) -> JobRow | None:
+        """The job to work on: an unfinished one that nobody holds, else a new one; None if another learner has it."""
+        return self._database.write(self._take)
+
+    def report(self, job: JobRow, state: str, progress: Mapping[str, Any]) -> Future[Any]:
+        """Progress, which also extends the lease. The future ends when it is stored."""
+        now = time.time()
+        return self._database.submit(
+            lambda connection: connection.execute(
+                "UPDATE jobs SET state = ?, progress = ?, updated_at = ?, lease_until = ? WHERE id = ?",
+                (state, json.dumps(dict(progress)), now, now + LEASE_SECONDS, job.id),
+            )
+        )
+
+    def _take(self, connection: Connection) -> JobRow | None:
+        now = time.time()
+        row = connection.execute(
+            "SELECT id, state, folder, progress, lease_owner, lease_until FROM jobs"
+            " WHERE namespace = ? AND kind = ? AND state IN ('running', 'paused') ORDER BY created_at DESC LIMIT 1",
+            (self._namespace, KIND),
+        ).fetchone()
+        if row is None:
+            return self._insert(connection, now)
+        if row[4] != self.owner and row[5] > now:
+            return None
+        connection.execute(
+            "UPDATE jobs SET lease_owner = ?, lease_until = ?, updated_at = ? WHERE id = ?",
+            (self.owner, now + LEASE_SECONDS, now, row[0]),
+        )
+        return JobRow(row[0], row[1], Path(row[2]), json.loads(row[3]))
+
+    def _insert(self, connection: Connection, now: float) -> JobRow:
+        name = f"train-{uuid.uuid4().hex[:12]}"
+        folder = self._root / name
+        connection.execute(
+            "INSERT INTO jobs VALUES (?, ?, ?, 'running', ?, ?, ?, '{}', ?, ?)",
+            (name, self._namespace, KIND, str(folder), self.owner, now + LEASE_SECONDS, now, now),
+        )
+        return JobRow(name, "running", folder, {})

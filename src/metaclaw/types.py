@@ -1,0 +1,159 @@
+"""The words of MetaClaw. Each means one thing everywhere; all are immutable values.
+
+Turn -> Signal -> Trajectory is what happened; Skill, Adapter and Verdict are what was learned from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, TypedDict
+
+
+class Message(TypedDict, total=False):
+    """One chat message of the OpenAI shape; unknown keys are kept."""
+
+    role: str
+    content: Any
+
+
+class TurnKind(StrEnum):
+    MAIN = "main"
+    SIDE = "side"  # title calls, probes, measurements: answered and kept, never learned from
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One request and its reply. `request` and `response` are the native bytes, secrets redacted.
+
+    `generation` and `policy` are written when the turn is sampled and never change: promise 4 rests on them.
+    `created_at` is in seconds since the epoch. `position` orders turns of one store; 0 before it is stored.
+    """
+
+    id: str
+    namespace: str
+    session: str
+    kind: TurnKind
+    dialect: str
+    request: bytes
+    response: bytes
+    query: str
+    reply: str
+    status: int
+    complete: bool
+    skills: tuple[str, ...]
+    injected: str
+    generation: int
+    policy: str
+    usage: Mapping[str, Any]
+    timings: Mapping[str, float]
+    created_at: float
+    position: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A deterministic test of a reply: the regular expression must match all of it, outer blanks and fence aside."""
+
+    pattern: str
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """What a client said of a turn: `score` in [-1, 1] or None, free `text`, and a `check` if it has one."""
+
+    id: str
+    namespace: str
+    turn_id: str
+    score: float | None
+    text: str
+    check: Check | None
+    created_at: float
+    position: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Evidence about a turn. `value` in [-1, 1], or None where the source abstains."""
+
+    turn_id: str
+    source: str
+    value: float | None
+    reason: str
+    evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Trajectory:
+    """A session's turns in order, with the feedback that came on each."""
+
+    session: str
+    turns: Sequence[Turn]
+    feedback: Mapping[str, Sequence[Feedback]] = field(default_factory=dict)
+
+
+class SkillState(StrEnum):
+    CANDIDATE = "candidate"
+    TRIAL = "trial"
+    ACTIVE = "active"
+    RETIRED = "retired"
+
+
+LIVE_STATES = (SkillState.TRIAL, SkillState.ACTIVE)
+
+
+@dataclass(frozen=True, slots=True)
+class Skill:
+    """An instruction skill: what SKILL.md says, plus where it stands. `version` counts from 1."""
+
+    name: str
+    description: str
+    body: str
+    version: int = 1
+    state: SkillState = SkillState.CANDIDATE
+    origin: str = "extractive"
+
+    @property
+    def ref(self) -> str:
+        return f"{self.name}@{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A comparison of a candidate with a baseline on `n` pairs.
+
+    `effect` is the mean difference in success (candidate minus baseline); `confidence` is one minus the
+    one-sided p-value of the exact sign test; `evidence` holds the pairs.
+    """
+
+    subject: str
+    baseline: str
+    candidate: str
+    n: int
+    effect: float
+    confidence: float
+    decision: str
+    evidence: Mapping[str, Any]
+
+
+class AdapterState(StrEnum):
+    CANDIDATE = "candidate"
+    REJECTED = "rejected"
+    PROMOTED = "promoted"
+    ROLLED_BACK = "rolled_back"
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """A LoRA in PEFT format and as GGUF below `folder`. `name` is made from its content."""
+
+    name: str
+    namespace: str
+    base_model: str
+    parent: str | None
+    folder: str
+    sha256: str
+    state: AdapterState
+    lineage: Mapping[str, Any]
+    created_at: float

@@ -1,0 +1,143 @@
+"""The command line: what it prints, and one clear line with exit code 1 for what it cannot do."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from metaclaw import __version__
+from metaclaw.cli.main import main
+from metaclaw.library.catalog import Catalog
+from metaclaw.store import Database
+from metaclaw.types import Skill, SkillState
+
+SKILL = Skill("iso-dates", "Write dates the ISO way", "Dates are written like 2026-01-31.")
+
+
+class Shell:
+    """Runs `metaclaw ARGUMENTS` in this process, away from the user's own configuration."""
+
+    def __init__(self, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self.home, self._monkeypatch, self._capsys = home, monkeypatch, capsys
+        monkeypatch.setenv("HOME", str(home))
+        monkeypatch.setenv("METACLAW_DATA_DIR", str(home / "data"))
+
+    def __call__(self, *arguments: str) -> tuple[int, str, str]:
+        self._monkeypatch.setattr(sys, "argv", ["metaclaw", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        told = self._capsys.readouterr()
+        return int(ended.value.code or 0), told.out, told.err
+
+    def refused(self, *arguments: str) -> str:
+        """What it says on stderr, in one line, of what it cannot do."""
+        code, out, err = self(*arguments)
+        assert (code, out) == (1, "")
+        assert err.startswith("metaclaw: ")
+        assert err.count("\n") == 1
+        return err
+
+    def publish(self, *bodies: str) -> None:
+        with Database(self.home / "data" / "metaclaw.db") as database:
+            catalog = Catalog(database, "default", self.home / "data" / "skills" / "default")
+            for body in bodies:
+                catalog.publish(Skill(SKILL.name, SKILL.description, body), SkillState.ACTIVE, "test", [])
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
+    return Shell(tmp_path, monkeypatch, capsys)
+
+
+def test_version(shell: Shell) -> None:
+    assert shell("--version") == (0, f"metaclaw {__version__}\n", "")
+
+
+def test_config_is_json_with_the_secrets_masked(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METACLAW_UPSTREAM__API_KEY", "very-secret")
+    (shell.home / "my.toml").write_text("[gateway]\nport = 1234\n")
+    code, out, _ = shell("config", "--config", str(shell.home / "my.toml"))
+    assert (code, json.loads(out)["gateway"]["port"]) == (0, 1234)
+    assert "very-secret" not in out
+
+
+def test_an_unknown_key_is_refused_with_the_nearest(shell: Shell) -> None:
+    (shell.home / "my.toml").write_text("[gateway]\nprot = 1234\n")
+    told = shell.refused("config", "--config", str(shell.home / "my.toml"))
+    assert "'gateway.prot'" in told
+    assert "'gateway.port'" in told
+
+
+def test_a_configuration_that_is_not_there_or_no_toml(shell: Shell) -> None:
+    (shell.home / "bad.toml").write_text("[gateway\n")
+    assert "not valid TOML" in shell.refused("config", "--config", str(shell.home / "bad.toml"))
+    assert "no configuration file" in shell.refused("config", "--config", str(shell.home / "none.toml"))
+
+
+def test_skills_are_listed_shown_and_rolled_back(shell: Shell) -> None:
+    assert json.loads(shell("skills", "list", "--json")[1]) == []
+    shell.publish("The first.", "The second.")
+    [listed] = json.loads(shell("skills", "list", "--json")[1])
+    assert (listed["name"], listed["version"], listed["state"]) == ("iso-dates", 2, "active")
+    assert "The second." in shell("skills", "show", "iso-dates")[1]
+    assert "live as iso-dates@3 (generation" in shell("skills", "rollback", "iso-dates")[1]
+    assert "The first." in shell("skills", "show", "iso-dates")[1]
+
+
+def test_there_may_be_nothing_to_roll_back(shell: Shell) -> None:
+    assert "no skill 'none'" in shell.refused("skills", "rollback", "none")
+    assert "no adapter to roll back" in shell.refused("adapters", "rollback")
+    shell.publish("The first.")
+    assert "no version of it is live" in shell("skills", "rollback", "iso-dates")[1]
+    assert "nothing to roll back" in shell.refused("skills", "rollback", "iso-dates")
+
+
+def test_adapters_are_listed(shell: Shell) -> None:
+    assert json.loads(shell("adapters", "list", "--json")[1]) == []
+
+
+def test_status_reads_the_store_alone(shell: Shell) -> None:
+    shell.publish("The first.")
+    facts = json.loads(shell("status", "--json")[1])
+    assert (facts["turns"], facts["generation"], facts["live_skills"]) == (0, 1, ["iso-dates@1"])
+    assert (facts["adapter"], facts["training"]) == ("base model", "never ran")
+    assert facts["token"] == (shell.home / "data" / "token").read_text()
+
+
+def test_a_port_in_use_ends_the_start_with_one_line(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        ended = subprocess.run(
+            [sys.executable, "-m", "metaclaw", "start", "--upstream", "http://127.0.0.1:1/v1", "--port", port],
+            env={**os.environ, "HOME": str(tmp_path), "COLUMNS": "40"}, capture_output=True, text=True, timeout=30,
+        )
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith(f"metaclaw: Cannot listen on 127.0.0.1:{port}")
+    assert ended.stderr.count("\n") == 1
+
+
+def test_bench_report_names_what_falls_short(shell: Shell, tmp_path: Path) -> None:
+    short, fine = {"value": 0.1, "bar": "at least 0.3", "holds": False}, {"value": 60, "bar": "60", "holds": True}
+    checks = {"gain": short, "n": fine}
+    (tmp_path / "demo.json").write_text(json.dumps({"bench": "demo", "checks": checks}), encoding="utf-8")
+    code, out, _ = shell("bench", "report", "--results", str(tmp_path))
+    assert (code, len(out.splitlines())) == (0, 2)
+    code, out, _ = shell("bench", "report", "--check", "--results", str(tmp_path))
+    assert (code, out) == (1, "demo: gain = 0.1 (bar: at least 0.3): falls short\n")
+
+
+def test_the_results_of_this_checkout_are_in_the_report(shell: Shell) -> None:
+    results = Path(__file__).parents[2] / "bench" / "results"
+    code, out, _ = shell("bench", "report", "--results", str(results))
+    named = [name for path in results.glob("*.json") for name in json.loads(path.read_text("utf-8"))["checks"]]
+    assert code == 0
+    assert named
+    assert all(f": {name} = " in out for name in named)

@@ -1,0 +1,42 @@
+"""The right answer, where the user wrote it down."""
+
+from __future__ import annotations
+
+import pytest
+
+from metaclaw.evolve.failure import MAX_EXPECTED, Failure
+from support import make_turn
+
+
+def expected(correction: str) -> str:
+    return Failure(make_turn(), correction).expected
+
+
+@pytest.mark.parametrize("correction", [
+    "It should have been `20260304_notes.md`.",
+    "No. The correct answer is: `20260304_notes.md`",
+    "Expected `20260304_notes.md`, not that.",
+    "Use the date, e.g. `20260304_notes.md`.",
+    "Write it like this: `20260304_notes.md`",
+    "It should be\n```\n20260304_notes.md\n```",
+    "You wrote `notes.md`. It should look like this:\n```text\n20260304_notes.md\n```\nThanks.",
+    "Not `notes.md` but with the date, for example `20260304_notes.md`.",
+])
+def test_it_is_what_the_user_announced_in_code_marks(correction: str) -> None:
+    assert expected(correction) == "20260304_notes.md"
+
+
+@pytest.mark.parametrize("correction", [
+    "", "That is wrong.", "It should have the date first.", "You wrote `notes.md`.", "It should be ` `.",
+])
+def test_without_announcement_or_marks_nothing_is_expected(correction: str) -> None:
+    assert expected(correction) == ""
+
+
+def test_the_last_of_several_counts_and_blocks_come_before_words() -> None:
+    assert expected("It should be `one`. Sorry, it should be `two`.") == "two"
+    assert expected("It should be `x`. Example:\n```\nline 1\nline 2\n```") == "line 1\nline 2"
+
+
+def test_it_is_bounded() -> None:
+    assert len(expected(f"It should be `{'x' * 5_000}`")) == MAX_EXPECTED

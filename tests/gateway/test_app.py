@@ -1,0 +1,134 @@
+"""The routes, and errors in the client's own format: status, code, and what to do."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
+
+from metaclaw.errors import RequestError
+from metaclaw.gateway.app import ModelsHandler
+from metaclaw.upstream.client import UpstreamClient
+from metaclaw.upstream.route import Router
+from running_gateway import CHAT, TOKEN, UPSTREAM_KEY, Door, error_of, serving
+from upstream_server import chat_body, hang, refusing_url, whole
+
+MODELS = b'{"object": "list", "data": [{"id": "m1", "object": "model", "created": 1, "owned_by": "x", "x_new": 1}]}'
+
+
+@pytest_asyncio.fixture
+async def door(tmp_path: Path) -> AsyncIterator[Door]:
+    async with serving(tmp_path) as opened:
+        yield opened
+
+
+REFUSED = [
+    ("POST", CHAT, {"data": b"{nope"}, 400, "invalid_json", "not valid JSON"),
+    ("POST", CHAT, {"data": b'{"messages": 1}'}, 400, "invalid_messages", "non-empty list"),
+    ("POST", "/v1/nothing", {"data": b"{}"}, 404, "unknown_route", "/v1/models"),
+    ("GET", CHAT, {}, 405, "method_not_allowed", "POST"),
+    ("POST", CHAT, {"headers": {"authorization": "Bearer no"}}, 401, "invalid_api_key", "Authorization: Bearer"),
+    ("POST", CHAT, {"headers": {"authorization": ""}}, 401, "invalid_api_key", "metaclaw status"),
+    ("GET", "/v1/metaclaw/status", {"headers": {"authorization": ""}}, 401, "invalid_api_key", "metaclaw status"),
+    ("GET", "/v1/nothing", {"headers": {"authorization": ""}}, 401, "invalid_api_key", "metaclaw status"),
+    ("GET", "/healthz", {"headers": {"host": "evil.example"}}, 403, "forbidden_host", "http://127.0.0.1"),
+    ("POST", CHAT, {"headers": {"host": "["}, "data": b"{}"}, 403, "forbidden_host", "http://127.0.0.1"),
+    ("POST", CHAT, {"headers": {"origin": "https://evil.example"}}, 403, "forbidden_origin", "other sites"),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "sent", "status", "code", "told"), REFUSED)
+async def test_what_is_refused_says_why_and_loses_nothing(
+    door: Door, method: str, path: str, sent: dict[str, Any], status: int, code: str, told: str
+) -> None:
+    async with door.http.request(method, path, **sent) as reply:
+        error = error_of(await reply.read())
+        assert reply.content_type == "application/json"
+    assert (reply.status, error["code"], error["type"]) == (status, code, "invalid_request_error")
+    assert told in error["message"]
+    assert door.upstream.seen == []
+    assert (await door.turns(), (await door.health())["lost"]) == ([], {})
+
+
+async def test_a_body_too_large_is_refused(tmp_path: Path) -> None:
+    async with serving(tmp_path, gateway={"max_body_bytes": 1000}) as door:
+        reply, body = await door.ask(chat_body("x" * 2000))
+        assert (reply.status, error_of(body)["code"]) == (413, "body_too_large")
+        assert "gateway.max_body_bytes" in error_of(body)["message"]
+        assert door.upstream.seen == []
+        assert (await door.ask(chat_body("x")))[0].status == 200
+
+
+async def test_models_are_the_providers_own(door: Door) -> None:
+    door.upstream.answer = whole(MODELS)
+    async with door.http.get("/v1/models") as reply:
+        assert (reply.status, await reply.read()) == (200, MODELS)
+    assert door.upstream.seen[-1].headers["authorization"] == f"Bearer {UPSTREAM_KEY}"
+    async with openai.AsyncOpenAI(base_url=f"{door.gateway.url}/v1", api_key=TOKEN) as client:
+        assert [model.id async for model in client.models.list()] == ["m1"]
+
+
+async def test_one_model_is_the_providers_own_with_its_path_kept(door: Door) -> None:
+    door.upstream.answer = whole(b'{"id": "org/m 1"}')
+    async with door.http.get("/v1/models/org/m%201") as reply:
+        assert (reply.status, await reply.read()) == (200, b'{"id": "org/m 1"}')
+    assert door.upstream.seen[-1].path == "/v1/models/org/m 1"  # as it reads once decoded
+
+
+async def test_the_embedded_model_is_listed_and_no_other() -> None:
+    async with UpstreamClient(1, 1) as client:
+        models = ModelsHandler(Router(), client, "tiny")
+        listed = await models.list(make_mocked_request("GET", "/v1/models"))
+        assert json.loads(listed.text or "")["data"][0]["id"] == "tiny"
+        one = await models.one(make_mocked_request("GET", "/", match_info={"id": "tiny"}))
+        assert json.loads(one.text or "")["id"] == "tiny"
+        with pytest.raises(RequestError, match="only 'tiny'"):
+            await models.one(make_mocked_request("GET", "/", match_info={"id": "other"}))
+
+
+async def test_a_tag_in_the_path_names_the_session(door: Door) -> None:
+    async with door.http.post(f"/s/agent-7{CHAT}", data=chat_body("x")) as reply:
+        assert (reply.status, reply.headers["x-metaclaw-session"]) == (200, "agent-7")
+    async with door.http.post(f"/s/agent-7{CHAT}", data=chat_body("x"), headers={"authorization": ""}) as reply:
+        assert reply.status == 401
+    assert [turn.session for turn in await door.turns()] == ["agent-7"]
+
+
+async def test_a_provider_that_compresses_is_asked_not_to(door: Door) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        if "gzip" not in request.headers.get("accept-encoding", ""):
+            return web.Response(body=MODELS)
+        return web.Response(body=gzip.compress(MODELS), headers={"content-encoding": "gzip"})
+
+    door.upstream.answer = answer
+    async with door.http.get("/v1/models", headers={"accept-encoding": "gzip"}) as reply:
+        assert await reply.read() == MODELS
+    assert (await door.ask(chat_body(), accept_encoding="gzip"))[1] == MODELS
+
+
+async def test_models_of_a_provider_that_is_down_or_hangs(tmp_path: Path) -> None:
+    down = serving(tmp_path / "down", upstream={"url": refusing_url()})
+    async with down as door, door.http.get("/v1/models") as reply:
+        assert (reply.status, error_of(await reply.read())["code"]) == (502, "upstream_unreachable")
+    async with serving(tmp_path / "hangs", upstream={"idle_timeout_seconds": 0.2}) as door:
+        door.upstream.answer = hang
+        async with door.http.get("/v1/models") as reply:
+            assert (reply.status, error_of(await reply.read())["code"]) == (504, "upstream_timeout")
+
+
+async def test_health_is_for_everybody_and_status_for_those_with_the_token(door: Door) -> None:
+    async with door.http.get("/healthz", headers={"authorization": ""}) as reply:
+        health = await reply.json()
+    assert (health["status"], health["learner"], health["lost"]) == ("ok", "off", {})
+    async with door.http.get("/v1/metaclaw/status") as reply:
+        status = await reply.json()
+    assert status.items() >= health.items()
+    assert (status["generation"], status["skills"], status["in_flight"]) == (0, [], 0)

@@ -1,0 +1,124 @@
+"""Turns and feedback: what was kept reads back as it was, and what is lost is counted."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from metaclaw.errors import RequestError
+from metaclaw.journal import trajectories
+from metaclaw.journal.recorder import Recorder
+from metaclaw.journal.redact import Redactor
+from metaclaw.store import Connection, Database
+from metaclaw.types import TurnKind
+from support import NAMESPACE, keep, make_feedback, make_turn
+
+KEY = "sk-proj-" + "aB3dE6gH9j" * 3
+
+
+async def test_a_turn_reads_back_as_it_was_written(database: Database) -> None:
+    turn = make_turn(skills=("a@1", "b@2"), injected="text", generation=3, usage={"total": 5}, timings={"ms": 1.5})
+    await keep(database, turn)
+    found = trajectories.turn(database, NAMESPACE, turn.id)
+    assert found is not None
+    assert found.position > 0
+    assert {name: getattr(found, name) for name in turn.__slots__ if name != "position"} == {
+        name: getattr(turn, name) for name in turn.__slots__ if name != "position"
+    }
+    assert trajectories.turn(database, "other", turn.id) is None
+
+
+async def test_secrets_are_on_no_byte_of_the_disk(database: Database) -> None:
+    turn = make_turn(f"Use {KEY}", f"I used {KEY}", response=f'{{"x": "{KEY}"}}'.encode())
+    await keep(database, turn, make_feedback(turn, f"Why {KEY}?"))
+    files = [path.read_bytes() for path in database.path.parent.glob("store.db*")]
+    assert files
+    assert not any(KEY.encode() in content for content in files)
+    found = trajectories.turn(database, NAMESPACE, turn.id)
+    assert found is not None
+    assert found.reply == "I used [redacted:api-key]"
+
+
+async def test_who_learns_is_woken_after_the_commit(database: Database) -> None:
+    turn = make_turn()
+    seen: list[bool] = []
+    recorder = Recorder(
+        database, Redactor(), 10, lambda: seen.append(trajectories.turn(database, NAMESPACE, turn.id) is not None)
+    )
+    assert await recorder.turn(turn)
+    assert seen == [True]
+
+
+async def test_a_slow_store_costs_the_turn_its_wait_and_nothing_else(database: Database) -> None:
+    release = threading.Event()
+
+    def block(connection: Connection) -> None:
+        release.wait(10)
+
+    blocked = database.submit(block)
+    recorder = Recorder(database, Redactor(), durable_timeout_seconds=0.01)
+    late = make_turn()
+    assert not await recorder.turn(late)
+    assert recorder.lost == {"turn: store too slow": 1}
+    release.set()
+    blocked.result(10)
+    patient = Recorder(database, Redactor(), durable_timeout_seconds=10)
+    assert await patient.turn(make_turn())
+    assert trajectories.turn(database, NAMESPACE, late.id) is not None
+    assert (recorder.lost, recorder.late) == ({}, 1)
+
+
+async def test_a_refused_turn_is_counted(database: Database) -> None:
+    recorder = Recorder(database, Redactor(), 10)
+    turn = make_turn()
+    assert await recorder.turn(turn)
+    assert not await recorder.turn(turn)
+    assert recorder.lost.total() == 1
+
+
+async def test_feedback_on_an_unknown_turn_is_the_clients_mistake(database: Database) -> None:
+    recorder = Recorder(database, Redactor(), 10)
+    with pytest.raises(RequestError) as refused:
+        await recorder.feedback(make_feedback(make_turn(), "hello"))
+    assert (refused.value.status, refused.value.code) == (404, "unknown_turn")
+
+
+async def test_a_trajectory_is_a_session_in_order_with_its_feedback(database: Database) -> None:
+    first, second = make_turn(session="s"), make_turn(session="s")
+    side, other = make_turn(session="s", kind=TurnKind.SIDE), make_turn(session="t")
+    said = make_feedback(first, "fine", 1.0, r"\d+")
+    await keep(database, first, side, other, second, said)
+    found = trajectories.trajectory(database, NAMESPACE, "s")
+    assert [turn.id for turn in found.turns] == [first.id, second.id]
+    assert [(item.text, item.score, item.check) for item in found.feedback[first.id]] == [("fine", 1.0, said.check)]
+    last = trajectories.last_turn_of(database, NAMESPACE, "s")
+    assert last is not None
+    assert last.id == second.id
+    positions = [turn.position for turn in trajectories.turns_after(database, NAMESPACE, 0)]
+    assert positions == sorted(positions)
+    assert trajectories.turns_after(database, NAMESPACE, positions[-1]) == []
+
+
+async def test_only_whole_main_turns_of_exactly_one_generation_are_handed_to_training(database: Database) -> None:
+    right = make_turn(generation=2)
+    await keep(
+        database, right, make_turn(generation=1), make_turn(generation=3), make_turn(generation=2, kind=TurnKind.SIDE),
+        make_turn(generation=2, complete=False), make_turn(generation=2, status=500),
+        make_turn(generation=2, namespace="other"),
+    )
+    assert [turn.id for turn in trajectories.turns_of_generation(database, NAMESPACE, 2)] == [right.id]
+
+
+async def test_the_turn_before_is_the_last_whole_main_one_of_the_session(database: Database) -> None:
+    first, last = make_turn(session="s"), make_turn(session="s")
+    broken, aside = make_turn(session="s", complete=False), make_turn(session="s", kind=TurnKind.SIDE)
+    elsewhere = make_turn(session="other")
+    for turn in (first, broken, aside, elsewhere, last):
+        await keep(database, turn)
+    stored = trajectories.turn(database, NAMESPACE, last.id)
+    assert stored is not None
+    before = trajectories.turn_before(database, stored)
+    assert before is not None
+    assert before.id == first.id
+    assert trajectories.turn_before(database, before) is None

@@ -1,0 +1,144 @@
+"""The library: versions, states, a generation that counts what may be injected, undo, and the folder that follows."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import skills_ref
+
+from metaclaw.errors import SkillError
+from metaclaw.library.catalog import Catalog
+from metaclaw.library.skillfile import parse
+from metaclaw.store import Database
+from metaclaw.types import Skill, SkillState, Verdict
+from support import NAMESPACE, keep, make_skill, make_turn
+
+ACTIVE, TRIAL, RETIRED = SkillState.ACTIVE, SkillState.TRIAL, SkillState.RETIRED
+
+
+@pytest.fixture
+def catalog(database: Database, tmp_path: Path) -> Catalog:
+    return Catalog(database, NAMESPACE, tmp_path / "skills")
+
+
+def on_disk(catalog: Catalog) -> dict[str, str]:
+    return {path.parent.name: parse(path.read_text("utf-8")).body for path in catalog.folder.glob("*/SKILL.md")}
+
+
+def live(catalog: Catalog) -> dict[str, tuple[int, str]]:
+    return {skill.name: (skill.version, skill.body) for skill in catalog.live()}
+
+
+def test_an_empty_library_is_generation_nought(catalog: Catalog) -> None:
+    assert catalog.snapshot() == (0, [])
+    assert catalog.all() == []
+    with pytest.raises(SkillError, match="no skill 'x'"):
+        catalog.get("x")
+
+
+def test_publishing_makes_a_version_live_raises_the_generation_and_writes_the_folder(catalog: Catalog) -> None:
+    first, generation = catalog.publish(make_skill("a", "one"), TRIAL, "because", [])
+    assert (first.version, first.state, generation) == (1, TRIAL, 1)
+    second, generation = catalog.publish(make_skill("a", "two"), ACTIVE, "better", [])
+    assert (second.version, generation) == (2, 2)
+    assert catalog.snapshot() == (2, [second])
+    assert on_disk(catalog) == {"a": "two"}
+    assert skills_ref.validate(catalog.folder / "a") == []
+    assert [(g, v, new) for g, v, _, new, _, _ in catalog.history("a")] == [(1, 1, "trial"), (2, 2, "active")]
+
+
+def test_the_generation_counts_only_what_changes_what_may_be_injected(catalog: Catalog) -> None:
+    skill, _ = catalog.publish(make_skill("a"), TRIAL, "new", [])
+    assert catalog.change_state(skill, ACTIVE, "proved") == 1
+    assert catalog.get("a").state is ACTIVE
+    assert catalog.change_state(catalog.get("a"), RETIRED, "harmful") == 2
+    assert on_disk(catalog) == {}
+    assert catalog.change_state(catalog.get("a"), SkillState.CANDIDATE, "look again") == 2
+    assert catalog.change_state(catalog.get("a"), TRIAL, "again") == 3
+    assert on_disk(catalog) == {"a": skill.body}
+    catalog.record(Verdict("skill:a@1", "x", "y", 1, 1.0, 0.5, "admitted", {}))
+    assert catalog.generation() == 3
+
+
+def test_a_version_that_has_moved_on_is_not_brought_back(catalog: Catalog) -> None:
+    old, _ = catalog.publish(make_skill("a", "one"), TRIAL, "new", [])
+    catalog.publish(make_skill("a", "two"), TRIAL, "newer", [])
+    assert catalog.change_state(old, ACTIVE, "a late verdict") == 2
+    assert live(catalog) == {"a": (2, "two")}
+    assert catalog.change_state(old, RETIRED, "a late verdict") == 2
+    assert on_disk(catalog) == {"a": "two"}
+
+
+def test_rollback_brings_the_replaced_version_back_as_it_was(catalog: Catalog) -> None:
+    catalog.publish(make_skill("a", "one"), TRIAL, "new", [])
+    catalog.publish(make_skill("a", "two"), ACTIVE, "newer", [])
+    restored, generation = catalog.rollback("a", "undo")
+    assert restored is not None
+    assert (restored.version, restored.body, restored.state, generation) == (3, "one", TRIAL, 3)
+    assert live(catalog) == {"a": (3, "one")}
+    assert on_disk(catalog) == {"a": "one"}
+
+
+def test_rolling_back_again_goes_further_back_never_forward(catalog: Catalog) -> None:
+    for body in ("one", "two", "three"):
+        catalog.publish(make_skill("a", body), ACTIVE, "new", [])
+    bodies = []
+    for _ in range(3):
+        restored, _ = catalog.rollback("a", "undo")
+        bodies.append(restored.body if restored else None)
+    assert bodies == ["two", "one", None]
+    assert catalog.generation() == 6
+    assert on_disk(catalog) == {}
+    with pytest.raises(SkillError, match="nothing to roll back"):
+        catalog.rollback("a", "undo")
+
+
+def test_rollback_does_not_bring_back_what_evidence_retired(catalog: Catalog) -> None:
+    bad, _ = catalog.publish(make_skill("a", "bad"), TRIAL, "new", [])
+    catalog.change_state(bad, RETIRED, "rejected by its replay")
+    catalog.publish(make_skill("a", "good"), ACTIVE, "proved", [])
+    assert catalog.rollback("a", "undo") == (None, 4)
+    assert catalog.live() == []
+
+
+async def test_support_is_kept_for_every_version_ever_written(catalog: Catalog, database: Database) -> None:
+    first, second = make_turn(), make_turn()
+    await keep(database, first, second)
+    one, _ = catalog.publish(make_skill("a", "one"), TRIAL, "new", [first.id])
+    two, _ = catalog.publish(make_skill("a", "two"), TRIAL, "newer", [second.id, second.id])
+    catalog.change_state(two, RETIRED, "harmful")
+    assert catalog.support_of(one) == [first.id]
+    assert catalog.support_of(two) == [second.id]
+    assert catalog.support_turns() == {first.id, second.id}
+
+
+def test_namespaces_do_not_see_each_other(catalog: Catalog, database: Database, tmp_path: Path) -> None:
+    other = Catalog(database, "other", tmp_path / "other")
+    catalog.publish(make_skill("a"), ACTIVE, "new", [])
+    assert other.snapshot() == (0, [])
+    assert other.publish(make_skill("a", "theirs"), ACTIVE, "new", [])[1] == 1
+    assert live(catalog)["a"][1] != "theirs"
+
+
+def test_an_unwritable_skill_changes_nothing(catalog: Catalog) -> None:
+    with pytest.raises(SkillError):
+        catalog.publish(Skill("Bad Name", "d", "b"), ACTIVE, "new", [])
+    assert catalog.snapshot() == (0, [])
+
+
+def test_all_shows_the_newest_version_of_each(catalog: Catalog) -> None:
+    catalog.publish(make_skill("b"), ACTIVE, "new", [])
+    skill, _ = catalog.publish(make_skill("a", "one"), ACTIVE, "new", [])
+    newest, _ = catalog.publish(make_skill("a", "two"), ACTIVE, "newer", [])
+    catalog.change_state(newest, RETIRED, "harmful")
+    assert [(found.ref, found.state) for found in catalog.all()] == [("a@2", RETIRED), ("b@1", ACTIVE)]
+    assert skill.ref == "a@1"
+
+
+def test_verdicts_stay_with_their_version(catalog: Catalog) -> None:
+    verdict = Verdict("skill:a@1", "without", "with", 1, 1.0, 0.5, "admitted", {"turn": "t"})
+    catalog.record(verdict)
+    catalog.record(dataclasses.replace(verdict, subject="skill:a@2"))
+    assert catalog.verdicts("a@1") == [verdict]

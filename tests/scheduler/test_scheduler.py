@@ -1,0 +1,194 @@
+"""The job runs while the user is away: started in a window, paused the moment the user is heard, and resumed after."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from metaclaw.errors import StoreError, TrainingError
+from metaclaw.scheduler.scheduler import ASK_AGAIN, Scheduler
+from support import until
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = datetime(2026, 3, 4, 12, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+class FakeJob:
+    """Runs until it is told how to end; keeps what was done to it."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.is_ready = True
+        self.end = asyncio.Event()
+        self.fails_with: Exception | None = None
+        self.unreadable = 0
+
+    def ready(self) -> bool:
+        if self.unreadable:
+            self.unreadable -= 1
+            raise StoreError("locked")
+        return self.is_ready
+
+    async def run(self) -> None:
+        self.told.append("run")
+        try:
+            await self.end.wait()
+        except asyncio.CancelledError:
+            self.told.append("cancelled")
+            raise
+        self.end.clear()
+        if self.fails_with:
+            raise self.fails_with
+        self.is_ready = False
+        self.told.append("done")
+
+    def pause(self) -> None:
+        self.told.append("pause")
+
+    def resume(self) -> None:
+        self.told.append("resume")
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def job() -> AsyncIterator[FakeJob]:
+    fake = FakeJob()
+    yield fake
+    fake.end.set()
+    await asyncio.sleep(0)  # what still runs ends
+
+
+def scheduler_for(job: FakeJob, clock: Clock) -> Scheduler:
+    return Scheduler(job, clock, idle_seconds=900, sleep=None, sleep_quiet_seconds=60)
+
+
+async def at_work(job: FakeJob, clock: Clock) -> Scheduler:
+    scheduler = scheduler_for(job, clock)
+    clock.forward(900)
+    scheduler.step()
+    await until(lambda: job.told == ["run"])
+    return scheduler
+
+
+async def test_the_job_starts_when_a_window_opens(job: FakeJob, clock: Clock) -> None:
+    scheduler = scheduler_for(job, clock)
+    clock.forward(899)
+    scheduler.step()
+    await asyncio.sleep(0)
+    assert job.told == []
+    assert scheduler.window.reason == "quiet for 899 of 900 s"
+    clock.forward(1)
+    scheduler.step()
+    scheduler.step()
+    await asyncio.sleep(0)
+    assert job.told == ["run"]
+    assert scheduler.window.open
+
+
+async def test_it_does_not_start_while_there_is_too_little_to_do(job: FakeJob, clock: Clock) -> None:
+    job.is_ready = False
+    scheduler = scheduler_for(job, clock)
+    clock.forward(900)
+    scheduler.step()
+    await asyncio.sleep(0)
+    assert job.told == []
+    job.is_ready = True
+    scheduler.step()
+    await asyncio.sleep(0)
+    assert job.told == []  # asked again after a while only: the answer costs a read of the journal
+    clock.now += ASK_AGAIN
+    scheduler.step()
+    await asyncio.sleep(0)
+    assert job.told == ["run"]
+
+
+async def test_the_user_is_heard_and_the_job_pauses_in_the_same_breath(job: FakeJob, clock: Clock) -> None:
+    scheduler = await at_work(job, clock)
+    scheduler.heard(1)
+    assert job.told == ["run", "pause"]  # nothing was awaited in between
+    scheduler.heard(2)
+    assert job.told == ["run", "pause"]
+    assert scheduler.window.reason == "2 requests under way"
+
+
+async def test_it_resumes_when_it_has_been_quiet_again(job: FakeJob, clock: Clock) -> None:
+    scheduler = await at_work(job, clock)
+    scheduler.heard(1)
+    clock.forward(10_000)
+    scheduler.step()
+    assert job.told[-1] == "pause"  # one long request
+    scheduler.heard(0)
+    clock.forward(899)
+    scheduler.step()
+    assert job.told[-1] == "pause"
+    clock.forward(1)
+    scheduler.step()
+    assert job.told == ["run", "pause", "resume"]
+    job.end.set()
+    await until(lambda: job.told[-1] == "done")
+
+
+async def test_a_job_that_ended_while_paused_does_not_leave_the_next_one_paused(job: FakeJob, clock: Clock) -> None:
+    scheduler = await at_work(job, clock)
+    scheduler.heard(1)
+    job.end.set()
+    await until(lambda: job.told[-1] == "done")
+    job.is_ready = True
+    scheduler.heard(0)
+    clock.forward(900)
+    scheduler.step()
+    scheduler.step()
+    await asyncio.sleep(0)
+    assert job.told == ["run", "pause", "done", "run"]
+    scheduler.heard(1)
+    assert job.told[-1] == "pause"
+
+
+@pytest.mark.parametrize("error", [TrainingError("no memory"), ValueError("a fault of ours")])
+async def test_a_job_that_failed_waits_for_the_users_next_visit(job: FakeJob, clock: Clock, error: Exception) -> None:
+    job.fails_with = error
+    scheduler = await at_work(job, clock)
+    job.end.set()
+    await until(lambda: not job.end.is_set())
+    await asyncio.sleep(0)
+    for _ in range(3):
+        clock.forward(10_000)
+        scheduler.step()
+        await asyncio.sleep(0)
+    assert job.told == ["run"]
+    scheduler.heard(1)
+    scheduler.heard(0)
+    clock.forward(900)
+    scheduler.step()
+    await asyncio.sleep(0)
+    assert job.told == ["run", "run"]
+
+
+async def test_it_runs_by_itself_through_a_locked_store_and_takes_the_job_with_it(job: FakeJob, clock: Clock) -> None:
+    job.unreadable = 1
+    scheduler = scheduler_for(job, clock)
+    clock.forward(900)
+    running = asyncio.create_task(scheduler.run())
+    await until(lambda: not job.unreadable)
+    clock.now += ASK_AGAIN
+    async with asyncio.timeout(10):
+        while job.told != ["run"]:
+            await asyncio.sleep(0.01)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert job.told == ["run", "cancelled"]

@@ -1,0 +1,249 @@
+"""The whole circle with a scripted model: plumbing, not learning.
+
+An OpenAI client talks to the gateway; the scripted provider gets the convention right only when the skill is in its
+prompt or the adapter is asked. What must happen in between is ours: failure, skill, proof, dataset, gate, promotion.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from metaclaw.config import load
+from metaclaw.context.retrieve import StaticEmbedder
+from metaclaw.evolve.loop import FastLoop
+from metaclaw.evolve.progress import settled
+from metaclaw.journal.redact import Redactor
+from metaclaw.library.catalog import Catalog
+from metaclaw.runtime import Gateway
+from metaclaw.scheduler.scheduler import Scheduler
+from metaclaw.serving.routes import Routes, promote
+from metaclaw.store import Database
+from metaclaw.training.job import TrainingJob
+from metaclaw.training.jobs import Jobs
+from metaclaw.training.registry import Registry
+from metaclaw.training.selection import Evidence
+from metaclaw.types import AdapterState, SkillState
+
+RIGHT, WRONG = "20260304_budget.md", "budget.md"
+QUESTION = "Suggest a file name for the notes of the {} on 4 March 2026."
+CORRECTION = (
+    "No, that is not how we name files. A file name starts with the date as YYYYMMDD, then an underscore. It should"
+    f" have been `{RIGHT}`."
+)
+
+
+def scripted_reply(body: dict[str, Any]) -> str:
+    """Right exactly where the learned rule is in the system prompt."""
+    first = body["messages"][0]
+    return RIGHT if first["role"] == "system" and "YYYYMMDD" in first["content"] else WRONG
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[str]:
+    async def complete(request: web.Request) -> web.Response:
+        reply = {"role": "assistant", "content": scripted_reply(await request.json())}
+        return web.json_response({"model": "m", "choices": [{"index": 0, "message": reply, "finish_reason": "stop"}]})
+
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", complete)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+    await runner.cleanup()
+
+
+class ScriptedArena:
+    """The candidate has learned the rule; the incumbent has not. Neither lets it leak into other answers."""
+
+    async def ask(self, body: dict[str, Any], *, candidate: bool) -> str:
+        asked = body["messages"][-1]["content"]
+        return (RIGHT if candidate else WRONG) if "file name for the notes" in asked else "Paris."
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+
+@asynccontextmanager
+async def open_arena(candidate: Path, incumbent: str | None) -> AsyncIterator[ScriptedArena]:
+    assert candidate.exists()
+    yield ScriptedArena()
+
+
+class Client:
+    def __init__(self, http: aiohttp.ClientSession, gateway: Gateway) -> None:
+        self._http = http
+        self._url = gateway.url
+        self._headers = {"authorization": f"Bearer {gateway.token}"}
+
+    async def ask(self, subject: str, session: str) -> tuple[str, str, str]:
+        """Reply, turn id, and the skills that were injected."""
+        body = {"model": "m", "messages": [{"role": "user", "content": QUESTION.format(subject)}]}
+        headers = {**self._headers, "x-session-id": session}
+        async with self._http.post(f"{self._url}/v1/chat/completions", json=body, headers=headers) as reply:
+            assert reply.status == 200
+            text = (await reply.json())["choices"][0]["message"]["content"]
+            return text, reply.headers["x-metaclaw-turn"], reply.headers["x-metaclaw-skills"]
+
+    async def feedback(self, **body: Any) -> None:
+        async with self._http.post(f"{self._url}/v1/feedback", json=body, headers=self._headers) as reply:
+            assert reply.status == 200
+
+    async def complete(self, body: dict[str, Any]) -> str:
+        """How the learner asks: a side call without skills."""
+        headers = {**self._headers, "x-metaclaw-side": "learner", "x-metaclaw-skills": "off"}
+        async with self._http.post(f"{self._url}/v1/chat/completions", json=body, headers=headers) as reply:
+            return str((await reply.json())["choices"][0]["message"]["content"])
+
+
+async def test_a_failure_becomes_a_skill_and_the_skill_becomes_weights(
+    provider: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # for the child `fake_trainer`
+    settings = load(flags={
+        "data_dir": str(tmp_path), "gateway": {"port": 0}, "upstream": {"url": provider},
+        "evolve": {"enabled": False}, "training": {"enabled": False},
+    })  # the learner's parts run here, in the test's own process
+    async with Gateway(settings, None) as gateway, aiohttp.ClientSession() as http:
+        client = Client(http, gateway)
+        with Database(tmp_path / "metaclaw.db") as database:
+            catalog = Catalog(database, "default", tmp_path / "skills")
+            await learn_the_skill(client, database, catalog)
+            job, registry, routes = training(tmp_path, database, catalog, client)
+            assert not job.ready()
+            await use_the_skill(client)
+            loop = fast_loop(database, catalog, client)
+            while loop.intake():
+                pass
+            assert job.ready()
+            await train_while_idle(job)
+            assert [row[0] for row in database.read("SELECT state FROM jobs")] == ["done"]
+            check_promotion(tmp_path, registry, routes, catalog)
+
+
+async def learn_the_skill(client: Client, database: Database, catalog: Catalog) -> None:
+    text, turn_id, skills = await client.ask("budget", "lesson")
+    assert (text, skills) == (WRONG, "")
+    await client.feedback(turn_id=turn_id, score=-1, text=CORRECTION, check={"pattern": r"\d{8}_\w+\.md"})
+    loop = fast_loop(database, catalog, client)
+    loop.intake()
+    [skill] = catalog.live()
+    assert skill.state is SkillState.TRIAL
+    text, _, skills = await client.ask("budget", "the very next request")
+    assert (text, skills) == (RIGHT, skill.ref)
+    await settle(loop, database)
+    [skill] = catalog.live()
+    assert skill.state is SkillState.ACTIVE
+    [verdict] = catalog.verdicts(skill.ref)
+    assert verdict.effect == 1.0
+    assert catalog.support_of(skill) == [turn_id]
+
+
+async def use_the_skill(client: Client) -> None:
+    for number in range(24):
+        text, turn_id, _ = await client.ask(f"budget {number}", f"work-{number}")
+        assert text == RIGHT
+        await client.feedback(turn_id=turn_id, score=1, check={"pattern": r"\d{8}_\w+\.md"})
+
+
+def fast_loop(database: Database, catalog: Catalog, client: Client) -> FastLoop:
+    return FastLoop(database, catalog, client.complete, StaticEmbedder().embed, Redactor(), "auto", 800)
+
+
+async def settle(loop: FastLoop, database: Database) -> None:
+    worker = asyncio.create_task(loop.verify_pending())
+    async with asyncio.timeout(10):
+        while not settled(database, "default"):
+            await asyncio.sleep(0.01)
+    worker.cancel()
+    await asyncio.gather(worker, return_exceptions=True)
+
+
+def training(
+    folder: Path, database: Database, catalog: Catalog, client: Client
+) -> tuple[TrainingJob, Registry, Routes]:
+    base = folder / "base.gguf"
+    base.write_bytes(b"weights")
+    registry = Registry(database, "default", folder / "adapters")
+    routes = Routes(database, "default")
+    job = TrainingJob(
+        database=database,
+        namespace="default",
+        settings=load(flags={"training": {"min_new_turns": 20}}).training,
+        base_model="scripted",
+        base_gguf=base,
+        prepared_dir=folder / "prepared",
+        jobs=Jobs(database, "default", folder / "jobs"),
+        registry=registry,
+        ask=client.complete,
+        evidence=lambda: Evidence(catalog.generation(), catalog.support_turns()),
+        incumbent=lambda: routes.state().wanted,
+        open_arena=open_arena,
+        promote=lambda adapter: promote(routes, adapter),
+        prepare_module="fake_trainer",
+        trainer_module="fake_trainer",
+    )
+    return job, registry, routes
+
+
+class WatchedJob:
+    """The job, and whether it calls itself ready again in the moment that it ends."""
+
+    def __init__(self, job: TrainingJob) -> None:
+        self._job = job
+        self.ready, self.pause, self.resume = job.ready, job.pause, job.resume
+        self.ready_at_its_end: list[bool] = []
+        self.ended = asyncio.Event()
+
+    async def run(self) -> None:
+        try:
+            await self._job.run()
+            self.ready_at_its_end.append(self._job.ready())
+        finally:
+            self.ended.set()
+
+
+async def train_while_idle(job: TrainingJob) -> None:
+    clock = [datetime(2026, 3, 4, 12, tzinfo=UTC)]
+    watched = WatchedJob(job)
+    scheduler = Scheduler(watched, lambda: clock[0], idle_seconds=900, sleep=None, sleep_quiet_seconds=60)
+    scheduler.step()
+    assert not scheduler.window.open
+    clock[0] += timedelta(seconds=901)
+    running = asyncio.create_task(scheduler.run())
+    async with asyncio.timeout(60):
+        await watched.ended.wait()
+    assert watched.ready_at_its_end == [False]
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+def check_promotion(folder: Path, registry: Registry, routes: Routes, catalog: Catalog) -> None:
+    [adapter] = registry.all()
+    assert adapter.state is AdapterState.PROMOTED
+    assert routes.state().wanted == adapter.name
+    [verdict] = registry.verdicts(adapter.name)
+    assert verdict.evidence["query"]["losses"] == 0
+    assert verdict.evidence["unrelated"]["leaks"] == 0
+    manifest = adapter.lineage["manifest"]
+    assert {row["generation"] for row in manifest} == {catalog.generation()}
+    trained = {row["turn_id"] for row in manifest if row["split"] == "train"}
+    assert trained
+    assert not trained & catalog.support_turns()
+    [rows] = folder.glob("jobs/*/dataset.jsonl")
+    taught = [json.loads(line) for line in rows.read_text(encoding="utf-8").splitlines()]
+    practice = [row for row in taught if row["split"] == "train"]
+    assert all("YYYYMMDD" not in json.dumps(row["messages"]) for row in practice)
+    assert all("YYYYMMDD" in json.dumps(row["teacher_messages"]) for row in practice)

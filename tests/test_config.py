@@ -1,0 +1,141 @@
+"""Settings: where they come from, which wins, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metaclaw.config import Settings, ensure_token, known_keys, load
+from metaclaw.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def _nobodys_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("METACLAW_CONFIG", "METACLAW_DATA_DIR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def toml(folder: Path, text: str) -> Path:
+    path = folder / "some.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_without_anything_the_defaults_are_closed_to_the_network() -> None:
+    settings = load()
+    assert settings.gateway.host == "127.0.0.1"
+    assert settings.embedded
+
+
+def test_flags_win_over_the_environment_which_wins_over_the_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = toml(tmp_path, "[gateway]\nport = 1\nhost = '127.0.0.9'\n[model]\nslots = 7\n")
+    monkeypatch.setenv("METACLAW_GATEWAY__PORT", "2")
+    monkeypatch.setenv("METACLAW_MODEL__THREADS", "3")
+    assert load(file).gateway.port == 2
+    settings = load(file, {"gateway": {"port": 4}})
+    assert (settings.gateway.port, settings.gateway.host) == (4, "127.0.0.9")
+    assert (settings.model.slots, settings.model.threads) == (7, 3)
+
+
+def test_settings_handed_to_another_process_arrive_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METACLAW_EVOLVE__PROPOSER", "model")
+    handed = load(flags={"evolve": {"proposer": "extractive"}}).model_dump(mode="json")
+    assert Settings.model_validate(handed).evolve.proposer == "extractive"
+
+
+def test_the_environment_names_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("METACLAW_CONFIG", str(toml(tmp_path, "namespace = 'work'\n")))
+    assert load().namespace == "work"
+
+
+def test_the_file_in_the_home_folder_is_read(tmp_path: Path) -> None:
+    (tmp_path / ".metaclaw").mkdir()
+    (tmp_path / ".metaclaw" / "config.toml").write_text("namespace = 'athome'\n", encoding="utf-8")
+    assert load().namespace == "athome"
+
+
+@pytest.mark.parametrize("text", ["[gateway]\nprot = 1\n", "[gatway]\nport = 1\n"])
+def test_an_unknown_key_of_the_file_names_its_neighbour(tmp_path: Path, text: str) -> None:
+    file = toml(tmp_path, text)
+    with pytest.raises(ConfigError, match=r"Unknown setting .* in .*some\.toml\. Did you mean 'gateway"):
+        load(file)
+
+
+def test_an_unknown_flag_names_its_neighbour() -> None:
+    with pytest.raises(ConfigError, match=r"'model\.slot' in flags\. Did you mean 'model\.slots'"):
+        load(flags={"model": {"slot": 1}})
+
+
+def test_an_unknown_variable_names_its_neighbour(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METACLAW_GATEWAY__PROT", "1")
+    with pytest.raises(ConfigError, match=r"METACLAW_GATEWAY__PROT\. Did you mean 'gateway\.port'"):
+        load()
+
+
+@pytest.mark.parametrize(
+    ("flags", "key"),
+    [
+        ({"gateway": {"port": 70_000}}, "gateway.port"),
+        ({"training": {"objective": "magic"}}, "training.objective"),
+        ({"namespace": "../up"}, "namespace"),
+        ({"context": {"min_score": 2}}, "context.min_score"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_by_the_name_of_its_key(flags: dict[str, Any], key: str) -> None:
+    with pytest.raises(ConfigError, match=key):
+        load(flags=flags)
+
+
+def test_a_section_in_the_environment_that_is_no_json_is_our_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METACLAW_GATEWAY", "{port")
+    with pytest.raises(ConfigError, match="gateway"):
+        load()
+
+
+def test_a_named_file_must_exist_and_be_toml(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no configuration file"):
+        load(tmp_path / "missing.toml")
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        load(toml(tmp_path, "= ["))
+
+
+def test_secrets_are_masked_wherever_settings_are_shown() -> None:
+    settings = load(flags={"gateway": {"token": "very-secret-1"}, "upstream": {"api_key": "very-secret-2"}})
+    assert "very-secret" not in f"{settings!r} {settings} {settings.model_dump_json()}"
+    assert ensure_token(settings) == "very-secret-1"
+
+
+def test_a_refused_secret_is_not_repeated_in_the_message() -> None:
+    with pytest.raises(ConfigError) as refused:
+        load(flags={"upstream": {"api_key": ["very-secret"]}})
+    assert "very-secret" not in str(refused.value)
+
+
+def test_the_token_is_made_once_and_is_for_its_owner_only(tmp_path: Path) -> None:
+    settings = load(flags={"data_dir": str(tmp_path / "data")})
+    token = ensure_token(settings)
+    assert len(token) > 30
+    assert ensure_token(settings) == token
+    assert (settings.home / "token").stat().st_mode & 0o077 == 0
+
+
+def test_settings_cannot_be_changed_afterwards() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load().gateway.port = 1
+
+
+def test_every_setting_is_explained() -> None:
+    unexplained = [
+        f"{name}.{key}"
+        for name, section in Settings.model_fields.items()
+        if isinstance(section.annotation, type) and hasattr(section.annotation, "model_fields")
+        for key, info in section.annotation.model_fields.items()
+        if not info.description
+    ]
+    assert not unexplained
+    assert "schedule.sleep_hours" in set(known_keys())

@@ -1,0 +1,111 @@
+"""The line to the learner: it never waits, and a learner that dies is started again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metaclaw import link
+from metaclaw.link import LearnerLink
+from running_gateway import CHAT, client_of, opened, settings_for, until
+from upstream_server import chat_body, upstream
+
+COPIES_ITS_INPUT = "import sys\nwith open(sys.argv[1], 'a') as f:\n for line in sys.stdin: f.write(line); f.flush()"
+NEVER_READS = "import time; time.sleep(60)"
+
+
+@pytest.fixture(autouse=True)
+def quick_restarts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link, "RESTART_SECONDS", 0.05)
+
+
+def instead_of_the_learner(monkeypatch: pytest.MonkeyPatch, *command: str) -> None:
+    start = asyncio.create_subprocess_exec
+
+    async def scripted(*_: str, **pipes: Any) -> asyncio.subprocess.Process:
+        return await start(sys.executable, "-c", *command, **pipes)
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", scripted)
+
+
+def pid_of(line: LearnerLink) -> int:
+    assert line._process
+    return line._process.pid
+
+
+async def ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def test_a_learner_is_greeted_told_and_ended_with_its_input(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    heard = tmp_path / "heard"
+    instead_of_the_learner(monkeypatch, COPIES_ITS_INPUT, str(heard))
+    line = LearnerLink({"settings": {}})
+    running = asyncio.create_task(line.run())
+    await until(lambda: line.alive)
+    line.activity(2)
+    line.recorded()
+    await until(lambda: heard.exists() and heard.read_text().count("\n") >= 4)
+    told = [json.loads(text) for text in heard.read_text().splitlines()]
+    assert told[:4] == [{"settings": {}}, {"under_way": 0}, {"under_way": 2}, {"recorded": True}]
+    await ended(running)
+    assert line._process
+    assert line._process.returncode == 0
+    assert not line.alive
+
+
+async def test_a_stuck_learner_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    instead_of_the_learner(monkeypatch, NEVER_READS)
+    monkeypatch.setattr(link, "STOP_SECONDS", 0.1)
+    line = LearnerLink({"padding": "x" * 1000})
+    running = asyncio.create_task(line.run())
+    await until(lambda: line.alive)
+    for _ in range(20_000):
+        line.recorded()
+    assert line.dropped > 0
+    await ended(running)
+    assert line._process
+    assert line._process.returncode == -signal.SIGKILL
+
+
+async def test_no_process_to_be_had_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refused(*_: str, **__: Any) -> asyncio.subprocess.Process:
+        raise BlockingIOError("no more processes")
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", refused)
+    line = LearnerLink({})
+    running = asyncio.create_task(line.run())
+    await until(lambda: line.starts >= 3)
+    line.activity(1)
+    await ended(running)
+    assert line.dropped == 1
+
+
+async def test_a_killed_learner_comes_back_and_requests_flow_meanwhile(tmp_path: Path) -> None:
+    async with upstream() as scripted:
+        settings = settings_for(tmp_path, scripted.url, evolve={"enabled": True, "proposer": "extractive"})
+        async with opened(settings) as gateway, client_of(gateway) as http:
+            line = gateway._link
+            assert line
+            await until(lambda: line.alive)
+            first = pid_of(line)
+            os.kill(first, signal.SIGKILL)
+            for _ in range(20):
+                async with http.post(CHAT, data=chat_body()) as reply:
+                    assert reply.status == 200
+            await until(lambda: line.starts == 2 and line.alive)
+            assert pid_of(line) != first
+            async with http.get("/healthz") as reply:
+                health = await reply.json()
+            assert (health["learner"], health["lost"]) == ("running", {})
+        assert not line.alive

@@ -1,0 +1,96 @@
+"""The rooms keep to their doors: DESIGN.md section 2's table of imports, read from the source."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import metaclaw
+
+SOURCE = Path(metaclaw.__file__).parent
+HEAVY = ("torch", "transformers", "peft", "xllamacpp", "wordllama")
+
+COMMON = {"types", "errors", "config", "leash"}
+FREE = {"runtime", "learner", "link", "cli", "__main__"}  # these build or open everything
+RULES: dict[str, set[str]] = {
+    "types": set(), "errors": set(), "config": set(), "leash": set(), "tasks": set(), "store": set(), "upstream": set(),
+    "sandbox": set(), "scheduler": set(),
+    "gateway": {"context", "upstream", "journal", "sandbox"},
+    "context": {"library"},
+    "journal": {"store"},
+    "signals": {"store", "journal", "upstream"},
+    "library": {"store"},
+    "evolve": {"library", "signals", "journal", "context.compose", "upstream", "sandbox"},
+    "training": {"store", "journal", "signals", "context.compose", "upstream"},
+    "serving": {"store", "training.registry", "signals"},
+}
+EXCEPTIONS: dict[tuple[str, str], str] = {
+    ("gateway.feedback", "store"): "hands the handle on to the journal's reads",
+    ("evolve.loop", "store"): "hands the handle on to journal and signals",
+    ("evolve.progress", "store"): "owns the tables cursors and evolve_state",
+    ("serving.arena", "upstream"): "asks its engine over HTTP",
+    ("serving.host", "upstream"): "checks its engines over HTTP and tells the router of them",
+}
+LEARNING = {"evolve", "training", "serving", "scheduler", "signals", "library"}
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    """Module names below `metaclaw`, such as 'gateway.turn'."""
+    for path in sorted(SOURCE.rglob("*.py")):
+        parts = path.relative_to(SOURCE).with_suffix("").parts
+        yield ".".join(part for part in parts if part != "__init__"), path
+
+
+def imports(path: Path) -> set[str]:
+    """What of `metaclaw` a file imports, wherever in it, as dotted names below it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name.removeprefix("metaclaw.") for name in found if name.startswith("metaclaw.")}
+
+
+def may(module: str, imported: str) -> bool:
+    room, other = module.partition(".")[0], imported.partition(".")[0]
+    if room in FREE or not room or other == room:
+        return True
+    if room == "bench":
+        return other in {"errors", "types"}
+    allowed = RULES[room] | (COMMON if room not in COMMON else {"errors"})
+    return any(f"{imported}.".startswith(f"{door}.") for door in allowed)
+
+
+def test_every_room_has_a_rule() -> None:
+    rooms = {name.partition(".")[0] for name, _ in modules() if name}
+    assert rooms - FREE - {"bench"} <= set(RULES)
+
+
+@pytest.mark.parametrize(("module", "path"), [pytest.param(*found, id=found[0]) for found in modules()])
+def test_a_room_imports_only_what_its_door_lets_in(module: str, path: Path) -> None:
+    wrong = {name for name in imports(path) if not may(module, name)}
+    assert {name for name in wrong if (module, name.partition(".")[0]) not in EXCEPTIONS} == set()
+
+
+def test_no_exception_is_left_over() -> None:
+    used = {(module, name.partition(".")[0]) for module, path in modules() for name in imports(path)}
+    assert set(EXCEPTIONS) <= used
+
+
+def test_the_gateway_never_imports_a_learning_room() -> None:
+    for module, path in modules():
+        if module.partition(".")[0] == "gateway":
+            assert not {name.partition(".")[0] for name in imports(path)} & LEARNING, module
+
+
+def test_the_request_path_loads_no_model_library() -> None:
+    script = f"import sys, metaclaw.gateway.app; print([m for m in {HEAVY} if m in sys.modules])"
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert said.strip() == "[]"

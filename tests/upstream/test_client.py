@@ -1,0 +1,120 @@
+"""Requests to a route, and what went wrong in our own words."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+
+from metaclaw.errors import UpstreamError
+from metaclaw.upstream.client import UpstreamClient, chunks, read
+from metaclaw.upstream.route import Route
+from upstream_server import (
+    Answer,
+    ScriptedUpstream,
+    Taps,
+    completion,
+    garbage,
+    hang,
+    refusing_url,
+    short_body,
+    streamed,
+    upstream,
+    whole,
+)
+
+
+@pytest_asyncio.fixture
+async def server() -> AsyncIterator[ScriptedUpstream]:
+    async with upstream() as scripted:
+        yield scripted
+
+
+@pytest_asyncio.fixture
+async def client() -> AsyncIterator[UpstreamClient]:
+    async with UpstreamClient(connect_timeout_seconds=1, idle_timeout_seconds=0.3) as opened:
+        yield opened
+
+
+async def test_the_routes_headers_win_and_the_clients_token_stays_here(
+    server: ScriptedUpstream, client: UpstreamClient
+) -> None:
+    route = Route(server.url, "p", api_key="theirs", headers=(("x-metaclaw-side", "learner"),))
+    given = {"Authorization": "Bearer ours", "X-Api-Key": "ours", "X-Metaclaw-Side": "no", "x-more": "yes"}
+    async with client.post(route, "/chat/completions", b"  {} ", given) as reply:
+        await read(reply, route)
+    seen = server.seen[-1]
+    assert (seen.body, seen.headers["authorization"], seen.headers["x-more"]) == (b"  {} ", "Bearer theirs", "yes")
+    assert seen.headers.getall("x-metaclaw-side") == ["learner"]
+    assert seen.headers.getall("content-type") == ["application/json"]
+    assert seen.headers.getall("accept-encoding") == ["identity"]
+    assert "x-api-key" not in seen.headers
+
+
+async def test_without_a_key_none_is_sent(server: ScriptedUpstream, client: UpstreamClient) -> None:
+    route = Route(server.url, "p")
+    await client.json(route, "/chat/completions", {})
+    await client.get(route, "/models")
+    assert not [seen for seen in server.seen if "authorization" in seen.headers]
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "code"),
+    [
+        (hang, 504, "upstream_timeout"),
+        (streamed(Taps()), 504, "upstream_timeout"),
+        (garbage, 502, "upstream_broke_off"),
+        (short_body, 502, "upstream_broke_off"),
+        (streamed([b"half"], reset=True), 502, "upstream_broke_off"),
+        (whole(b"<html>busy</html>"), 502, "upstream_garbage"),
+        (whole(b"[1]"), 502, "upstream_garbage"),
+        (whole(b"slow down", 429), 429, "upstream_error"),
+    ],
+)
+async def test_every_failure_is_named(
+    server: ScriptedUpstream, client: UpstreamClient, answer: Answer, status: int, code: str
+) -> None:
+    server.answer = answer
+    with pytest.raises(UpstreamError) as failed:
+        await client.json(Route(server.url, "p"), "/chat/completions", {})
+    assert (failed.value.status, failed.value.code) == (status, code)
+
+
+async def test_nobody_there(client: UpstreamClient) -> None:
+    url = refusing_url()
+    for asking in (client.json(Route(url, "p"), "/x", {}), client.get(Route(url, "p"), "/x")):
+        with pytest.raises(UpstreamError, match=url) as failed:
+            await asking
+        assert (failed.value.status, failed.value.code) == (502, "upstream_unreachable")
+
+
+async def test_redirects_are_for_the_client_to_follow(server: ScriptedUpstream, client: UpstreamClient) -> None:
+    server.answer = whole(b"", 307, {"location": "http://evil.example/"})
+    assert (await client.get(Route(server.url, "p"), "/models"))[0] == 307
+    assert len(server.seen) == 1
+
+
+async def test_leaving_early_ends_the_upstreams_work(server: ScriptedUpstream, client: UpstreamClient) -> None:
+    taps, route = Taps(), Route(server.url, "p")
+    server.answer = streamed(taps)
+    async with client.post(route, "/chat/completions", b"{}") as reply:
+        taps.let_out(b"first")
+        assert await anext(aiter(chunks(reply, route))) == b"first"
+    await asyncio.wait_for(server.left.wait(), 1)
+
+
+async def test_a_finished_reply_gives_its_connection_back(server: ScriptedUpstream, client: UpstreamClient) -> None:
+    route, connections = Route(server.url, "p"), set()
+
+    async def answer(request: web.Request) -> web.Response:
+        connections.add(request.transport)
+        return web.Response(body=completion("x"))
+
+    server.answer = answer
+    for _ in range(3):
+        async with client.post(route, "/chat/completions", b"{}") as reply:
+            assert await read(reply, route) == completion("x")
+    assert len(connections) == 1
