@@ -34,6 +34,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("evolve.loop", "store"): "hands the handle on to journal and signals",
     ("evolve.progress", "store"): "owns the tables cursors and evolve_state",
     ("serving.arena", "upstream"): "asks its engine over HTTP",
+    ("serving.engine", "upstream"): "says by which route it is reached",
     ("serving.host", "upstream"): "checks its engines over HTTP and tells the router of them",
 }
 LEARNING = {"evolve", "training", "serving", "scheduler", "signals", "library"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import select
 import signal
@@ -18,6 +19,7 @@ import pytest
 
 from metaclaw.errors import EngineError
 from metaclaw.serving.engine import Engine, EngineSpec
+from metaclaw.upstream.client import UpstreamClient, read
 
 pytestmark = pytest.mark.model
 pytest.importorskip("xllamacpp")
@@ -30,7 +32,7 @@ QUESTION = [{"role": "user", "content": "Tell me about the sea."}]
 async def running(spec: EngineSpec) -> AsyncIterator[tuple[Engine, aiohttp.ClientSession]]:
     """An engine, and a client that knows its key; both are closed afterwards."""
     engine = await Engine.start(spec, timeout_seconds=START_SECONDS)
-    connector, headers = aiohttp.TCPConnector(limit=0), {"Authorization": f"Bearer {engine.api_key}"}
+    connector, headers = aiohttp.TCPConnector(limit=0, force_close=True), {"Authorization": f"Bearer {engine.api_key}"}
     try:
         async with aiohttp.ClientSession(engine.url, connector=connector, headers=headers) as client:
             yield engine, client
@@ -128,6 +130,15 @@ async def test_two_hundred_streams_all_finish_and_health_answers_meanwhile(smoll
         assert all(await asyncio.gather(*streams))
 
 
+async def test_requests_close_on_one_another_all_get_through(smollm2_gguf: Path) -> None:
+    """llama.cpp hangs up after a stream without saying so; half of these were lost when connections were reused."""
+    body = json.dumps({"messages": QUESTION, "max_tokens": 1, "stream": True}).encode()
+    async with running(small(smollm2_gguf)) as (engine, _), UpstreamClient(5, 30) as client:
+        for _ in range(20):
+            async with client.post(engine.route, "/chat/completions", body) as reply:
+                assert (await read(reply, engine.route)).endswith(b"data: [DONE]\n\n")
+
+
 async def test_two_engines_at_once_do_not_starve_each_other(smollm2_gguf: Path) -> None:
     """As in every swap. With OpenMP's own spinning this takes minutes where both engines use all cores."""
     async with running(small(smollm2_gguf)) as (_, old), running(small(smollm2_gguf)) as (_, new), asyncio.timeout(30):
@@ -203,6 +214,7 @@ OWNER = """
 import asyncio, sys
 from pathlib import Path
 from metaclaw.serving.engine import Engine, EngineSpec
+from metaclaw.upstream.client import UpstreamClient, read
 
 async def own():
     model, log = map(Path, sys.argv[1:])

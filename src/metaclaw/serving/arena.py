@@ -15,7 +15,6 @@ from typing import Any
 from metaclaw.errors import EngineError
 from metaclaw.serving.engine import Engine, EngineSpec
 from metaclaw.upstream.client import UpstreamClient, reply_text
-from metaclaw.upstream.route import Route
 
 
 class EngineArena:
@@ -24,7 +23,7 @@ class EngineArena:
     def __init__(self, engine: Engine, client: UpstreamClient) -> None:
         self._engine = engine
         self._client = client
-        self._route = Route(f"{engine.url}/v1", engine.policy, api_key=engine.api_key)
+        self._route = engine.route
 
     async def ask(self, body: dict[str, Any], *, candidate: bool) -> str:
         """The reply's text. Raises `UpstreamError` when the engine fails."""

@@ -18,6 +18,7 @@ import aiohttp
 
 from metaclaw.errors import EngineError
 from metaclaw.serving.engine_worker import EngineSpec
+from metaclaw.upstream.route import Route
 
 __all__ = ["Engine", "EngineSpec"]
 
@@ -25,6 +26,9 @@ STOP_SECONDS = 5.0
 HEALTH_POLL_SECONDS = 0.05
 PROBE_SECONDS = 60.0
 LOG_TAIL_BYTES = 2000
+# llama.cpp announces keep-alive, and hangs up after each stream and after 5 s all the same: a request that reuses
+# such a connection is lost. Connecting anew on loopback costs about a tenth of a millisecond.
+ONE_REQUEST_A_CONNECTION = (("connection", "close"),)
 
 
 class Engine:
@@ -64,6 +68,11 @@ class Engine:
     @property
     def api_key(self) -> str:
         return self.spec.api_key
+
+    @property
+    def route(self) -> Route:
+        """How requests reach it."""
+        return Route(f"{self.url}/v1", self.policy, api_key=self.api_key, headers=ONE_REQUEST_A_CONNECTION)
 
     @property
     def pid(self) -> int:

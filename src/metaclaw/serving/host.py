@@ -95,7 +95,7 @@ class EngineHost:
         policy = f"{self._base_model}@{wanted or 'base'}"
         gguf = await asyncio.to_thread(self._registry.checked_gguf, wanted) if wanted else None
         engine = await Engine.start(self._make_spec(policy, gguf), timeout_seconds=self._start_timeout_seconds)
-        route = Route(f"{engine.url}/v1", policy, api_key=engine.api_key)
+        route = engine.route
         try:
             await engine.probe()
             if wanted:
