@@ -19,7 +19,7 @@ from metaclaw.config import ENV_PREFIX, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 README, CONFIGURATION = ROOT / "README.md", ROOT / "docs" / "configuration.md"
-FOLDERS = ("store", "gateway", "context", "upstream", "journal", "signals", "library", "evolve", "training", "serving",
+FOLDERS = ("store", "gateway", "dialects", "context", "upstream", "journal", "signals", "library", "evolve", "training", "serving",
            "scheduler", "cli", "bench", "bench/demo")  # in the order in which data visits them
 RESULT = ROOT / "bench" / "results" / "demo.json"
 DEMO = re.compile(r"(?<=<!-- demo -->\n).*?(?=\n<!-- /demo -->)", re.DOTALL)
@@ -71,6 +71,8 @@ def tree() -> str:
     """One line a file: its path and the first sentence of its docstring."""
     package = ROOT / "src" / "metaclaw"
     lines = [entry(path) for path in sorted(package.glob("*.py")) if path.name != "__init__.py"]
+    packages = {path.parent.relative_to(package).as_posix() for path in package.rglob("__init__.py")} - {"."}
+    assert packages == set(FOLDERS), f"FOLDERS and the packages differ in {packages ^ set(FOLDERS)}"  # noqa: S101
     for folder in FOLDERS:
         lines += ["", f"{folder + '/':28}{first_sentence(package / folder / '__init__.py')}"]
         lines += [entry(path) for path in sorted((package / folder).glob("*.py")) if path.name != "__init__.py"]

@@ -18,15 +18,15 @@ HEAVY = ("torch", "transformers", "peft", "xllamacpp", "wordllama")
 COMMON = {"types", "errors", "config", "leash"}
 FREE = {"runtime", "learner", "link", "cli", "__main__"}  # these build or open everything
 RULES: dict[str, set[str]] = {
-    "types": set(), "errors": set(), "config": set(), "leash": set(), "tasks": set(), "store": set(), "upstream": set(),
-    "sandbox": set(), "scheduler": set(),
-    "gateway": {"context", "upstream", "journal", "sandbox"},
+    "types": set(), "errors": set(), "config": set(), "leash": set(), "tasks": set(), "store": set(), "dialects": set(),
+    "upstream": {"dialects"}, "sandbox": set(), "scheduler": set(),
+    "gateway": {"context", "dialects", "upstream", "journal", "sandbox"},
     "context": {"library"},
     "journal": {"store"},
     "signals": {"store", "journal", "upstream"},
     "library": {"store"},
-    "evolve": {"library", "signals", "journal", "context.compose", "upstream", "sandbox"},
-    "training": {"store", "journal", "signals", "context.compose", "upstream"},
+    "evolve": {"library", "signals", "journal", "context.compose", "dialects", "upstream", "sandbox"},
+    "training": {"store", "journal", "signals", "dialects", "upstream"},
     "serving": {"store", "training.registry", "signals"},
 }
 EXCEPTIONS: dict[tuple[str, str], str] = {

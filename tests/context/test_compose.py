@@ -7,8 +7,8 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metaclaw.context.compose import CLOSING, OPENING, compose, estimate_tokens, inject
-from metaclaw.types import Message, Skill
+from metaclaw.context.compose import CLOSING, OPENING, compose, estimate_tokens
+from metaclaw.types import Skill
 from support import make_skill
 
 SKILLS = st.lists(
@@ -44,31 +44,3 @@ def test_a_skill_cannot_close_its_block(before: str, after: str) -> None:
     text = compose([make_skill("a", body)], 10_000).text
     assert text.startswith(OPENING)
     assert text.index(CLOSING) == len(text) - len(CLOSING)
-
-
-def test_injected_at_the_end_of_the_system_or_developer_message() -> None:
-    for role in ("system", "developer"):
-        messages: list[Message] = [{"role": role, "content": "Be brief."}, {"role": "user", "content": "Hi"}]
-        assert inject(messages, "B") == [{"role": role, "content": "Be brief.\n\nB"}, messages[1]]
-        assert messages[0]["content"] == "Be brief."
-
-
-def test_injected_as_a_system_message_where_there_is_none() -> None:
-    messages: list[Message] = [{"role": "user", "content": "Hi"}]
-    assert inject(messages, "B") == [{"role": "system", "content": "B"}, *messages]
-    assert inject([], "B") == [{"role": "system", "content": "B"}]
-
-
-def test_list_content_gets_a_part_and_unknown_fields_stay() -> None:
-    parts = [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}]
-    message: Message = {"role": "system", "content": parts, "name": "x"}  # type: ignore[typeddict-unknown-key]
-    assert inject([message], "B") == [
-        {"role": "system", "content": [*parts, {"type": "text", "text": "B"}], "name": "x"}
-    ]
-    assert len(parts) == 1
-    assert inject([{"role": "system", "content": None}], "B") == [{"role": "system", "content": "B"}]
-
-
-def test_nothing_to_inject_leaves_the_conversation_alone() -> None:
-    messages: list[Message] = [{"role": "user", "content": "Hi"}]
-    assert inject(messages, "") == messages

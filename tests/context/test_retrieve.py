@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from metaclaw.config import ContextSettings
-from metaclaw.context.retrieve import SkillIndex, strip_boilerplate
+from metaclaw.context.retrieve import SkillIndex
 from metaclaw.types import Skill
 from support import embedder
 
@@ -20,7 +20,6 @@ SKILLS = [
     Skill("length-shelf", LIKE + "The shelf is 120 cm long. Say its length in inches.",
           "Rule: lengths are in millimetres, with one decimal and the unit mm."),
 ]
-REMINDER = "<system-reminder>The shelf is 120 cm long, its length in inches and millimetres.</system-reminder>"
 
 
 @pytest.fixture(scope="module")
@@ -54,13 +53,6 @@ def test_the_right_skill_is_found_for_other_words(index: SkillIndex, query: str,
 )
 def test_nothing_is_found_for_what_has_nothing_to_do_with_it(index: SkillIndex, query: str) -> None:
     assert index.rank(query, 2, FLOOR) == []
-
-
-def test_what_agents_put_around_the_users_words_does_not_count(index: SkillIndex) -> None:
-    question = "Write a haiku about the sea."
-    assert strip_boilerplate(f"{REMINDER}\n{question}\n<environment_details>\ncwd\n</environment_details>") == question
-    assert index.rank(f"{REMINDER}{question}", 2, FLOOR) == []
-    assert index.rank(REMINDER, 2, FLOOR) == []
 
 
 def test_at_most_so_many_and_the_best_first(index: SkillIndex) -> None:

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from metaclaw.gateway import chat
+from metaclaw.dialects import chat
 from metaclaw.gateway.sessions import MAX_ID, session_of
 
 
 def of(*messages: dict[str, Any], **headers: str) -> str:
     request = chat.parse(json.dumps({"messages": messages}).encode())
-    return session_of({name.replace("_", "-"): value for name, value in headers.items()}, request)
+    return session_of({name.replace("_", "-"): value for name, value in headers.items()}, chat, request)
 
 
 SYSTEM, FIRST = {"role": "system", "content": "be brief"}, {"role": "user", "content": "one"}
@@ -56,20 +56,20 @@ def test_a_clients_header_names_the_session(header: str) -> None:
 )
 def test_a_field_of_the_body_names_the_session(extra: dict[str, Any]) -> None:
     request = chat.parse(json.dumps({"messages": [FIRST], **extra}).encode())
-    assert session_of({}, request) == "mine"
-    assert session_of({"x-session-id": "header"}, request) == "header"
+    assert session_of({}, chat, request) == "mine"
+    assert session_of({"x-session-id": "header"}, chat, request) == "header"
 
 
 @pytest.mark.parametrize("extra", [{"session_id": 7}, {"prompt_cache_key": None}, {"metadata": []}, {"metadata": {}}])
 def test_a_field_of_another_type_names_nothing(extra: dict[str, Any]) -> None:
     request = chat.parse(json.dumps({"messages": [FIRST], **extra}).encode())
-    assert session_of({}, request) == of(FIRST)
+    assert session_of({}, chat, request) == of(FIRST)
 
 
 def test_the_paths_tag_counts_where_the_client_says_nothing() -> None:
     request = chat.parse(json.dumps({"messages": [FIRST]}).encode())
-    assert session_of({}, request, "agent-7") == "agent-7"
-    assert session_of({"x-session-id": "mine"}, request, "agent-7") == "mine"
+    assert session_of({}, chat, request, "agent-7") == "agent-7"
+    assert session_of({"x-session-id": "mine"}, chat, request, "agent-7") == "mine"
 
 
 def test_blocks_that_agents_change_each_turn_do_not_count() -> None:

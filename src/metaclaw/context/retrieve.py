@@ -27,7 +27,6 @@ Vectors = npt.NDArray[np.float32]
 EMBEDDING_WEIGHT = 0.75
 RUNNER_UP_SHARE = 0.75  # a further skill must score at least this share of the best: few skills beat many
 MAX_QUERY_CHARACTERS = 2_000
-BOILERPLATE = re.compile(r"<(system-reminder|environment_details|local-command-\w+)>.*?</\1>", re.DOTALL)
 WORD = re.compile(r"\w+")
 
 
@@ -76,7 +75,7 @@ class SkillIndex:
 
     def rank(self, query: str, most: int, min_score: float) -> list[Match]:
         """At most `most` matches of at least `min_score`, best first; empty when nothing fits."""
-        text = strip_boilerplate(query)[:MAX_QUERY_CHARACTERS]
+        text = query[:MAX_QUERY_CHARACTERS]
         if not self.skills or not text.strip():
             return []
         scores = self._scores(text)
@@ -95,11 +94,6 @@ class SkillIndex:
     def _coverage(self, query: Sequence[str], known: frozenset[str]) -> float:
         weights = {word: self._rarity.get(word, 1.0) for word in query}
         return sum(weight for word, weight in weights.items() if word in known) / sum(weights.values())
-
-
-def strip_boilerplate(text: str) -> str:
-    """The text without the blocks that agents put around what the user wrote."""
-    return BOILERPLATE.sub(" ", text).strip()
 
 
 def _words(text: str) -> list[str]:

@@ -10,7 +10,8 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from metaclaw.context.compose import compose, inject
+from metaclaw.context.compose import compose
+from metaclaw.dialects.chat import inject
 from metaclaw.evolve.failure import Failure
 from metaclaw.signals.checks import bare, passes
 from metaclaw.types import Skill, Verdict

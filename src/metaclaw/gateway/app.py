@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 from aiohttp import web
 
+from metaclaw.dialects import chat
+from metaclaw.dialects.translation import DIALECTS
 from metaclaw.errors import RequestError, StoreError, UpstreamError
-from metaclaw.gateway import chat
 from metaclaw.gateway.auth import Door
 from metaclaw.gateway.feedback import FeedbackHandler
 from metaclaw.gateway.turn import TurnHandler
@@ -36,7 +38,8 @@ def build_app(
     """The gateway as an aiohttp application. `status` is for those with the token, `health` for everybody."""
     app = web.Application(client_max_size=max_body_bytes, middlewares=[_errors(door)])
     for prefix in ("", TAGGED):
-        app.router.add_post(f"{prefix}/v1/chat/completions", turns.handle)
+        for dialect in DIALECTS.values():
+            app.router.add_post(f"{prefix}/v1{dialect.PATH}", partial(turns.handle, dialect=dialect))
         app.router.add_get(f"{prefix}/v1/models", models.list)
         app.router.add_get(prefix + "/v1/models/{id:.+}", models.one)
     app.router.add_post("/v1/feedback", feedback.handle)

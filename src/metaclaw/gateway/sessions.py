@@ -11,9 +11,8 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from metaclaw.context.retrieve import strip_boilerplate
-from metaclaw.gateway import chat
-from metaclaw.gateway.chat import ChatRequest, first_user_text, text_of
+from metaclaw.dialects.base import Dialect, Request, storable
+from metaclaw.dialects.boilerplate import strip_boilerplate
 
 MAX_ID = 200
 HEADERS = (
@@ -25,11 +24,11 @@ HEADERS = (
 )
 
 
-def session_of(headers: Mapping[str, str], request: ChatRequest, tag: str = "") -> str:
+def session_of(headers: Mapping[str, str], dialect: Dialect, request: Request, tag: str = "") -> str:
     """A name of at most 200 characters, the same for every turn of a conversation. `tag` is the path's."""
     sent = [headers.get(name, "") for name in HEADERS] + _in_body(request.body) + [tag]
     named = next((value.strip() for value in sent if value.strip()), "")
-    return chat.storable(named[:MAX_ID]) or _prefix_hash(request)
+    return storable(named[:MAX_ID]) or _prefix_hash(*dialect.opening(request.body))
 
 
 def _in_body(body: Mapping[str, Any]) -> list[str]:
@@ -40,9 +39,6 @@ def _in_body(body: Mapping[str, Any]) -> list[str]:
     return [value for value in sent if isinstance(value, str)]
 
 
-def _prefix_hash(request: ChatRequest) -> str:
-    first = request.messages[0]
-    system = text_of(first.get("content")) if first.get("role") in ("system", "developer") else ""
-    said = strip_boilerplate(first_user_text(request.messages))
-    digest = hashlib.sha256(f"{strip_boilerplate(system)}\0{said}".encode()).hexdigest()
+def _prefix_hash(system: str, said: str) -> str:
+    digest = hashlib.sha256(f"{strip_boilerplate(system)}\0{strip_boilerplate(said)}".encode()).hexdigest()
     return f"prefix-{digest[:20]}"

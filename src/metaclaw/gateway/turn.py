@@ -17,8 +17,10 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from metaclaw.context.live import Context, LiveContext
+from metaclaw.dialects import sse
+from metaclaw.dialects.base import Dialect, ReplyReader, Request
+from metaclaw.dialects.translation import Leg, StreamTranslation, leg
 from metaclaw.errors import UpstreamError
-from metaclaw.gateway import chat, sse
 from metaclaw.gateway.sessions import session_of
 from metaclaw.journal.recorder import Recorder
 from metaclaw.types import Turn, TurnKind
@@ -37,18 +39,19 @@ SKILLS_HEADER = "x-metaclaw-skills"
 class Exchange:
     """A turn in the making."""
 
-    request: chat.ChatRequest
+    leg: Leg
+    request: Request
     session: str
     kind: TurnKind
     context: Context
     route: Route
+    reader: ReplyReader
     id: str = field(default_factory=lambda: f"turn-{uuid.uuid4().hex}")
     created_at: float = field(default_factory=time.time)
     started: float = field(default_factory=time.perf_counter)
     first_byte: float | None = None
     status: int = 0
     kept: bytearray = field(default_factory=bytearray)
-    reader: chat.ReplyReader = field(default_factory=chat.ReplyReader)
     record: asyncio.Task[bool] | None = None
 
     def take(self, piece: bytes) -> None:
@@ -74,7 +77,7 @@ class Exchange:
             namespace=namespace,
             session=self.session,
             kind=self.kind,
-            dialect=chat.DIALECT,
+            dialect=self.leg.client.NAME,
             request=self.request.raw,
             response=bytes(self.kept),
             query=self.request.query,
@@ -108,7 +111,7 @@ class Activity:
 
 
 class TurnHandler:
-    """Serves `POST /v1/chat/completions`. `settle` waits for what is still to be written down."""
+    """Serves what asks a model for a reply, in every dialect. `settle` waits for what is still to be written down."""
 
     def __init__(
         self,
@@ -127,26 +130,26 @@ class TurnHandler:
         self._activity = activity
         self._records: set[asyncio.Task[bool]] = set()
 
-    async def handle(self, request: web.Request) -> web.StreamResponse:
+    async def handle(self, request: web.Request, dialect: Dialect) -> web.StreamResponse:
         if request.headers.get(SIDE_HEADER):
-            return await self._serve(request, TurnKind.SIDE)
+            return await self._serve(request, dialect, TurnKind.SIDE)
         self._activity.begin()
         try:
-            return await self._serve(request, TurnKind.MAIN)
+            return await self._serve(request, dialect, TurnKind.MAIN)
         finally:
             self._activity.end()
 
     async def settle(self) -> None:
         await asyncio.gather(*self._records)
 
-    async def _serve(self, request: web.Request, kind: TurnKind) -> web.StreamResponse:
-        parsed = chat.parse(await request.read())
+    async def _serve(self, request: web.Request, dialect: Dialect, kind: TurnKind) -> web.StreamResponse:
+        parsed = dialect.parse(await request.read())
         wanted = request.headers.get(SKILLS_HEADER, "on").lower() != "off"
         taken = parsed.tokens_taken()
         context = await self._context.for_query(parsed.query, with_skills=wanted, taken_tokens=taken)
         async with self._router.lease() as route:
-            session = session_of(request.headers, parsed, request.match_info.get("tag", ""))
-            exchange = Exchange(parsed, session, kind, context, route)
+            session = session_of(request.headers, dialect, parsed, request.match_info.get("tag", ""))
+            exchange = Exchange(leg(dialect, route.formats), parsed, session, kind, context, route, dialect.reader())
             try:
                 return await self._relay(request, exchange)
             except UpstreamError as error:
@@ -158,15 +161,16 @@ class TurnHandler:
                 raise
 
     async def _relay(self, request: web.Request, exchange: Exchange) -> web.StreamResponse:
-        body = exchange.request.for_upstream(exchange.context.composition.text, exchange.route.model)
-        async with self._client.post(exchange.route, "/chat/completions", body, request.headers) as reply:
+        injected = exchange.context.composition.text
+        body = exchange.leg.request(exchange.request, injected, exchange.route.model)
+        async with self._client.post(exchange.route, exchange.leg.upstream.PATH, body, request.headers) as reply:
             exchange.status = reply.status
             if reply.content_type == "text/event-stream":
                 return await self._relay_stream(request, reply, exchange)
             return await self._relay_whole(reply, exchange)
 
     async def _relay_whole(self, reply: aiohttp.ClientResponse, exchange: Exchange) -> web.Response:
-        raw = await read(reply, exchange.route)
+        raw = exchange.leg.whole(await read(reply, exchange.route), reply.status, exchange.request.body)
         exchange.take(raw)
         exchange.reader.whole(raw)
         await self._keep(exchange)
@@ -179,13 +183,19 @@ class TurnHandler:
         out = web.StreamResponse(status=reply.status, headers=_headers(reply, exchange))
         await out.prepare(request)
         splitter = sse.EventSplitter()
+        translation = exchange.leg.stream(exchange.request.body)
         failure = None
         try:
             async for chunk in chunks(reply, exchange.route):
-                await self._forward(out, splitter.feed(chunk), exchange)
+                await self._forward(out, _in_clients_words(splitter.feed(chunk), translation), exchange)
         except UpstreamError as error:  # the status line is out: the error travels in the stream
             failure = error
-        await self._end(out, splitter.rest, exchange, failure)
+        rest = splitter.rest
+        if translation:
+            owed = translation.end() if failure is None else ()
+            await self._forward(out, [*_in_clients_words([rest], translation), *owed], exchange)
+            rest = b""
+        await self._end(out, rest, exchange, failure)
         return out
 
     async def _forward(self, out: web.StreamResponse, events: Iterable[bytes], exchange: Exchange) -> None:
@@ -212,7 +222,8 @@ class TurnHandler:
         if exchange.reader.done or (exchange.reader.finished and not failure):
             await out.write(rest)
         else:
-            await out.write(_error_event(failure or _truncated(exchange.route)))
+            error = failure or _truncated(exchange.route)
+            await out.write(exchange.leg.client.error_event(error.status, error.code, str(error)))
         await out.write_eof()
 
     def _keep(self, exchange: Exchange) -> asyncio.Future[bool]:
@@ -222,6 +233,12 @@ class TurnHandler:
             self._records.add(exchange.record)
             exchange.record.add_done_callback(self._records.discard)
         return asyncio.shield(exchange.record)
+
+
+def _in_clients_words(events: Iterable[bytes], translation: StreamTranslation | None) -> Iterable[bytes]:
+    if translation is None:
+        return events
+    return (translated for event in events for translated in translation.feed(event))
 
 
 def _headers(reply: aiohttp.ClientResponse, exchange: Exchange) -> CIMultiDict[str]:
@@ -236,6 +253,3 @@ def _truncated(route: Route) -> UpstreamError:
         502, "upstream_broke_off", f"The upstream {route.url} ended its stream before the reply did. Try again."
     )
 
-
-def _error_event(error: UpstreamError) -> bytes:
-    return b"data: " + chat.error_body(error.status, error.code, str(error)) + b"\n\n"

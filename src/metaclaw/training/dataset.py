@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from metaclaw.context.compose import inject
+from metaclaw.dialects.chat import inject
 from metaclaw.signals.combine import Outcome
 from metaclaw.types import Check, Message, Turn
 

@@ -16,13 +16,17 @@ from metaclaw.errors import UpstreamError
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """`url` is the base with its /v1. `model` replaces the client's model name where given; `headers` are added."""
+    """`url` is the base with its /v1. `model` replaces the client's model name where given; `headers` are added.
+
+    `formats` are the wire formats that it speaks, the preferred one first.
+    """
 
     url: str
     policy: str
     model: str | None = None
     api_key: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
+    formats: tuple[str, ...] = ("chat",)
 
 
 class Router:

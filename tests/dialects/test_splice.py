@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metaclaw.context.compose import inject
-from metaclaw.gateway import chat, splice
+from metaclaw.dialects import chat, splice
 
 TEXT = st.text(max_size=20)
 PARTS = st.lists(st.fixed_dictionaries({"type": st.just("text"), "text": TEXT}), max_size=3)
@@ -30,20 +29,21 @@ def test_splicing_means_what_composing_means(
 ) -> None:
     raw = json.dumps(body, indent=indent, ensure_ascii=ascii_only).encode(errors="replace")
     request = chat.parse(raw)
-    expected = {**request.body, "messages": inject(request.messages, text)} | ({"model": model} if model else {})
-    assert json.loads(request.for_upstream(text, model)) == expected
+    injected = {"messages": chat.inject(request.body["messages"], text)}
+    expected = {**request.body, **injected} | ({"model": model} if model else {})
+    assert json.loads(chat.for_upstream(request, text, model)) == expected
 
 
 def test_only_the_injection_point_changes() -> None:
     system, rest = b'{"content":"Be \\u00e9xact." , "role":"system"}', b'{"role":"user"} ], "n" : 1.0 }'
     raw = b'{ "model":"m",\n "messages" : [ ' + system + b", " + rest
-    assert chat.parse(raw).for_upstream("NEW", None) == raw.replace(b"xact.", b"xact.\\n\\nNEW")
+    assert chat.for_upstream(chat.parse(raw), "NEW", None) == raw.replace(b"xact.", b"xact.\\n\\nNEW")
 
 
 def test_the_last_of_two_equal_keys_counts() -> None:
     messages = b'"messages": [], "messages": [{"role": "user", "content": "x"}]'
     raw = b"{" + messages + b', "a": "]}", "model": "a", "m\\u006fdel": "b"}'
-    changed = chat.parse(raw).for_upstream("", "c")
+    changed = chat.for_upstream(chat.parse(raw), "", "c")
     assert changed == raw.replace(b'"b"', b'"c"')
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metaclaw.gateway.sse import EventSplitter, data_of
+from metaclaw.dialects.sse import EventSplitter, data_of
 
 PIECES = [b"data: a", b"data: [DONE]", b"\n", b"\r\n", b"\n\n", b"\r\n\r\n", b": note", b"event: x", b"\r", b"\xf0\x9f"]
 STREAMS = st.lists(st.sampled_from(PIECES), max_size=14).map(b"".join)

@@ -68,6 +68,13 @@ def replace(document: bytes, path: Sequence[str | int], text: bytes) -> Edit:
     return Edit(_found(document, path), text)
 
 
+def set_member(document: bytes, key: str, value: object) -> Edit:
+    """The value of `key` in the outermost object: replaced, or put in front where there is none."""
+    if find(document, [key]) is None:
+        return insert(document, [], encode(key) + b": " + encode(value) + b", ")
+    return replace(document, [key], encode(value))
+
+
 def _found(document: bytes, path: Sequence[str | int]) -> Span:
     """Raises `KeyError` where there is no such value."""
     span = find(document, path)

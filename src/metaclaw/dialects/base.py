@@ -1,0 +1,109 @@
+"""What every wire format offers (`Dialect`), and the two values that they share: a `Request` and a `ReplyReader`.
+
+A dialect is a module with these names at its top. What it does not know, it passes on unchanged.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from metaclaw.errors import RequestError
+from metaclaw.types import Message
+
+BYTES_PER_TOKEN = 3
+USUAL_REPLY_TOKENS = 256
+ASKED_TOKENS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request, read once: `raw` is what the client sent, `body` the same, parsed, `query` the user's last words."""
+
+    raw: bytes
+    body: Mapping[str, Any]
+    stream: bool
+    query: str
+
+    def tokens_taken(self) -> int:
+        """What the request and the reply that it asks for need of the model's context, estimated from above."""
+        asked = next((value for name in ASKED_TOKENS if (value := self.body.get(name))), None)
+        reply = asked if isinstance(asked, int) else USUAL_REPLY_TOKENS
+        return len(self.raw) // BYTES_PER_TOKEN + reply
+
+
+@dataclass(slots=True)
+class ReplyReader:
+    """Reads a reply as it goes by.
+
+    `finished` says that it reached its end rather than breaking off; `done` that the event which ends the stream has
+    come. `calls` counts the tool calls in it.
+    """
+
+    text: str = ""
+    usage: dict[str, Any] = field(default_factory=dict)
+    calls: int = 0
+    finished: bool = False
+    done: bool = False
+
+    def whole(self, raw: bytes) -> None:
+        """A reply that was not streamed."""
+        raise NotImplementedError
+
+    def event(self, event: bytes) -> None:
+        """One event of a stream, with its closing blank line."""
+        raise NotImplementedError
+
+
+class Dialect(Protocol):
+    """One wire format. `NAME` is its name in journal and settings, `PATH` its place below a provider's base URL."""
+
+    NAME: str
+    PATH: str
+
+    def parse(self, raw: bytes) -> Request:
+        """Read a request. Raises `RequestError` (400) with what is wrong and where."""
+
+    def for_upstream(self, request: Request, injected: str, model: str | None) -> bytes:
+        """The client's own bytes; where something is injected or the model renamed, changed only there."""
+
+    def opening(self, body: Mapping[str, Any]) -> tuple[str, str]:
+        """The system text and the first thing that the user said: what stays the same from turn to turn."""
+
+    def conversation(self, body: Mapping[str, Any]) -> list[Message]:
+        """The conversation in the shape of `chat`: what the learning rooms work with."""
+
+    def reader(self) -> ReplyReader: ...
+
+    def error_body(self, status: int, code: str, message: str) -> bytes:
+        """An error as this format's provider writes one."""
+
+    def error_event(self, status: int, code: str, message: str) -> bytes:
+        """The same inside a stream that has begun."""
+
+
+def parse_object(raw: bytes) -> dict[str, Any]:
+    """The body of a request. Raises `RequestError` (400) where it is no JSON object."""
+    try:
+        body = json.loads(raw.decode("utf-8"))  # RFC 8259: JSON between systems is UTF-8, without a byte order mark
+    except (ValueError, RecursionError) as error:
+        raise RequestError(400, "invalid_json", f"The request body is not valid JSON: {error}.") from error
+    if not isinstance(body, dict):
+        raise RequestError(400, "invalid_body", "The request body must be a JSON object.")
+    return body
+
+
+def object_or_empty(raw: bytes) -> dict[str, Any]:
+    """Part of a reply, which may be of any shape."""
+    try:
+        body = json.loads(raw)
+    except (ValueError, RecursionError):
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def storable(text: str) -> str:
+    """`text` with a question mark for each lone surrogate: JSON may hold half an emoji, UTF-8 and the store may not."""
+    return text.encode(errors="replace").decode()

@@ -1,0 +1,152 @@
+"""The wire format of OpenAI's `POST /v1/chat/completions`: a `Dialect`, whose functions `dialects.base` describes.
+
+Source: the OpenAI API reference, chat completions and their streaming events.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from metaclaw.dialects import splice, sse
+from metaclaw.dialects.base import ReplyReader, Request, object_or_empty, parse_object, storable
+from metaclaw.dialects.boilerplate import strip_boilerplate
+from metaclaw.errors import RequestError
+from metaclaw.types import Message
+
+NAME = "chat"
+PATH = "/chat/completions"
+DONE = b"[DONE]"
+CONTENT = ("messages", 0, "content")
+SYSTEM_ROLES = ("system", "developer")
+
+
+def parse(raw: bytes) -> Request:
+    body = parse_object(raw)
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise RequestError(400, "invalid_messages", "'messages' must be a non-empty list.")
+    for index, message in enumerate(messages):
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+            raise RequestError(400, "invalid_messages", f"messages[{index}] must be an object with a 'role'.")
+    return Request(raw, body, body.get("stream") is True, strip_boilerplate(last_user_text(messages)))
+
+
+def for_upstream(request: Request, injected: str, model: str | None) -> bytes:
+    edits = [_injection(request.raw, request.body["messages"], injected)] if injected else []
+    if model and request.body.get("model") != model:
+        edits.append(splice.set_member(request.raw, "model", model))
+    return splice.apply(request.raw, edits)
+
+
+def opening(body: Mapping[str, Any]) -> tuple[str, str]:
+    messages = body["messages"]
+    system = text_of(messages[0].get("content")) if messages[0].get("role") in SYSTEM_ROLES else ""
+    return system, first_user_text(messages)
+
+
+def conversation(body: Mapping[str, Any]) -> list[Message]:
+    messages: list[Message] = body["messages"]
+    return messages
+
+
+def inject(messages: Sequence[Message], text: str) -> list[Message]:
+    """The conversation with `text` at the end of its leading system message, or in a new one where there is none."""
+    if not text:
+        return list(messages)
+    if messages and messages[0].get("role") in SYSTEM_ROLES:
+        return [_extended(messages[0], text), *messages[1:]]
+    return [{"role": "system", "content": text}, *messages]
+
+
+def _extended(message: Message, text: str) -> Message:
+    content = message.get("content")
+    extended = message.copy()
+    if isinstance(content, list):
+        extended["content"] = [*content, {"type": "text", "text": text}]
+    else:
+        extended["content"] = f"{content}\n\n{text}" if content else text
+    return extended
+
+
+def _injection(raw: bytes, messages: list[Message], text: str) -> splice.Edit:
+    """`text` at the end of the leading system message, or in a new one; the meaning is that of `inject`."""
+    first = inject(messages, text)[0]
+    if messages[0]["role"] not in SYSTEM_ROLES:
+        return splice.insert(raw, ["messages"], splice.encode(first) + b", ")
+    before, after = messages[0].get("content"), first["content"]
+    if before and isinstance(before, str):
+        return splice.append(raw, CONTENT, splice.encode(after[len(before) :])[1:-1])
+    if before and isinstance(before, list):
+        return splice.append(raw, CONTENT, b", " + splice.encode(after[-1]))
+    if "content" in messages[0]:
+        return splice.replace(raw, CONTENT, splice.encode(after))
+    return splice.insert(raw, CONTENT[:-1], b'"content": ' + splice.encode(after) + b", ")
+
+
+def last_user_text(messages: list[Message]) -> str:
+    """The text of the last message from the user; empty where there is none."""
+    for message in reversed(messages):
+        if message.get("role") == "user":
+            return text_of(message.get("content"))
+    return ""
+
+
+def first_user_text(messages: list[Message]) -> str:
+    return next((text_of(m.get("content")) for m in messages if m.get("role") == "user"), "")
+
+
+def text_of(content: Any) -> str:
+    """The text of a message's content: a string, or the text parts of a list."""
+    if isinstance(content, str):
+        return storable(content)
+    if isinstance(content, list):
+        parts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
+        return storable("\n".join(part for part in parts if isinstance(part, str)))
+    return ""
+
+
+@dataclass(slots=True)
+class Reader(ReplyReader):
+    def whole(self, raw: bytes) -> None:
+        body = object_or_empty(raw)
+        self._choices(body, "message")
+        self.finished = self.finished or "choices" in body
+
+    def event(self, event: bytes) -> None:
+        data = sse.data_of(event)
+        if data == DONE:
+            self.finished = self.done = True
+        elif data:
+            self._choices(object_or_empty(data), "delta")
+
+    def _choices(self, body: dict[str, Any], part: str) -> None:
+        if isinstance(body.get("usage"), dict):
+            self.usage = body["usage"]
+        choices = body.get("choices")
+        for choice in choices if isinstance(choices, list) else []:
+            if isinstance(choice, dict) and not choice.get("index"):
+                self._message(choice.get(part))
+                self.finished = self.finished or bool(choice.get("finish_reason"))
+
+    def _message(self, message: Any) -> None:
+        if isinstance(message, dict):
+            self.text += text_of(message.get("content"))
+            calls = message.get("tool_calls")
+            begun = calls if isinstance(calls, list) else []
+            self.calls += sum(1 for call in begun if isinstance(call, dict) and call.get("id"))
+
+
+def reader() -> ReplyReader:
+    return Reader()
+
+
+def error_body(status: int, code: str, message: str) -> bytes:
+    kind = "invalid_request_error" if status < 500 else "upstream_error"
+    return json.dumps({"error": {"message": message, "type": kind, "param": None, "code": code}}).encode()
+
+
+def error_event(status: int, code: str, message: str) -> bytes:
+    return b"data: " + error_body(status, code, message) + b"\n\n"

@@ -1,0 +1,132 @@
+"""A client that speaks one wire format, an upstream that speaks another: who translates between them.
+
+`chat` is the hub: each other format needs one translation onto it and one from it, and any two make a chain.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from metaclaw.dialects import chat
+from metaclaw.dialects.base import Dialect, Request, object_or_empty
+from metaclaw.errors import RequestError
+
+DIALECTS: Mapping[str, Dialect] = {chat.NAME: chat}
+
+
+class StreamTranslation(Protocol):
+    """One reply's stream. Events go in and come out whole, with their closing blank line."""
+
+    def feed(self, event: bytes) -> Iterable[bytes]:
+        """The client's events that one event of the upstream's makes; often none or several."""
+
+    def end(self) -> Iterable[bytes]:
+        """What is still owed when the upstream's stream is over; nothing where it broke off before its end."""
+
+
+class Translation(Protocol):
+    """From a client's format onto an upstream's, and back. Pure; what has no counterpart is left out."""
+
+    def request(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The upstream's request. Raises `RequestError` (400) for what cannot be asked of it."""
+
+    def whole(self, body: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+        """The client's reply from the upstream's. `asked` is the client's request."""
+
+    def stream(self, asked: Mapping[str, Any]) -> StreamTranslation: ...
+
+
+TRANSLATIONS: Mapping[tuple[str, str], Translation] = {}  # (the client's format, the upstream's)
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """How a client's request travels on. Without a `translation` the upstream speaks the client's own format."""
+
+    client: Dialect
+    upstream: Dialect
+    translation: Translation | None = None
+
+    def request(self, request: Request, injected: str, model: str | None) -> bytes:
+        """The bytes for the upstream."""
+        if self.translation is None:
+            return self.client.for_upstream(request, injected, model)
+        body = self.translation.request(request.body)
+        translated = replace(request, raw=json.dumps(body).encode(), body=body)
+        return self.upstream.for_upstream(translated, injected, model)
+
+    def whole(self, raw: bytes, status: int, asked: Mapping[str, Any]) -> bytes:
+        """The bytes for the client, from a reply that was not streamed."""
+        if self.translation is None:
+            return raw
+        body = object_or_empty(raw)
+        if status >= 400 or not body:
+            return self.client.error_body(status, *_error_in(body, raw))
+        return json.dumps(self.translation.whole(body, asked)).encode()
+
+    def stream(self, asked: Mapping[str, Any]) -> StreamTranslation | None:
+        return self.translation.stream(asked) if self.translation else None
+
+
+def leg(client: Dialect, spoken: Collection[str]) -> Leg:
+    """The way to an upstream that speaks the formats `spoken`. Raises `RequestError` (400) where there is none."""
+    if client.NAME in spoken:
+        return Leg(client, client)
+    for name in spoken:
+        if found := _between(client.NAME, name):
+            return Leg(client, DIALECTS[name], found)
+    raise RequestError(
+        400, "unsupported_format", f"The upstream speaks {', '.join(spoken)}, and nothing translates {client.NAME}."
+    )
+
+
+def _between(client: str, upstream: str) -> Translation | None:
+    if direct := TRANSLATIONS.get((client, upstream)):
+        return direct
+    onto, on = TRANSLATIONS.get((client, chat.NAME)), TRANSLATIONS.get((chat.NAME, upstream))
+    return Chain(onto, on) if onto and on else None
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Two translations, one after the other: `first` is the client's side."""
+
+    first: Translation
+    second: Translation
+
+    def request(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        return self.second.request(self.first.request(body))
+
+    def whole(self, body: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+        return self.first.whole(self.second.whole(body, self.first.request(asked)), asked)
+
+    def stream(self, asked: Mapping[str, Any]) -> StreamTranslation:
+        return ChainedStream(self.first.stream(asked), self.second.stream(self.first.request(asked)))
+
+
+@dataclass(frozen=True, slots=True)
+class ChainedStream:
+    first: StreamTranslation
+    second: StreamTranslation
+
+    def feed(self, event: bytes) -> Iterator[bytes]:
+        for between in self.second.feed(event):
+            yield from self.first.feed(between)
+
+    def end(self) -> Iterator[bytes]:
+        for between in self.second.end():
+            yield from self.first.feed(between)
+        yield from self.first.end()
+
+
+def _error_in(body: Mapping[str, Any], raw: bytes) -> tuple[str, str]:
+    """Code and text of an error in any provider's shape."""
+    error = body.get("error", body)
+    if isinstance(error, dict):
+        words: Sequence[Any] = [error.get("message"), error.get("type")]
+        code = error.get("code") or error.get("type") or "upstream_error"
+        return str(code), str(next((word for word in words if word), "The upstream refused the request."))
+    return "upstream_error", str(error) if error else raw[:500].decode(errors="replace")
