@@ -19,8 +19,8 @@ from metaclaw.config import ENV_PREFIX, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 README, CONFIGURATION = ROOT / "README.md", ROOT / "docs" / "configuration.md"
-FOLDERS = ("store", "gateway", "dialects", "context", "upstream", "journal", "signals", "library", "evolve", "training", "serving",
-           "scheduler", "cli", "bench", "bench/demo")  # in the order in which data visits them
+FOLDERS = ("store", "gateway", "dialects", "context", "upstream", "journal", "signals", "library", "evolve", "training",
+           "serving", "scheduler", "cli", "bench", "bench/demo")  # in the order in which data visits them
 RESULT = ROOT / "bench" / "results" / "demo.json"
 DEMO = re.compile(r"(?<=<!-- demo -->\n).*?(?=\n<!-- /demo -->)", re.DOTALL)
 TREE = re.compile(r"(?<=## The tree\n\n).*?(?=\n\n## )", re.DOTALL)
@@ -72,7 +72,8 @@ def tree() -> str:
     package = ROOT / "src" / "metaclaw"
     lines = [entry(path) for path in sorted(package.glob("*.py")) if path.name != "__init__.py"]
     packages = {path.parent.relative_to(package).as_posix() for path in package.rglob("__init__.py")} - {"."}
-    assert packages == set(FOLDERS), f"FOLDERS and the packages differ in {packages ^ set(FOLDERS)}"  # noqa: S101
+    if packages != set(FOLDERS):
+        sys.exit(f"FOLDERS and the packages differ in {sorted(packages ^ set(FOLDERS))}")
     for folder in FOLDERS:
         lines += ["", f"{folder + '/':28}{first_sentence(package / folder / '__init__.py')}"]
         lines += [entry(path) for path in sorted((package / folder).glob("*.py")) if path.name != "__init__.py"]
