@@ -83,6 +83,13 @@ def leg(client: Dialect, spoken: Collection[str]) -> Leg:
     )
 
 
+def as_chat(dialect: str, request: bytes) -> dict[str, Any]:
+    """A stored request as a request of `chat`, whatever format it came in: what the learning rooms work with."""
+    body: dict[str, Any] = json.loads(request)
+    translation = leg(DIALECTS[dialect], (chat.NAME,)).translation
+    return translation.request(body) if translation else body
+
+
 def _between(client: str, upstream: str) -> Translation | None:
     if direct := TRANSLATIONS.get((client, upstream)):
         return direct
