@@ -105,13 +105,13 @@ def object_or_empty(raw: bytes) -> dict[str, Any]:
 
 
 def error_in(body: Mapping[str, Any], raw: bytes = b"") -> tuple[str, str]:
-    """Code and text of an error in any provider's shape; `raw` is what it was read from."""
+    """Code and text of an error in any provider's shape; `raw`, which it was read from, where nothing else is told."""
     error = body.get("error", body)
-    if isinstance(error, dict):
-        words = [error.get("message"), error.get("type")]
-        code = error.get("code") or error.get("type") or "upstream_error"
-        return str(code), str(next((word for word in words if word), "The upstream refused the request."))
-    return "upstream_error", str(error) if error else raw[:500].decode(errors="replace")
+    unread = raw[:500].decode(errors="replace") or "The upstream refused the request."
+    if not isinstance(error, dict):
+        return "upstream_error", str(error or unread)
+    code = error.get("code") or error.get("type") or "upstream_error"
+    return str(code), str(error.get("message") or unread)
 
 
 def error_status(body: Mapping[str, Any]) -> int:

@@ -73,15 +73,17 @@ def _user(found: list[Block]) -> Iterator[Message]:
 
     A chat message of role `tool` holds text alone, and has no field that says that the tool failed.
     """
+    results = [block for block in found if block.get("type") == "tool_result"]
     shown: list[Part] = []
-    for result in (block for block in found if block.get("type") == "tool_result"):
+    for result in results:
         parts = list(_parts(of(result.get("content"))))
         shown += [part for part in parts if part["type"] != "text"]
         text = "\n".join(part["text"] for part in parts if part["type"] == "text") or (ELSEWHERE if parts else "")
         if result.get("is_error") and not text.lower().startswith("error"):
             text = f"Error: {text}"
         yield cast(Message, {"role": "tool", "tool_call_id": result.get("tool_use_id"), "content": text})
-    if content := [*shown, *_parts(block for block in found if block.get("type") != "tool_result")]:
+    content = [*shown, *_parts(block for block in found if block.get("type") != "tool_result")]
+    if content or not results:
         yield {"role": "user", "content": _plain(content)}
 
 
