@@ -6,6 +6,7 @@ from wrong (no check and no right answer in the user's words). The replays are s
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -56,8 +57,8 @@ def is_right(failure: Failure, reply: str) -> bool:
 
 
 def replay_body(failure: Failure, block: str) -> dict[str, Any]:
-    """The failed request as it was sent, not streamed, with `block` injected."""
-    body = as_chat(failure.turn.dialect, failure.turn.request)
+    """The failed request as it was sent, as a chat completion, not streamed, with `block` injected."""
+    body = as_chat(failure.turn.dialect, json.loads(failure.turn.request))
     body |= {"messages": inject(body["messages"], block), "stream": False, "temperature": 0}
     body.pop("stream_options", None)
     if "max_completion_tokens" not in body:  # the newer name of the same limit; providers refuse both at once
