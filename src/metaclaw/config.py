@@ -49,6 +49,8 @@ class UpstreamSettings(Section):
     """Model name sent to the provider. Without one, the client's own name passes through."""
     api_key: SecretStr | None = None
     """The provider's key."""
+    formats: list[Literal["chat", "messages", "responses"]] = ["chat"]
+    """Wire formats that the provider speaks, the preferred one first; others are translated onto these."""
     connect_timeout_seconds: Positive = 10.0
     """How long a connection may take."""
     idle_timeout_seconds: Positive = 300.0

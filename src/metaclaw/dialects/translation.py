@@ -10,11 +10,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from metaclaw.dialects import chat
+from metaclaw.dialects import chat, responses, responses_on_chat
 from metaclaw.dialects.base import Dialect, Request, object_or_empty
 from metaclaw.errors import RequestError
 
-DIALECTS: Mapping[str, Dialect] = {chat.NAME: chat}
+DIALECTS: Mapping[str, Dialect] = {chat.NAME: chat, responses.NAME: responses}
 
 
 class StreamTranslation(Protocol):
@@ -39,7 +39,9 @@ class Translation(Protocol):
     def stream(self, asked: Mapping[str, Any]) -> StreamTranslation: ...
 
 
-TRANSLATIONS: Mapping[tuple[str, str], Translation] = {}  # (the client's format, the upstream's)
+TRANSLATIONS: Mapping[tuple[str, str], Translation] = {  # (the client's format, the upstream's)
+    (responses.NAME, chat.NAME): responses_on_chat,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,12 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from metaclaw.dialects import chat
+from metaclaw.dialects import chat, responses
 from metaclaw.dialects.translation import DIALECTS
 from metaclaw.errors import RequestError, StoreError, UpstreamError
 from metaclaw.gateway.auth import Door
 from metaclaw.gateway.feedback import FeedbackHandler
+from metaclaw.gateway.kept_responses import KeptResponses, refuse_upgrade
 from metaclaw.gateway.turn import TurnHandler
 from metaclaw.upstream.client import UpstreamClient
 from metaclaw.upstream.route import Router
@@ -31,6 +32,7 @@ def build_app(
     turns: TurnHandler,
     feedback: FeedbackHandler,
     models: ModelsHandler,
+    kept: KeptResponses,
     status: Callable[[], dict[str, Any]],
     health: Callable[[], dict[str, Any]],
     max_body_bytes: int,
@@ -40,6 +42,8 @@ def build_app(
     for prefix in ("", TAGGED):
         for dialect in DIALECTS.values():
             app.router.add_post(f"{prefix}/v1{dialect.PATH}", partial(turns.handle, dialect=dialect))
+        app.router.add_get(f"{prefix}/v1{responses.PATH}", refuse_upgrade)
+        app.router.add_route("*", f"{prefix}/v1{responses.PATH}/{{rest:.+}}", kept.handle)
         app.router.add_get(f"{prefix}/v1/models", models.list)
         app.router.add_get(prefix + "/v1/models/{id:.+}", models.one)
     app.router.add_post("/v1/feedback", feedback.handle)

@@ -242,10 +242,15 @@ def _in_clients_words(events: Iterable[bytes], translation: StreamTranslation | 
 
 
 def _headers(reply: aiohttp.ClientResponse, exchange: Exchange) -> CIMultiDict[str]:
-    """The upstream's headers, repeated ones too, and ours."""
-    passed = CIMultiDict((name, value) for name, value in reply.headers.items() if name.lower() not in HOP_BY_HOP)
+    """The upstream's headers, and ours."""
+    passed = passed_on(reply)
     passed.update(exchange.headers())
     return passed
+
+
+def passed_on(reply: aiohttp.ClientResponse) -> CIMultiDict[str]:
+    """The upstream's headers, repeated ones too, less what belongs to its connection with us."""
+    return CIMultiDict((name, value) for name, value in reply.headers.items() if name.lower() not in HOP_BY_HOP)
 
 
 def _truncated(route: Route) -> UpstreamError:

@@ -52,9 +52,19 @@ class UpstreamClient:
 
         Raises `UpstreamError` where no reply began. What breaks later is raised by `chunks` and `read`.
         """
+        async with self.request("POST", route, path, body, headers) as response:
+            yield response
+
+    @asynccontextmanager
+    async def request(
+        self, method: str, route: Route, path: str, body: bytes | None, headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The same with any method."""
         sent = _sent(headers or {}, route)
         try:
-            response = await self._open().post(route.url + path, data=body, headers=sent, allow_redirects=False)
+            response = await self._open().request(
+                method, route.url + path, data=body, headers=sent, allow_redirects=False
+            )
         except (aiohttp.ClientError, TimeoutError) as error:
             raise explain(error, route) from error
         try:
