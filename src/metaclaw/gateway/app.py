@@ -12,12 +12,13 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from metaclaw.dialects import chat, messages, model_lists
+from metaclaw.dialects import chat, messages, model_lists, responses
 from metaclaw.dialects.base import Dialect, error_in, object_or_empty
 from metaclaw.dialects.translation import DIALECTS
 from metaclaw.errors import RequestError, StoreError, UpstreamError
 from metaclaw.gateway.auth import Door
 from metaclaw.gateway.feedback import FeedbackHandler
+from metaclaw.gateway.kept_responses import KeptResponses, refuse_upgrade
 from metaclaw.gateway.tokens import PATH as COUNT_PATH
 from metaclaw.gateway.tokens import TokenCounter
 from metaclaw.gateway.turn import TurnHandler, with_query
@@ -38,6 +39,7 @@ def build_app(
     feedback: FeedbackHandler,
     models: ModelsHandler,
     tokens: TokenCounter,
+    kept: KeptResponses,
     status: Callable[[], dict[str, Any]],
     health: Callable[[], dict[str, Any]],
     max_body_bytes: int,
@@ -48,6 +50,8 @@ def build_app(
         for dialect in DIALECTS.values():
             app.router.add_post(f"{prefix}/v1{dialect.PATH}", partial(turns.handle, dialect=dialect))
         app.router.add_post(f"{prefix}/v1{COUNT_PATH}", tokens.handle)
+        app.router.add_get(f"{prefix}/v1{responses.PATH}", refuse_upgrade)
+        app.router.add_route("*", f"{prefix}/v1{responses.PATH}/{{rest:.+}}", kept.handle)
         app.router.add_get(f"{prefix}/v1/models", models.list)
         app.router.add_get(prefix + "/v1/models/{id:.+}", models.one)
         app.router.add_get(f"{prefix}/", _here)
