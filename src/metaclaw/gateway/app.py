@@ -28,7 +28,7 @@ from metaclaw.upstream.route import Router
 log = logging.getLogger(__name__)
 
 TAGGED = "/s/{tag:[A-Za-z0-9._-]{1,64}}"  # the same door, for clients that can send a session's name in the path only
-TAG = re.compile(r"/s/[^/]+(?=/)")
+TAG = re.compile(r"^/s/[^/]+(?=/)")
 ANTHROPIC = "anthropic-version"  # every client of Anthropic's API sends this header
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -165,7 +165,7 @@ def _is_anthropic(request: web.Request) -> bool:
 
 def _spoken(request: web.Request) -> Dialect:
     """The wire format that the client speaks, as its path or its headers tell."""
-    path = TAG.sub("", request.path, count=1)
+    path = TAG.sub("", request.path)
     for dialect in DIALECTS.values():
         if f"{path}/".startswith(f"/v1{dialect.PATH}/"):
             return dialect
