@@ -40,6 +40,9 @@ class GatewaySettings(Section):
     """Larger request bodies are refused with 413."""
     durable_timeout_seconds: Positive = 5.0
     """How long the end of a reply may wait for its turn to be on disk; after that it counts as lost until it is."""
+    session_idle_seconds: Positive = 3600.0
+    """After this long without a turn a session counts as closed, and a conversation that its client does not name gets
+    a new one."""
 
 
 class UpstreamSettings(Section):

@@ -27,8 +27,11 @@ from metaclaw.evolve.loop import FastLoop
 from metaclaw.evolve.progress import settled
 from metaclaw.gateway.app import ModelsHandler, build_app
 from metaclaw.gateway.auth import Door
+from metaclaw.gateway.closing import CloseHandler
 from metaclaw.gateway.feedback import FeedbackHandler
-from metaclaw.gateway.turn import SIDE_HEADER, SKILLS_HEADER, Activity, TurnHandler
+from metaclaw.gateway.sidecalls import SIDE_HEADER
+from metaclaw.gateway.turn import SKILLS_HEADER, Activity, TurnHandler
+from metaclaw.journal.open_sessions import OpenSessions
 from metaclaw.journal.recorder import Recorder
 from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog
@@ -101,8 +104,10 @@ class Gateway:
         self._recorder = Recorder(
             self._database, Redactor(secrets), settings.gateway.durable_timeout_seconds, self._recorded
         )
+        self._sessions = OpenSessions(self._database, settings.namespace, settings.gateway.session_idle_seconds)
         self._turns = TurnHandler(
-            settings.namespace, self._context, self._router, self._client, self._recorder, Activity(self._activity)
+            settings.namespace, self._context, self._router, self._client, self._recorder, self._sessions,
+            Activity(self._activity),
         )
         self._runner: web.AppRunner | None = None
         self._tasks = Tasks()
@@ -184,7 +189,8 @@ class Gateway:
         models = ModelsHandler(self._router, self._client, self._embedded.name if self._embedded else None)
         feedback = FeedbackHandler(self._settings.namespace, self._database, self._recorder)
         app = build_app(
-            Door(self.token, gateway.host), self._turns, feedback, models, self.status, self.health,
+            Door(self.token, gateway.host), self._turns, feedback, CloseHandler(self._sessions), models, self.status,
+            self.health,
             gateway.max_body_bytes,
         )
         self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=10)

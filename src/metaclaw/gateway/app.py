@@ -15,6 +15,7 @@ from metaclaw.dialects import chat
 from metaclaw.dialects.translation import DIALECTS
 from metaclaw.errors import RequestError, StoreError, UpstreamError
 from metaclaw.gateway.auth import Door
+from metaclaw.gateway.closing import CloseHandler
 from metaclaw.gateway.feedback import FeedbackHandler
 from metaclaw.gateway.turn import TurnHandler
 from metaclaw.upstream.client import UpstreamClient
@@ -30,6 +31,7 @@ def build_app(
     door: Door,
     turns: TurnHandler,
     feedback: FeedbackHandler,
+    closing: CloseHandler,
     models: ModelsHandler,
     status: Callable[[], dict[str, Any]],
     health: Callable[[], dict[str, Any]],
@@ -43,6 +45,7 @@ def build_app(
         app.router.add_get(f"{prefix}/v1/models", models.list)
         app.router.add_get(prefix + "/v1/models/{id:.+}", models.one)
     app.router.add_post("/v1/feedback", feedback.handle)
+    app.router.add_post("/v1/metaclaw/sessions/{id}/close", closing.handle)
     app.router.add_get("/v1/metaclaw/status", _json(status))
     app.router.add_get("/healthz", _json(health))
     return app
