@@ -28,7 +28,9 @@ from metaclaw.evolve.progress import settled
 from metaclaw.gateway.app import ModelsHandler, build_app
 from metaclaw.gateway.auth import Door
 from metaclaw.gateway.closing import CloseHandler
+from metaclaw.gateway.connections import Runner
 from metaclaw.gateway.feedback import FeedbackHandler
+from metaclaw.gateway.intake import Intake
 from metaclaw.gateway.sidecalls import SIDE_HEADER
 from metaclaw.gateway.turn import SKILLS_HEADER, Activity, TurnHandler
 from metaclaw.journal.open_sessions import OpenSessions
@@ -109,7 +111,8 @@ class Gateway:
             settings.namespace, self._context, self._router, self._client, self._recorder, self._sessions,
             Activity(self._activity),
         )
-        self._runner: web.AppRunner | None = None
+        self._intake = Intake(settings.gateway)
+        self._runner: Runner | None = None
         self._tasks = Tasks()
 
     async def __aenter__(self) -> Gateway:
@@ -180,6 +183,7 @@ class Gateway:
             "version": __version__,
             "policy": current.policy if current else None,
             "learner": "off" if self._link is None else ("running" if self._link.alive else "restarting"),
+            "refused": self._intake.refused,
             "late": self._recorder.late,
             "lost": dict(self._recorder.lost) | {f"context: {k}": n for k, n in self._context.failures.items()},
         }
@@ -191,9 +195,9 @@ class Gateway:
         app = build_app(
             Door(self.token, gateway.host), self._turns, feedback, CloseHandler(self._sessions), models, self.status,
             self.health,
-            gateway.max_body_bytes,
+            self._intake,
         )
-        self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=10)
+        self._runner = Runner(app, gateway)
         await self._runner.setup()
         site = web.TCPSite(self._runner, gateway.host, gateway.port, backlog=1024)
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -17,6 +16,7 @@ from metaclaw.errors import RequestError, StoreError, UpstreamError
 from metaclaw.gateway.auth import Door
 from metaclaw.gateway.closing import CloseHandler
 from metaclaw.gateway.feedback import FeedbackHandler
+from metaclaw.gateway.intake import Intake
 from metaclaw.gateway.turn import TurnHandler
 from metaclaw.upstream.client import UpstreamClient
 from metaclaw.upstream.route import Router
@@ -24,6 +24,7 @@ from metaclaw.upstream.route import Router
 log = logging.getLogger(__name__)
 
 TAGGED = "/s/{tag:[A-Za-z0-9._-]{1,64}}"  # the same door, for clients that can send a session's name in the path only
+KEYED = "/t/{token:[^/]+}"  # the same, for those that can send our token in the path only; `Door` has looked at it
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -35,11 +36,11 @@ def build_app(
     models: ModelsHandler,
     status: Callable[[], dict[str, Any]],
     health: Callable[[], dict[str, Any]],
-    max_body_bytes: int,
+    intake: Intake,
 ) -> web.Application:
     """The gateway as an aiohttp application. `status` is for those with the token, `health` for everybody."""
-    app = web.Application(client_max_size=max_body_bytes, middlewares=[_errors(door)])
-    for prefix in ("", TAGGED):
+    app = web.Application(client_max_size=intake.most_bytes, middlewares=[_errors(door), intake.middleware()])
+    for prefix in ("", TAGGED, KEYED, KEYED + TAGGED):
         for dialect in DIALECTS.values():
             app.router.add_post(f"{prefix}/v1{dialect.PATH}", partial(turns.handle, dialect=dialect))
         app.router.add_get(f"{prefix}/v1/models", models.list)
@@ -95,16 +96,14 @@ def _errors(door: Door) -> Any:
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            door.check(request.path, request.headers)
+            door.check(request.raw_path, request.headers)
             return await handler(request)
         except RequestError as error:
-            return _response(error.status, error.code, str(error))
+            return _response(error.status, error.code, str(error), error.retry_after)
         except UpstreamError as error:
             return _response(error.status, error.code, str(error), error.retry_after)
         except StoreError as error:
             return _response(503, "store_unavailable", f"{error} The request was not kept; try again.")
-        except web.HTTPRequestEntityTooLarge:
-            return _response(413, "body_too_large", "The request body is larger than gateway.max_body_bytes.")
         except web.HTTPException as error:
             return _http_error(request, error)
 
@@ -121,7 +120,8 @@ def _http_error(request: web.Request, error: web.HTTPException) -> web.Response:
 
 
 def _response(status: int, code: str, message: str, retry_after: str | None = None) -> web.Response:
-    log.info("refused: %s", json.dumps({"status": status, "code": code}))
+    level = logging.DEBUG if status == 429 else logging.INFO  # under load these are many, and `status` counts them
+    log.log(level, "refused: %s %s", status, code)
     headers = {"retry-after": retry_after} if retry_after else {}
     return web.Response(
         status=status, body=chat.error_body(status, code, message), content_type="application/json", headers=headers

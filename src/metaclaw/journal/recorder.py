@@ -52,7 +52,8 @@ class Recorder:
         False when the store refused it, or has not answered in time: the turn then counts in `lost`, and when it comes
         through after all, in `late` instead.
         """
-        write = self._database.submit_async(lambda connection: self._insert(connection, turn, prefix, closes))
+        size = len(turn.request) + len(turn.response)
+        write = self._database.submit_async(lambda connection: self._insert(connection, turn, prefix, closes), size)
         try:
             async with asyncio.timeout(self._timeout):
                 await asyncio.shield(write)
