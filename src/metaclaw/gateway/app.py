@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
+from importlib import resources
 from typing import Any
 from urllib.parse import quote
 
@@ -48,6 +50,7 @@ def build_app(
     app.router.add_post("/v1/feedback", feedback.handle)
     app.router.add_post("/v1/metaclaw/sessions/{id}/close", closing.handle)
     app.router.add_get("/v1/metaclaw/status", _json(status))
+    app.router.add_get("/v1/metaclaw/openapi.json", _json(partial(json.loads, _description())))
     app.router.add_get("/healthz", _json(health))
     return app
 
@@ -83,6 +86,11 @@ class ModelsHandler:
 
 def _entry(model: str) -> dict[str, Any]:
     return {"id": model, "object": "model", "created": 0, "owned_by": "metaclaw"}
+
+
+def _description() -> str:
+    """The routes that are not a model API's, as OpenAPI."""
+    return resources.files("metaclaw.gateway").joinpath("openapi.json").read_text(encoding="utf-8")
 
 
 def _json(read: Callable[[], dict[str, Any]]) -> Handler:
