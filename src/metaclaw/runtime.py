@@ -32,6 +32,7 @@ from metaclaw.gateway.connections import Runner
 from metaclaw.gateway.feedback import FeedbackHandler
 from metaclaw.gateway.intake import Intake
 from metaclaw.gateway.sidecalls import SIDE_HEADER
+from metaclaw.gateway.tokens import TokenCounter
 from metaclaw.gateway.turn import SKILLS_HEADER, Activity, TurnHandler
 from metaclaw.journal.open_sessions import OpenSessions
 from metaclaw.journal.recorder import Recorder
@@ -191,11 +192,11 @@ class Gateway:
     async def _listen(self) -> None:
         gateway = self._settings.gateway
         models = ModelsHandler(self._router, self._client, self._embedded.name if self._embedded else None)
+        tokens = TokenCounter(self._router, self._client)
         feedback = FeedbackHandler(self._settings.namespace, self._database, self._recorder)
         app = build_app(
-            Door(self.token, gateway.host), self._turns, feedback, CloseHandler(self._sessions), models, self.status,
-            self.health,
-            self._intake,
+            Door(self.token, gateway.host), self._turns, feedback, CloseHandler(self._sessions), models, tokens,
+            self.status, self.health, self._intake,
         )
         self._runner = Runner(app, gateway)
         await self._runner.setup()
@@ -372,7 +373,8 @@ def _provider_route(settings: Settings) -> Route | None:
     if upstream.url is None:
         return None
     key = upstream.api_key.get_secret_value() if upstream.api_key else None
-    return Route(upstream.url.rstrip("/"), f"provider:{upstream.model or 'as-asked'}", upstream.model, key)
+    policy = f"provider:{upstream.model or 'as-asked'}"
+    return Route(upstream.url.rstrip("/"), policy, upstream.model, key, formats=tuple(upstream.formats))
 
 
 def _shareable(settings: Settings) -> dict[str, Any]:

@@ -57,9 +57,17 @@ def test_an_empty_token_opens_nothing() -> None:
     assert refusal({"host": "localhost"}, token="") == (401, "invalid_api_key")
 
 
-def test_health_alone_needs_no_token() -> None:
-    assert refusal({"host": "localhost"}, path="/healthz") is None
-    assert refusal({"host": "localhost"}, path="/healthz/") == (401, "invalid_api_key")
+@pytest.mark.parametrize("path", ["/healthz", "/", "/api/hello", "/s/a", "/s/a/", "/s/a/api/hello"])
+def test_what_tells_nothing_needs_no_token(path: str) -> None:
+    assert refusal({"host": "localhost"}, path=path) is None
+    assert refusal({"host": "evil.example"}, path=path) == (403, "forbidden_host")
+
+
+@pytest.mark.parametrize(
+    "path", ["/healthz/", "/s/a/healthz", "/s/a/b", "/s//", "/api/hello/", "//", "/s/a/v1/models", "/\n"]
+)
+def test_anything_else_does(path: str) -> None:
+    assert refusal({"host": "localhost"}, path=path) == (401, "invalid_api_key")
 
 
 @pytest.mark.parametrize("header", ["x-metaclaw-token", "x-api-key"])
@@ -106,7 +114,9 @@ CLOSED = [
     "/healthz/../v1/metaclaw/status", "/v1/../healthz", "/v1/metaclaw/../../healthz", "/healthz%2f..%2fv1/models",
     "/healthz%3f/../v1/metaclaw/status", "/healthz#/../v1/metaclaw/status", "/v1/metaclaw/status?/healthz",
     "/v1/metaclaw/status#/healthz", "//127.0.0.1/healthz", "http://127.0.0.1/healthz", "http://evil.example/healthz",
-    "/t//healthz", "/t/x/../../healthz", "/t/%2e%2e/healthz", "/s/a/../../healthz", "/%2e/healthz", "/healthz%20",
+    "/t//healthz", "/t/x/../../healthz", "/t/%2e%2e/healthz", "/s/a/../../healthz", "/s/..%2fhealthz",
+    "/s/%2e%2e/v1/models", "/s/../v1/models", "/s/..%2fv1%2fmetaclaw%2fstatus", "/s/a/..%2f..%2fhealthz",
+    "/s/a/api/hello/../../../healthz", "/%2e/healthz", "/healthz%20",
 ]
 
 

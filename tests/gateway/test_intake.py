@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import anthropic
 import openai
 import pytest
 from aiohttp import web
@@ -58,7 +59,10 @@ async def test_one_too_many_is_refused_in_the_clients_format_and_told_when_to_co
         async with openai.AsyncOpenAI(base_url=f"{door.gateway.url}/v1", api_key=TOKEN, max_retries=0) as client:
             with pytest.raises(openai.RateLimitError, match="under way"):
                 await client.models.list()
-        assert (await door.health())["refused"] == 2
+        async with anthropic.AsyncAnthropic(base_url=door.gateway.url, api_key=TOKEN, max_retries=0) as claude:
+            with pytest.raises(anthropic.RateLimitError, match="under way"):
+                await claude.messages.create(max_tokens=9, model="m", messages=[{"role": "user", "content": "Hi"}])
+        assert (await door.health())["refused"] == 3
         assert len(door.upstream.seen) == 1
         release.set()
         await until(lambda: door.gateway._intake.under_way == 0)

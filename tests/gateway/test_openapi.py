@@ -30,15 +30,15 @@ HASTY = hypothesis.settings(
 
 
 def routes(door: Door) -> set[tuple[str, str]]:
-    """What the running gateway serves, model APIs aside."""
+    """What the running gateway serves, aside from model APIs and from where Claude Code looks whether we are here."""
     runner = door.gateway._runner
     assert runner
     found = {
         (route.method.lower(), route.resource.canonical)
         for route in runner.app.router.routes() if route.resource and route.method != "HEAD"
     }
-    models = {f"/v1{dialect.PATH}" for dialect in DIALECTS.values()} | {"/v1/models", "/v1/models/{id}"}
-    return {(method, path) for method, path in found if path not in models and not path.startswith(("/s/", "/t/"))}
+    models = (*(f"/v1{dialect.PATH}" for dialect in DIALECTS.values()), "/v1/models", "/s/", "/t/")
+    return {(m, path) for m, path in found if not path.startswith(models) and path not in ("/", "/api/hello")}
 
 
 async def test_the_description_is_served_and_names_the_routes_that_there_are(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """Who may come in: a loopback host name, no foreign web page, and the token. Denied by default.
 
-`/healthz` alone answers without a token, and tells nothing but how we are. All is decided on the path as it was sent,
-before anything decodes or tidies it. The token comes as a bearer token, as `x-api-key`, as `x-metaclaw-token`, or in
-the path (`/t/<token>/v1/...`): the last two leave the other headers to the provider's own key.
+Without a token, `/healthz` says how we are, and `/` and `/api/hello` that somebody is here: with those two, Claude Code
+looks whether it is connected. All is decided on the path as it was sent, before anything decodes or tidies it. The
+token comes as a bearer token, as `x-api-key`, as `x-metaclaw-token`, or in the path (`/t/<token>/v1/...`): the last two
+leave the other headers to the provider's own key.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from metaclaw.errors import RequestError
 
-OPEN_PATHS = frozenset({"/healthz"})
+OPEN_PATHS = re.compile(r"/healthz|(?:/s/[A-Za-z0-9._-]{1,64})?(?:/|/api/hello)?")
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 TOKEN_HEADER = "x-metaclaw-token"  # noqa: S105 - a name
 TOKEN_IN_PATH = re.compile(r"/t/([^/?#]+)/")
@@ -39,7 +40,8 @@ class Door:
                 403, "forbidden_host", "This gateway answers to its own address only. Use http://127.0.0.1:PORT."
             )
         self._refuse_foreign_pages(headers)
-        if target.partition("?")[0] not in OPEN_PATHS and not any(map(self._knows, _presented(target, headers))):
+        path = target.partition("?")[0]
+        if not OPEN_PATHS.fullmatch(path) and not any(map(self._knows, _presented(target, headers))):
             raise RequestError(
                 401, "invalid_api_key",
                 "Wrong or missing token. Send it as 'Authorization: Bearer TOKEN'; `metaclaw status` shows it.",

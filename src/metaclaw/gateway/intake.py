@@ -34,7 +34,7 @@ class Intake:
     def middleware(self) -> Any:
         @web.middleware
         async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-            if request.path in OPEN_PATHS or request.path.startswith(ALWAYS_ROOM):
+            if OPEN_PATHS.fullmatch(request.path) or request.path.startswith(ALWAYS_ROOM):
                 return await self._serve(request, handler)
             if self.under_way >= self._most:
                 self.refused += 1
