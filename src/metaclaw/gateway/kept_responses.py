@@ -13,8 +13,8 @@ from aiohttp import web
 from metaclaw.dialects import responses, splice
 from metaclaw.dialects.base import object_or_empty
 from metaclaw.errors import RequestError, UpstreamError
-from metaclaw.gateway.turn import passed_on
-from metaclaw.upstream.client import UpstreamClient, chunks, read
+from metaclaw.upstream.client import UpstreamClient, next_bytes, read
+from metaclaw.upstream.headers import for_client
 from metaclaw.upstream.route import Route, Router
 
 BELOW = f"{responses.PATH}/"
@@ -28,13 +28,17 @@ class KeptResponses:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         path = BELOW + request.rel_url.raw_path_qs.partition(BELOW)[2]
         body = await request.read()
-        async with self._router.lease() as route:
-            _refuse_unless_native(request, route)
-            sent = _renamed(body, route.model) or None
-            async with self._client.request(request.method, route, path, sent, request.headers) as reply:
+        keyed = self._client.has_provider_key(request.headers)
+        route = self._router.routes(str(object_or_empty(body).get("model", "")), keyed=keyed)[0]
+        _refuse_unless_native(request, route)
+        sent = _renamed(body, route.model) or None
+        with self._router.lease(route):
+            asked = self._client.request(request.method, route, path, sent, request.headers, responses.NAME)
+            async with asked as reply:
                 if reply.content_type == "text/event-stream":
                     return await _relay(request, reply, route)
-                return web.Response(status=reply.status, body=await read(reply, route), headers=passed_on(reply))
+                raw = await read(reply, route)
+                return web.Response(status=reply.status, body=raw, headers=for_client(reply.headers))
 
 
 def _refuse_unless_native(request: web.Request, route: Route) -> None:
@@ -53,10 +57,10 @@ def _renamed(body: bytes, model: str | None) -> bytes:
 
 
 async def _relay(request: web.Request, reply: aiohttp.ClientResponse, route: Route) -> web.StreamResponse:
-    out = web.StreamResponse(status=reply.status, headers=passed_on(reply))
+    out = web.StreamResponse(status=reply.status, headers=for_client(reply.headers))
     await out.prepare(request)
     try:
-        async for chunk in chunks(reply, route):
+        while chunk := await next_bytes(reply, route):
             await out.write(chunk)
     except UpstreamError as error:  # the status line is out: the error travels in the stream
         await out.write(b"\n\n" + responses.error_event(error.status, error.code, str(error)))
