@@ -31,6 +31,7 @@ from metaclaw.gateway.closing import CloseHandler
 from metaclaw.gateway.connections import Runner
 from metaclaw.gateway.feedback import FeedbackHandler
 from metaclaw.gateway.intake import Intake
+from metaclaw.gateway.kept_responses import KeptResponses
 from metaclaw.gateway.sidecalls import SIDE_HEADER
 from metaclaw.gateway.tokens import TokenCounter
 from metaclaw.gateway.turn import SKILLS_HEADER, Activity, TurnHandler
@@ -196,7 +197,7 @@ class Gateway:
         feedback = FeedbackHandler(self._settings.namespace, self._database, self._recorder)
         app = build_app(
             Door(self.token, gateway.host), self._turns, feedback, CloseHandler(self._sessions), models, tokens,
-            self.status, self.health, self._intake,
+            KeptResponses(self._router, self._client), self.status, self.health, self._intake,
         )
         self._runner = Runner(app, gateway)
         await self._runner.setup()

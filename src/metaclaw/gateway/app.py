@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from metaclaw.dialects import chat, messages, model_lists
+from metaclaw.dialects import chat, messages, model_lists, responses
 from metaclaw.dialects.base import Dialect, error_in, object_or_empty
 from metaclaw.dialects.translation import DIALECTS
 from metaclaw.errors import RequestError, StoreError, UpstreamError
@@ -21,6 +21,7 @@ from metaclaw.gateway.auth import Door
 from metaclaw.gateway.closing import CloseHandler
 from metaclaw.gateway.feedback import FeedbackHandler
 from metaclaw.gateway.intake import Intake
+from metaclaw.gateway.kept_responses import KeptResponses, refuse_upgrade
 from metaclaw.gateway.tokens import PATH as COUNT_PATH
 from metaclaw.gateway.tokens import TokenCounter
 from metaclaw.gateway.turn import TurnHandler, with_query
@@ -43,6 +44,7 @@ def build_app(
     closing: CloseHandler,
     models: ModelsHandler,
     tokens: TokenCounter,
+    kept: KeptResponses,
     status: Callable[[], dict[str, Any]],
     health: Callable[[], dict[str, Any]],
     intake: Intake,
@@ -53,6 +55,8 @@ def build_app(
         for dialect in DIALECTS.values():
             app.router.add_post(f"{prefix}/v1{dialect.PATH}", partial(turns.handle, dialect=dialect))
         app.router.add_post(f"{prefix}/v1{COUNT_PATH}", tokens.handle)
+        app.router.add_get(f"{prefix}/v1{responses.PATH}", refuse_upgrade)
+        app.router.add_route("*", f"{prefix}/v1{responses.PATH}/{{rest:.+}}", kept.handle)
         app.router.add_get(f"{prefix}/v1/models", models.list)
         app.router.add_get(prefix + "/v1/models/{id:.+}", models.one)
         app.router.add_get(f"{prefix}/", _here)
