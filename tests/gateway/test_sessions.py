@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from metaclaw.dialects import chat
+from metaclaw.dialects.translation import DIALECTS
 from metaclaw.gateway.sessions import MAX_ID, Recognised, recognise
 from metaclaw.types import TurnKind
-from stand_in_dialects import dialect_named, parsed
 
 CLIENTS = json.loads(Path(__file__).with_name("clients.json").read_text(encoding="utf-8"))
 SYSTEM, FIRST = {"role": "system", "content": "be brief"}, {"role": "user", "content": "one"}
@@ -24,8 +24,8 @@ LATER = [{"role": "assistant", "content": "r"}, {"role": "user", "content": "two
 
 
 def seen(name: str, headers: Mapping[str, str], body: Mapping[str, Any], tag: str = "") -> Recognised:
-    dialect = dialect_named(name)
-    return recognise(CIMultiDict(headers), dialect, parsed(dialect, body), tag)
+    dialect = DIALECTS[name]
+    return recognise(CIMultiDict(headers), dialect, dialect.parse(json.dumps(body).encode()), tag)
 
 
 def of(*messages: dict[str, Any], **headers: str) -> Recognised:
@@ -117,6 +117,11 @@ def test_the_clients_own_id_goes_first_and_is_bounded() -> None:
 def test_what_utf8_cannot_hold_makes_no_trouble() -> None:
     assert of({"role": "user", "content": "\ud83d"}).prefix
     of(FIRST, x_session_id="caf\udce9").session.encode()
+
+
+def test_an_id_that_no_header_can_hold_is_made_one_that_can() -> None:
+    got = seen("chat", {}, {"messages": [FIRST], "session_id": "a\r\nset-cookie: b=1\0", "prompt_cache_key": "x"})
+    assert got.session == "a??set-cookie: b=1?"
 
 
 def test_a_message_without_words_is_a_beginning_too() -> None:

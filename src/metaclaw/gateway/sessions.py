@@ -34,6 +34,7 @@ MAX_ID = 200
 CLOSE_HEADER = "x-metaclaw-close"
 SYSTEM_HEAD = 200  # characters of the system text that count: agents write the date, the branch and more behind them
 NUMBER = re.compile(r"\d+")
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # the name goes into a header of the reply
 LEGACY_CLAUDE_USER = re.compile(r"_session_([0-9a-fA-F-]{8,})$")
 CONVERSATION_ID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|^ses_")
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -150,4 +151,4 @@ def _text(value: Any) -> str:
 
 
 def _bounded(name: str) -> str:
-    return storable(name[:MAX_ID])
+    return CONTROL.sub("?", storable(name[:MAX_ID]))
