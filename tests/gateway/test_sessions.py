@@ -132,9 +132,11 @@ def test_a_message_without_words_is_a_beginning_too() -> None:
 
 @pytest.mark.parametrize(
     "extra",
-    [{"session_id": 7}, {"prompt_cache_key": None}, {"metadata": []}, {"metadata": {"user_id": 7}},
-     {"metadata": {"user_id": "[1]"}}, {"metadata": {"user_id": "{}"}}, {"client_metadata": "x"},
-     {"client_metadata": {"thread_id": 1}}],
+    [
+        {"session_id": 7}, {"prompt_cache_key": None}, {"metadata": []}, {"metadata": {"user_id": 7}},
+        {"metadata": {"user_id": "[1]"}}, {"metadata": {"user_id": "{}"}}, {"metadata": {"user_id": '{"a":' * 100_000}},
+        {"client_metadata": "x"}, {"client_metadata": {"thread_id": 1}},
+    ],
 )
 def test_a_field_of_another_type_names_nothing(extra: dict[str, Any]) -> None:
     assert seen("chat", {}, {"messages": [FIRST], **extra}) == of(FIRST)
