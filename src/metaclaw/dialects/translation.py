@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from metaclaw.dialects import chat
 from metaclaw.dialects.base import Dialect, Request, object_or_empty
-from metaclaw.errors import RequestError
+from metaclaw.errors import RequestError, UpstreamError
 
 DIALECTS: Mapping[str, Dialect] = {chat.NAME: chat}
 
@@ -59,12 +59,18 @@ class Leg:
         return self.upstream.for_upstream(translated, injected, model)
 
     def whole(self, raw: bytes, status: int, asked: Mapping[str, Any]) -> bytes:
-        """The bytes for the client, from a reply that was not streamed."""
-        if self.translation is None:
+        """The bytes for the client, from a reply that was not streamed. Errors that are no JSON get the client's form.
+
+        Raises `UpstreamError` (502) for a reply that cannot be translated because it is no JSON object.
+        """
+        if self.translation is None and status < 400:
             return raw
         body = object_or_empty(raw)
-        if status >= 400 or not body:
-            return self.client.error_body(status, *_error_in(body, raw))
+        if status >= 400:
+            own_words = self.translation is None and body
+            return raw if own_words else self.client.error_body(status, *_error_in(body, raw))
+        if self.translation is None or not body:
+            raise garbage(raw)
         return json.dumps(self.translation.whole(body, asked)).encode()
 
     def stream(self, asked: Mapping[str, Any]) -> StreamTranslation | None:
@@ -122,11 +128,23 @@ class ChainedStream:
         yield from self.first.end()
 
 
+def garbage(raw: bytes) -> UpstreamError:
+    """What is said of a reply that should have been a JSON object."""
+    return UpstreamError(502, "upstream_garbage", f"The upstream's reply is not JSON: {_shown(raw)}. Try again.")
+
+
 def _error_in(body: Mapping[str, Any], raw: bytes) -> tuple[str, str]:
-    """Code and text of an error in any provider's shape."""
+    """Code and text of an error in any provider's shape, or in none."""
+    if not body:
+        return "upstream_error", f"The upstream refused the request and said {_shown(raw)}."
     error = body.get("error", body)
     if isinstance(error, dict):
         words: Sequence[Any] = [error.get("message"), error.get("type")]
         code = error.get("code") or error.get("type") or "upstream_error"
         return str(code), str(next((word for word in words if word), "The upstream refused the request."))
-    return "upstream_error", str(error) if error else raw[:500].decode(errors="replace")
+    return "upstream_error", str(error)
+
+
+def _shown(raw: bytes) -> str:
+    """The beginning of something unexpected."""
+    return repr(raw[:200].decode(errors="replace")) if raw else "nothing"

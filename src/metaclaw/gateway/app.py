@@ -7,18 +7,17 @@ import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
-from urllib.parse import quote
 
 from aiohttp import web
 
 from metaclaw.dialects import chat
+from metaclaw.dialects.base import Dialect
 from metaclaw.dialects.translation import DIALECTS
 from metaclaw.errors import RequestError, StoreError, UpstreamError
 from metaclaw.gateway.auth import Door
 from metaclaw.gateway.feedback import FeedbackHandler
+from metaclaw.gateway.models import ModelsHandler
 from metaclaw.gateway.turn import TurnHandler
-from metaclaw.upstream.client import UpstreamClient
-from metaclaw.upstream.route import Router
 
 log = logging.getLogger(__name__)
 
@@ -48,39 +47,6 @@ def build_app(
     return app
 
 
-class ModelsHandler:
-    """`GET /v1/models` and `/v1/models/{id}`: the provider's own answer, or the embedded model."""
-
-    def __init__(self, router: Router, client: UpstreamClient, embedded_model: str | None) -> None:
-        self._router = router
-        self._client = client
-        self._embedded_model = embedded_model
-
-    async def list(self, request: web.Request) -> web.Response:
-        if self._embedded_model:
-            return web.json_response({"object": "list", "data": [_entry(self._embedded_model)]})
-        return await self._ask("/models")
-
-    async def one(self, request: web.Request) -> web.Response:
-        wanted = request.match_info["id"]
-        if self._embedded_model is None:
-            return await self._ask(f"/models/{quote(wanted, safe='/:')}")
-        if wanted != self._embedded_model:
-            raise RequestError(
-                404, "model_not_found", f"There is no model '{wanted}' here, only '{self._embedded_model}'."
-            )
-        return web.json_response(_entry(wanted))
-
-    async def _ask(self, path: str) -> web.Response:
-        async with self._router.lease() as route:
-            status, body = await self._client.get(route, path)
-        return web.Response(status=status, body=body, content_type="application/json")
-
-
-def _entry(model: str) -> dict[str, Any]:
-    return {"id": model, "object": "model", "created": 0, "owned_by": "metaclaw"}
-
-
 def _json(read: Callable[[], dict[str, Any]]) -> Handler:
     async def handler(request: web.Request) -> web.Response:
         return web.json_response(read())
@@ -94,32 +60,45 @@ def _errors(door: Door) -> Any:
         try:
             door.check(request.path, request.headers)
             return await handler(request)
-        except RequestError as error:
-            return _response(error.status, error.code, str(error))
-        except UpstreamError as error:
-            return _response(error.status, error.code, str(error), error.retry_after)
-        except StoreError as error:
-            return _response(503, "store_unavailable", f"{error} The request was not kept; try again.")
-        except web.HTTPRequestEntityTooLarge:
-            return _response(413, "body_too_large", "The request body is larger than gateway.max_body_bytes.")
-        except web.HTTPException as error:
-            return _http_error(request, error)
+        except (RequestError, UpstreamError, StoreError, web.HTTPException) as error:
+            return _response(_dialect_of(request), *_answer(request, error))
 
     return middleware
 
 
-def _http_error(request: web.Request, error: web.HTTPException) -> web.Response:
+def _dialect_of(request: web.Request) -> Dialect:
+    """The format that the client of this path reads errors in."""
+    return next((dialect for dialect in DIALECTS.values() if request.path.endswith(dialect.PATH)), chat)
+
+
+def _answer(request: web.Request, error: Exception) -> tuple[int, str, str, str | None]:
+    """Status, code, message and Retry-After."""
+    match error:
+        case UpstreamError():
+            return error.status, error.code, str(error), error.retry_after
+        case RequestError():
+            return error.status, error.code, str(error), None
+        case StoreError():
+            return 503, "store_unavailable", f"{error} The request was not kept; try again.", None
+        case web.HTTPException():
+            return *_http_error(request, error), None
+    raise error
+
+
+def _http_error(request: web.Request, error: web.HTTPException) -> tuple[int, str, str]:
     if error.status == 404:
-        return _response(404, "unknown_route", f"There is no {request.method} {request.path} here. See GET /v1/models.")
+        return 404, "unknown_route", f"There is no {request.method} {request.path} here. See GET /v1/models."
     if error.status == 405:
         allowed = error.headers.get("Allow", "")
-        return _response(405, "method_not_allowed", f"{request.path} does not take {request.method}, but {allowed}.")
-    return _response(error.status, "http_error", error.reason or "The request cannot be served.")
+        return 405, "method_not_allowed", f"{request.path} does not take {request.method}, but {allowed}."
+    if error.status == 413:
+        return 413, "body_too_large", "The request body is larger than gateway.max_body_bytes."
+    return error.status, "http_error", error.reason or "The request cannot be served."
 
 
-def _response(status: int, code: str, message: str, retry_after: str | None = None) -> web.Response:
+def _response(dialect: Dialect, status: int, code: str, message: str, retry_after: str | None) -> web.Response:
     log.info("refused: %s", json.dumps({"status": status, "code": code}))
     headers = {"retry-after": retry_after} if retry_after else {}
     return web.Response(
-        status=status, body=chat.error_body(status, code, message), content_type="application/json", headers=headers
+        status=status, body=dialect.error_body(status, code, message), content_type="application/json", headers=headers
     )
