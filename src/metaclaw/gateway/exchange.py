@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from metaclaw.context.live import Context
 from metaclaw.dialects.base import Dialect, ReplyReader, Request
 from metaclaw.dialects.translation import Leg, leg
-from metaclaw.types import Turn, TurnKind
+from metaclaw.gateway.sessions import Recognised
+from metaclaw.types import Turn
 from metaclaw.upstream.route import Route
 
 MAX_KEPT_REPLY_BYTES = 4 * 1024 * 1024
@@ -22,8 +23,7 @@ class Exchange:
 
     client: Dialect
     request: Request
-    session: str
-    kind: TurnKind
+    place: Recognised
     context: Context
     route: Route = field(init=False)
     leg: Leg = field(init=False)
@@ -58,7 +58,7 @@ class Exchange:
     def headers(self) -> dict[str, str]:
         return {
             "x-metaclaw-turn": self.id,
-            "x-metaclaw-session": self.session,
+            "x-metaclaw-session": self.place.session,
             "x-metaclaw-policy": self.route.policy,
             "x-metaclaw-generation": str(self.context.generation),
             "x-metaclaw-skills": ",".join(skill.ref for skill in self.context.composition.skills),
@@ -70,8 +70,10 @@ class Exchange:
         return Turn(
             id=self.id,
             namespace=namespace,
-            session=self.session,
-            kind=self.kind,
+            session=self.place.session,
+            agent=self.place.agent,
+            kind=self.place.kind,
+            side=self.place.side,
             dialect=self.client.NAME,
             request=self.request.raw,
             response=bytes(self.kept),

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import aiohttp
 from aiohttp import web
@@ -18,12 +20,13 @@ from multidict import CIMultiDict
 from metaclaw.context.live import LiveContext
 from metaclaw.dialects import sse
 from metaclaw.dialects.base import Dialect, object_or_empty
-from metaclaw.dialects.translation import StreamTranslation, garbage
+from metaclaw.dialects.translation import StreamTranslation
 from metaclaw.errors import UpstreamError
 from metaclaw.gateway.exchange import Exchange
-from metaclaw.gateway.sessions import session_of
+from metaclaw.gateway.sessions import Recognised, recognise
+from metaclaw.gateway.sidecalls import DECLARED, SIDE_HEADER
+from metaclaw.journal.open_sessions import OpenSessions
 from metaclaw.journal.recorder import Recorder
-from metaclaw.types import TurnKind
 from metaclaw.upstream.client import UpstreamClient, next_bytes, read
 from metaclaw.upstream.headers import for_client
 from metaclaw.upstream.route import Route, Router
@@ -31,7 +34,6 @@ from metaclaw.upstream.route import Route, Router
 log = logging.getLogger(__name__)
 
 TOO_MANY = 429
-SIDE_HEADER = "x-metaclaw-side"
 SKILLS_HEADER = "x-metaclaw-skills"
 
 
@@ -61,6 +63,7 @@ class TurnHandler:
         router: Router,
         client: UpstreamClient,
         recorder: Recorder,
+        sessions: OpenSessions,
         activity: Activity,
     ) -> None:
         self._namespace = namespace
@@ -68,30 +71,31 @@ class TurnHandler:
         self._router = router
         self._client = client
         self._recorder = recorder
+        self._sessions = sessions
         self._activity = activity
         self._records: set[asyncio.Task[bool]] = set()
 
     async def handle(self, request: web.Request, dialect: Dialect) -> web.StreamResponse:
         if request.headers.get(SIDE_HEADER):
-            return await self._serve(request, dialect, TurnKind.SIDE)
+            return await self._serve(request, dialect)
         self._activity.begin()
         try:
-            return await self._serve(request, dialect, TurnKind.MAIN)
+            return await self._serve(request, dialect)
         finally:
             self._activity.end()
 
     async def settle(self) -> None:
         await asyncio.gather(*self._records)
 
-    async def _serve(self, request: web.Request, dialect: Dialect, kind: TurnKind) -> web.StreamResponse:
+    async def _serve(self, request: web.Request, dialect: Dialect) -> web.StreamResponse:
         parsed = dialect.parse(await request.read())
-        wanted = request.headers.get(SKILLS_HEADER, "on").lower() != "off"
+        place = self._place(recognise(request.headers, dialect, parsed, request.match_info.get("tag", "")))
+        wanted = request.headers.get(SKILLS_HEADER, "on").lower() != "off" and place.side in ("", DECLARED)
         taken = parsed.tokens_taken()
         context = await self._context.for_query(parsed.query, with_skills=wanted, taken_tokens=taken)
-        session = session_of(request.headers, dialect, parsed, request.match_info.get("tag", ""))
         keyed = self._client.has_provider_key(request.headers)
-        routes = self._router.routes(str(parsed.body.get("model", "")), keyed=keyed)
-        exchange = Exchange(dialect, parsed, session, kind, context)
+        routes = self._router.routes(model_named(parsed.body), keyed=keyed)
+        exchange = Exchange(dialect, parsed, place, context)
         try:
             return await self._answer(request, exchange, routes)
         except UpstreamError as error:
@@ -101,6 +105,16 @@ class TurnHandler:
         except (asyncio.CancelledError, ConnectionError):  # the client left
             self._keep(exchange)
             raise
+
+    def _place(self, recognised: Recognised) -> Recognised:
+        """With a session's name, also where nobody sent one."""
+        place = recognised
+        if not place.session:
+            session, agent = self._sessions.place(place.prefix, place.trace, opens=not place.side)
+            place = replace(place, session=session, agent=agent)
+        if place.closes:
+            self._sessions.forget(place.session)
+        return place
 
     async def _answer(self, request: web.Request, exchange: Exchange, routes: Sequence[Route]) -> web.StreamResponse:
         """What the first of the routes says that replies, else what the last one says."""
@@ -119,8 +133,9 @@ class TurnHandler:
         with self._router.lease(route):
             exchange.aim(route)
             wire = exchange.leg.upstream
+            path = wire.PATH if exchange.leg.translation else with_query(wire.PATH, request)
             try:
-                async with self._client.post(route, wire.PATH, exchange.body(), request.headers, wire.NAME) as reply:
+                async with self._client.post(route, path, exchange.body(), request.headers, wire.NAME) as reply:
                     exchange.status = reply.status
                     if reply.status == TOO_MANY or reply.status >= 500:
                         refusal = _refusal(reply, route)
@@ -148,7 +163,7 @@ class TurnHandler:
         exchange.take(told)
         exchange.reader.whole(told)
         if reply.status < 300 and not exchange.reader.finished and not object_or_empty(told):
-            raise garbage(raw)
+            raise _garbage(raw, exchange.route)
         await self._keep(exchange)
         headers = _headers(reply, exchange)
         if told is not raw:
@@ -210,7 +225,9 @@ class TurnHandler:
     def _keep(self, exchange: Exchange) -> asyncio.Future[bool]:
         """Write the turn down, once, whatever becomes of its client; await this where the reply must wait for it."""
         if exchange.record is None:
-            exchange.record = asyncio.create_task(self._recorder.turn(exchange.turn(self._namespace)))
+            place, turn = exchange.place, exchange.turn(self._namespace)
+            prefix = "" if place.agent else place.prefix
+            exchange.record = asyncio.create_task(self._recorder.turn(turn, prefix, place.closes))
             self._records.add(exchange.record)
             exchange.record.add_done_callback(self._records.discard)
         return asyncio.shield(exchange.record)
@@ -229,6 +246,18 @@ def _headers(reply: aiohttp.ClientResponse, exchange: Exchange) -> CIMultiDict[s
     return passed
 
 
+def with_query(path: str, request: web.Request) -> str:
+    """The upstream's `path` with the client's query, as it came: for an upstream of the client's own format."""
+    query = request.rel_url.raw_query_string
+    return f"{path}?{query}" if query else path
+
+
+def model_named(body: Mapping[str, Any]) -> str | None:
+    """The model that a request asks for."""
+    model = body.get("model")
+    return model if isinstance(model, str) else None
+
+
 async def _first_bytes(reply: aiohttp.ClientResponse, route: Route) -> bytes:
     """Raises `UpstreamError` where none come."""
     first = await next_bytes(reply, route)
@@ -241,6 +270,13 @@ def _refusal(reply: aiohttp.ClientResponse, route: Route) -> UpstreamError:
     return UpstreamError(
         reply.status, "upstream_refused", f"The upstream {route.url} answered {reply.status} {reply.reason}.",
         reply.headers.get("retry-after"),
+    )
+
+
+def _garbage(raw: bytes, route: Route) -> UpstreamError:
+    shown = raw[:200].decode(errors="replace")
+    return UpstreamError(
+        502, "upstream_garbage", f"The upstream {route.url} answered something that is not JSON: {shown!r}. Try again."
     )
 
 
