@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from metaclaw.dialects import chat, chat_on_messages, messages, messages_on_chat, responses, responses_on_chat
 from metaclaw.dialects.base import Dialect, Request, error_in, object_or_empty
-from metaclaw.errors import RequestError, UpstreamError
+from metaclaw.errors import RequestError
 
 DIALECTS: Mapping[str, Dialect] = {dialect.NAME: dialect for dialect in (chat, messages, responses)}
 
@@ -73,11 +73,10 @@ class Leg:
         if self.translation is None and status < 400:
             return raw
         body = object_or_empty(raw)
-        if status >= 400:
-            own_words = self.translation is None and body
-            return raw if own_words else self.client.error_body(status, *error_in(body, raw))
-        if self.translation is None or not body:
-            raise garbage(raw)
+        if self.translation is None and body:
+            return raw
+        if self.translation is None or status >= 400:
+            return self.client.error_body(status, *error_in(body, raw))
         return json.dumps(self.translation.whole(body, asked)).encode()
 
     def stream(self, asked: Mapping[str, Any]) -> StreamTranslation | None:
@@ -140,9 +139,3 @@ class ChainedStream:
             yield from self.first.feed(between)
         yield from self.first.end()
 
-
-
-def garbage(raw: bytes) -> UpstreamError:
-    """What is said of a reply that should have been a JSON object."""
-    shown = repr(raw[:200].decode(errors="replace")) if raw else "nothing"
-    return UpstreamError(502, "upstream_garbage", f"The upstream's reply is not JSON: {shown}. Try again.")
