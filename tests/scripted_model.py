@@ -1,8 +1,8 @@
-"""A model for agents: asks once for the client's own tool, then ends; in all three wire formats, streamed and whole.
+"""A model for agents: asks for the client's own tool, then ends; in all three wire formats, streamed and whole.
 
-What it plays is read from the request alone: a request that offers no tools gets a plain text (a title, a summary); one
-that offers tools gets a call of the one that runs a command; one that holds a tool's result gets the closing words.
-Every request is kept in `seen`, as it came.
+What it plays is read from the request alone: one that offers a tool which runs commands gets a call of it for each of
+`commands` in turn, by how many results it holds already, and then the closing words; one that offers none gets a text
+(a title, a summary, or what the test gave it to say). Every request is kept in `seen`, as it came.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ class Asked:
 
 @dataclass
 class ScriptedModel:
-    """`command` is the shell command that the tool call runs; `texts` is said, in order, where no tool is offered."""
+    """`commands` are what the tool calls run, in order; `texts` is said, in order, where no tool is offered."""
 
-    command: str
+    commands: list[str]
     texts: list[str] = field(default_factory=list)
     url: str = ""
     seen: list[Asked] = field(default_factory=list)
@@ -84,23 +84,19 @@ class ScriptedModel:
 
     def move(self, body: Mapping[str, Any]) -> Move:
         """What to say to this request."""
-        if has_result(body):
-            return CLOSING
-        offered = [call for tool in tools_of(body) if (call := call_of(tool, self.command))]
-        if offered:
-            return offered[0]
-        return self.texts.pop(0) if self.texts else ASIDE
+        offered = [tool for tool in tools_of(body) if runs_commands(tool)]
+        if not offered:
+            return self.texts.pop(0) if self.texts else ASIDE
+        done = results_in(body)
+        return call_of(offered[0], self.commands[done]) if done < len(self.commands) else CLOSING
 
 
-def has_result(body: Mapping[str, Any]) -> bool:
-    """Whether a tool has answered already, in any of the formats."""
-    for entry in [*_list(body, "messages"), *_list(body, "input")]:
-        if entry.get("role") == "tool" or str(entry.get("type", "")).endswith("_call_output"):
-            return True
-        content = entry.get("content")
-        if isinstance(content, list) and any(isinstance(p, dict) and p.get("type") == "tool_result" for p in content):
-            return True
-    return False
+def results_in(body: Mapping[str, Any]) -> int:
+    """How often a tool has answered already, in any of the formats."""
+    entries = [*_list(body, "messages"), *_list(body, "input")]
+    parts = [part for entry in entries for part in _list(entry, "content")]
+    own = sum(entry.get("role") == "tool" or entry.get("type") == "function_call_output" for entry in entries)
+    return own + sum(part.get("type") == "tool_result" for part in parts)
 
 
 def tools_of(body: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -114,12 +110,14 @@ def tools_of(body: Mapping[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def call_of(tool: Mapping[str, Any], command: str) -> Call | None:
-    """A call of the tool that runs `command`; None for a tool that runs no commands."""
-    properties = tool["parameters"].get("properties", {})
-    name = next((name for name in COMMAND_FIELDS if name in properties), None)
-    if name is None:
-        return None
+def runs_commands(tool: Mapping[str, Any]) -> bool:
+    return any(name in tool["parameters"].get("properties", {}) for name in COMMAND_FIELDS)
+
+
+def call_of(tool: Mapping[str, Any], command: str) -> Call:
+    """A call of a tool that runs commands, with `command`, and with something in every other field that it requires."""
+    properties = tool["parameters"]["properties"]
+    name = next(name for name in COMMAND_FIELDS if name in properties)
     as_list = properties[name].get("type") == "array"
     arguments: dict[str, Any] = {name: ["bash", "-lc", command] if as_list else command}
     for required in tool["parameters"].get("required", []):
@@ -312,8 +310,8 @@ FORMATS = (
 
 
 @asynccontextmanager
-async def scripted_model(command: str, texts: Iterable[str] = ()) -> AsyncIterator[ScriptedModel]:
-    model = ScriptedModel(command, list(texts))
+async def scripted_model(commands: Iterable[str] = (), texts: Iterable[str] = ()) -> AsyncIterator[ScriptedModel]:
+    model = ScriptedModel(list(commands), list(texts))
     app = web.Application(client_max_size=1 << 26)
     app.router.add_route("*", "/{path:.*}", model.__call__)
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
