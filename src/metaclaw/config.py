@@ -44,11 +44,13 @@ class GatewaySettings(Section):
 
 class UpstreamSettings(Section):
     url: Annotated[str, Field(pattern=r"^https?://[^\s/]+")] | None = None
-    """Base URL of an OpenAI-compatible provider, with its /v1. Without one, the embedded model answers."""
+    """Base URL of the provider, with its /v1. Without one, the embedded model answers."""
     model: str | None = None
     """Model name sent to the provider. Without one, the client's own name passes through."""
     api_key: SecretStr | None = None
     """The provider's key."""
+    formats: list[Literal["chat", "messages", "responses"]] = ["chat"]
+    """Wire formats that the provider speaks, the preferred one first; others are translated onto these."""
     connect_timeout_seconds: Positive = 10.0
     """How long a connection may take."""
     idle_timeout_seconds: Positive = 300.0

@@ -28,6 +28,7 @@ from metaclaw.evolve.progress import settled
 from metaclaw.gateway.app import ModelsHandler, build_app
 from metaclaw.gateway.auth import Door
 from metaclaw.gateway.feedback import FeedbackHandler
+from metaclaw.gateway.tokens import TokenCounter
 from metaclaw.gateway.turn import SIDE_HEADER, SKILLS_HEADER, Activity, TurnHandler
 from metaclaw.journal.recorder import Recorder
 from metaclaw.journal.redact import Redactor
@@ -182,9 +183,10 @@ class Gateway:
     async def _listen(self) -> None:
         gateway = self._settings.gateway
         models = ModelsHandler(self._router, self._client, self._embedded.name if self._embedded else None)
+        tokens = TokenCounter(self._router, self._client)
         feedback = FeedbackHandler(self._settings.namespace, self._database, self._recorder)
         app = build_app(
-            Door(self.token, gateway.host), self._turns, feedback, models, self.status, self.health,
+            Door(self.token, gateway.host), self._turns, feedback, models, tokens, self.status, self.health,
             gateway.max_body_bytes,
         )
         self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=10)
@@ -362,7 +364,8 @@ def _provider_route(settings: Settings) -> Route | None:
     if upstream.url is None:
         return None
     key = upstream.api_key.get_secret_value() if upstream.api_key else None
-    return Route(upstream.url.rstrip("/"), f"provider:{upstream.model or 'as-asked'}", upstream.model, key)
+    policy = f"provider:{upstream.model or 'as-asked'}"
+    return Route(upstream.url.rstrip("/"), policy, upstream.model, key, formats=tuple(upstream.formats))
 
 
 def _shareable(settings: Settings) -> dict[str, Any]:

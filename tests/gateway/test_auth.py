@@ -52,6 +52,14 @@ def test_an_empty_token_opens_nothing() -> None:
     assert refusal({"host": "localhost"}, token="") == (401, "invalid_api_key")
 
 
-def test_health_alone_needs_no_token() -> None:
-    assert refusal({"host": "localhost"}, path="/healthz") is None
-    assert refusal({"host": "localhost"}, path="/healthz/") == (401, "invalid_api_key")
+@pytest.mark.parametrize("path", ["/healthz", "/", "/api/hello", "/s/a", "/s/a/", "/s/a/api/hello"])
+def test_what_tells_nothing_needs_no_token(path: str) -> None:
+    assert refusal({"host": "localhost"}, path=path) is None
+    assert refusal({"host": "evil.example"}, path=path) == (403, "forbidden_host")
+
+
+@pytest.mark.parametrize(
+    "path", ["/healthz/", "/s/a/healthz", "/s/a/b", "/s//", "/api/hello/", "//", "/s/a/v1/models", "/\n"]
+)
+def test_anything_else_does(path: str) -> None:
+    assert refusal({"host": "localhost"}, path=path) == (401, "invalid_api_key")

@@ -39,7 +39,7 @@ class ReplyReader:
     """Reads a reply as it goes by.
 
     `finished` says that it reached its end rather than breaking off; `done` that the event which ends the stream has
-    come. `calls` counts the tool calls in it.
+    come, be it an error. `calls` counts the tool calls in it.
     """
 
     text: str = ""
@@ -102,6 +102,23 @@ def object_or_empty(raw: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return body if isinstance(body, dict) else {}
+
+
+def error_in(body: Mapping[str, Any], raw: bytes = b"") -> tuple[str, str]:
+    """Code and text of an error in any provider's shape; `raw`, which it was read from, where nothing else is told."""
+    error = body.get("error", body)
+    unread = raw[:500].decode(errors="replace") or "The upstream refused the request."
+    if not isinstance(error, dict):
+        return "upstream_error", str(error or unread)
+    code = error.get("code") or error.get("type") or "upstream_error"
+    return str(code), str(error.get("message") or unread)
+
+
+def error_status(body: Mapping[str, Any]) -> int:
+    """The status of an error inside a stream, which some providers give as its code."""
+    error = body.get("error")
+    code = error.get("code") if isinstance(error, dict) else None
+    return code if isinstance(code, int) and 400 <= code < 600 else 500
 
 
 def storable(text: str) -> str:

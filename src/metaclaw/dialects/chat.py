@@ -125,6 +125,7 @@ class Reader(ReplyReader):
     def _choices(self, body: dict[str, Any], part: str) -> None:
         if isinstance(body.get("usage"), dict):
             self.usage = body["usage"]
+        self.done = self.done or bool(body.get("error"))
         choices = body.get("choices")
         for choice in choices if isinstance(choices, list) else []:
             if isinstance(choice, dict) and not choice.get("index"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -11,18 +12,23 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from metaclaw.dialects import chat
+from metaclaw.dialects import chat, messages, model_lists
+from metaclaw.dialects.base import Dialect, error_in, object_or_empty
 from metaclaw.dialects.translation import DIALECTS
 from metaclaw.errors import RequestError, StoreError, UpstreamError
 from metaclaw.gateway.auth import Door
 from metaclaw.gateway.feedback import FeedbackHandler
-from metaclaw.gateway.turn import TurnHandler
+from metaclaw.gateway.tokens import PATH as COUNT_PATH
+from metaclaw.gateway.tokens import TokenCounter
+from metaclaw.gateway.turn import TurnHandler, with_query
 from metaclaw.upstream.client import UpstreamClient
 from metaclaw.upstream.route import Router
 
 log = logging.getLogger(__name__)
 
 TAGGED = "/s/{tag:[A-Za-z0-9._-]{1,64}}"  # the same door, for clients that can send a session's name in the path only
+TAG = re.compile(r"/s/[^/]+(?=/)")
+ANTHROPIC = "anthropic-version"  # every client of Anthropic's API sends this header
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -31,6 +37,7 @@ def build_app(
     turns: TurnHandler,
     feedback: FeedbackHandler,
     models: ModelsHandler,
+    tokens: TokenCounter,
     status: Callable[[], dict[str, Any]],
     health: Callable[[], dict[str, Any]],
     max_body_bytes: int,
@@ -40,8 +47,12 @@ def build_app(
     for prefix in ("", TAGGED):
         for dialect in DIALECTS.values():
             app.router.add_post(f"{prefix}/v1{dialect.PATH}", partial(turns.handle, dialect=dialect))
+        app.router.add_post(f"{prefix}/v1{COUNT_PATH}", tokens.handle)
         app.router.add_get(f"{prefix}/v1/models", models.list)
         app.router.add_get(prefix + "/v1/models/{id:.+}", models.one)
+        app.router.add_get(f"{prefix}/", _here)
+        app.router.add_get(f"{prefix}/api/hello", _json(lambda: {"message": "hello"}))
+    app.router.add_get(TAGGED, _here)
     app.router.add_post("/v1/feedback", feedback.handle)
     app.router.add_get("/v1/metaclaw/status", _json(status))
     app.router.add_get("/healthz", _json(health))
@@ -57,28 +68,43 @@ class ModelsHandler:
         self._embedded_model = embedded_model
 
     async def list(self, request: web.Request) -> web.Response:
-        if self._embedded_model:
-            return web.json_response({"object": "list", "data": [_entry(self._embedded_model)]})
-        return await self._ask("/models")
+        if self._embedded_model is None:
+            return await self._ask(request, "/models", model_lists.listed)
+        body = json.dumps({"object": "list", "data": [_entry(self._embedded_model)]}).encode()
+        return _json_bytes(model_lists.listed(body, for_anthropic=_is_anthropic(request)))
 
     async def one(self, request: web.Request) -> web.Response:
         wanted = request.match_info["id"]
         if self._embedded_model is None:
-            return await self._ask(f"/models/{quote(wanted, safe='/:')}")
+            return await self._ask(request, f"/models/{quote(wanted, safe='/:')}", model_lists.single)
         if wanted != self._embedded_model:
             raise RequestError(
                 404, "model_not_found", f"There is no model '{wanted}' here, only '{self._embedded_model}'."
             )
-        return web.json_response(_entry(wanted))
+        body = json.dumps(_entry(wanted)).encode()
+        return _json_bytes(model_lists.single(body, for_anthropic=_is_anthropic(request)))
 
-    async def _ask(self, path: str) -> web.Response:
+    async def _ask(self, request: web.Request, path: str, shaped: Callable[..., bytes]) -> web.Response:
+        """The provider's answer, in the client's shape where the two differ."""
+        spoken = _spoken(request)
         async with self._router.lease() as route:
-            status, body = await self._client.get(route, path)
-        return web.Response(status=status, body=body, content_type="application/json")
+            own = spoken.NAME in route.formats
+            status, body = await self._client.get(route, with_query(path, request) if own else path)
+        if status < 400:
+            return _json_bytes(shaped(body, for_anthropic=_is_anthropic(request)), status)
+        return _json_bytes(body if own else spoken.error_body(status, *error_in(object_or_empty(body), body)), status)
 
 
 def _entry(model: str) -> dict[str, Any]:
     return {"id": model, "object": "model", "created": 0, "owned_by": "metaclaw"}
+
+
+async def _here(request: web.Request) -> web.Response:
+    return web.Response()
+
+
+def _json_bytes(body: bytes, status: int = 200) -> web.Response:
+    return web.Response(status=status, body=body, content_type="application/json")
 
 
 def _json(read: Callable[[], dict[str, Any]]) -> Handler:
@@ -95,13 +121,14 @@ def _errors(door: Door) -> Any:
             door.check(request.path, request.headers)
             return await handler(request)
         except RequestError as error:
-            return _response(error.status, error.code, str(error))
+            return _response(request, error.status, error.code, str(error))
         except UpstreamError as error:
-            return _response(error.status, error.code, str(error), error.retry_after)
+            return _response(request, error.status, error.code, str(error), error.retry_after)
         except StoreError as error:
-            return _response(503, "store_unavailable", f"{error} The request was not kept; try again.")
+            return _response(request, 503, "store_unavailable", f"{error} The request was not kept; try again.")
         except web.HTTPRequestEntityTooLarge:
-            return _response(413, "body_too_large", "The request body is larger than gateway.max_body_bytes.")
+            text = "The request body is larger than gateway.max_body_bytes."
+            return _response(request, 413, "body_too_large", text)
         except web.HTTPException as error:
             return _http_error(request, error)
 
@@ -110,16 +137,32 @@ def _errors(door: Door) -> Any:
 
 def _http_error(request: web.Request, error: web.HTTPException) -> web.Response:
     if error.status == 404:
-        return _response(404, "unknown_route", f"There is no {request.method} {request.path} here. See GET /v1/models.")
+        text = f"There is no {request.method} {request.path} here. See GET /v1/models."
+        return _response(request, 404, "unknown_route", text)
     if error.status == 405:
-        allowed = error.headers.get("Allow", "")
-        return _response(405, "method_not_allowed", f"{request.path} does not take {request.method}, but {allowed}.")
-    return _response(error.status, "http_error", error.reason or "The request cannot be served.")
+        text = f"{request.path} does not take {request.method}, but {error.headers.get('Allow', '')}."
+        return _response(request, 405, "method_not_allowed", text)
+    return _response(request, error.status, "http_error", error.reason or "The request cannot be served.")
 
 
-def _response(status: int, code: str, message: str, retry_after: str | None = None) -> web.Response:
+def _response(
+    request: web.Request, status: int, code: str, message: str, retry_after: str | None = None
+) -> web.Response:
     log.info("refused: %s", json.dumps({"status": status, "code": code}))
-    headers = {"retry-after": retry_after} if retry_after else {}
-    return web.Response(
-        status=status, body=chat.error_body(status, code, message), content_type="application/json", headers=headers
-    )
+    response = _json_bytes(_spoken(request).error_body(status, code, message), status)
+    if retry_after:
+        response.headers["retry-after"] = retry_after
+    return response
+
+
+def _is_anthropic(request: web.Request) -> bool:
+    return _spoken(request).NAME == messages.NAME
+
+
+def _spoken(request: web.Request) -> Dialect:
+    """The wire format that the client speaks, as its path or its headers tell."""
+    path = TAG.sub("", request.path, count=1)
+    for dialect in DIALECTS.values():
+        if f"{path}/".startswith(f"/v1{dialect.PATH}/"):
+            return dialect
+    return DIALECTS[messages.NAME if ANTHROPIC in request.headers else chat.NAME]

@@ -1,17 +1,19 @@
 """Who may come in: a loopback host name, no foreign web page, and the token. Denied by default.
 
-`/healthz` alone answers without a token, and tells nothing but how we are.
+Without a token, `/healthz` says how we are, and `/` and `/api/hello` that somebody is here: with those two, Claude Code
+looks whether it is connected.
 """
 
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from metaclaw.errors import RequestError
 
-OPEN_PATHS = frozenset({"/healthz"})
+OPEN_PATHS = re.compile(r"/healthz|(?:/s/[^/]+)?(?:/|/api/hello)?")
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -31,7 +33,7 @@ class Door:
         origin = headers.get("origin")
         if origin and _host_name(origin) not in self._names:
             raise RequestError(403, "forbidden_origin", "Requests from web pages of other sites are refused.")
-        if path not in OPEN_PATHS and not self._knows(_presented(headers)):
+        if not OPEN_PATHS.fullmatch(path) and not self._knows(_presented(headers)):
             raise RequestError(
                 401, "invalid_api_key",
                 "Wrong or missing token. Send it as 'Authorization: Bearer TOKEN'; `metaclaw status` shows it.",

@@ -163,7 +163,10 @@ class TurnHandler:
     async def _relay(self, request: web.Request, exchange: Exchange) -> web.StreamResponse:
         injected = exchange.context.composition.text
         body = exchange.leg.request(exchange.request, injected, exchange.route.model)
-        async with self._client.post(exchange.route, exchange.leg.upstream.PATH, body, request.headers) as reply:
+        path = exchange.leg.upstream.PATH
+        if exchange.leg.translation is None:  # a query belongs to the client's format
+            path = with_query(path, request)
+        async with self._client.post(exchange.route, path, body, request.headers) as reply:
             exchange.status = reply.status
             if reply.content_type == "text/event-stream":
                 return await self._relay_stream(request, reply, exchange)
@@ -242,10 +245,23 @@ def _in_clients_words(events: Iterable[bytes], translation: StreamTranslation | 
 
 
 def _headers(reply: aiohttp.ClientResponse, exchange: Exchange) -> CIMultiDict[str]:
-    """The upstream's headers, repeated ones too, and ours."""
-    passed = CIMultiDict((name, value) for name, value in reply.headers.items() if name.lower() not in HOP_BY_HOP)
+    """The upstream's headers, and ours."""
+    passed = passed_on(reply)
     passed.update(exchange.headers())
+    if exchange.leg.translation and reply.content_type != "text/event-stream":
+        passed["content-type"] = "application/json"  # an error of the upstream's may have been a web page
     return passed
+
+
+def passed_on(reply: aiohttp.ClientResponse) -> CIMultiDict[str]:
+    """The upstream's headers, repeated ones too, less what belongs to its connection with us."""
+    return CIMultiDict((name, value) for name, value in reply.headers.items() if name.lower() not in HOP_BY_HOP)
+
+
+def with_query(path: str, request: web.Request) -> str:
+    """The upstream's `path` with the client's query, as it came."""
+    query = request.rel_url.raw_query_string
+    return f"{path}?{query}" if query else path
 
 
 def _truncated(route: Route) -> UpstreamError:

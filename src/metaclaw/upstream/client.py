@@ -14,6 +14,7 @@ from typing import Any
 
 import aiohttp
 from multidict import CIMultiDict
+from yarl import URL
 
 from metaclaw.errors import UpstreamError
 from metaclaw.upstream.route import Route
@@ -54,7 +55,8 @@ class UpstreamClient:
         """
         sent = _sent(headers or {}, route)
         try:
-            response = await self._open().post(route.url + path, data=body, headers=sent, allow_redirects=False)
+            url = URL(route.url + path, encoded=True)  # a client's query goes on as it came
+            response = await self._open().post(url, data=body, headers=sent, allow_redirects=False)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise explain(error, route) from error
         try:
