@@ -7,6 +7,7 @@ nothing is downloaded. Comes in: a client's name. Goes out: the command to run i
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -47,7 +48,7 @@ def node_folder() -> Path:
 
 def _once(package: str, install: Callable[[Path], None]) -> Path:
     """The package's folder; made anew unless an earlier installation of just this version was finished."""
-    folder = CACHE / package.strip("@").replace("/", "-")
+    folder = CACHE / re.sub(r"\W+", "-", package).strip("-")
     done = folder / ".installed"
     if not done.exists():
         shutil.rmtree(folder, ignore_errors=True)

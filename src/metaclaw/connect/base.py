@@ -50,10 +50,14 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A value at a path in a file. A mapping or a list at its end is written whole."""
+    """A value at a path in a file. A mapping or a list at its end is written whole.
+
+    With `keep`, a value that is there already stays: this one is only for files that have none.
+    """
 
     path: tuple[Step, ...]
     value: Any
+    keep: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,8 @@ def edited(file: ConfigFile, text: str | None) -> str:
     """
     content, crlf = _unix(text or "")
     for setting in file.settings:
-        if value_at(file.format.read(content), setting.path) != setting.value:
+        now = value_at(file.format.read(content), setting.path)
+        if now is MISSING or (now != setting.value and not setting.keep):
             content = _put(file.format, content, setting.path, setting.value)
     return _as_it_was(content, crlf)
 

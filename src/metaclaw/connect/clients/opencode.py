@@ -23,6 +23,7 @@ def files(places: Places, endpoint: Endpoint) -> tuple[ConfigFile, ...]:
         "models": {str(endpoint.model): {"name": str(endpoint.model)}},
     }
     settings = (
+        Setting(("$schema",), "https://opencode.ai/config.json", keep=True),  # opencode would write it in by itself
         Setting(("provider", PROVIDER), provider),
         Setting(("model",), model),
         Setting(("small_model",), model),  # titles and summaries; without it, they would go elsewhere
