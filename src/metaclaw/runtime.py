@@ -28,6 +28,7 @@ from metaclaw.evolve.progress import settled
 from metaclaw.gateway.app import ModelsHandler, build_app
 from metaclaw.gateway.auth import Door
 from metaclaw.gateway.feedback import FeedbackHandler
+from metaclaw.gateway.kept_responses import KeptResponses
 from metaclaw.gateway.tokens import TokenCounter
 from metaclaw.gateway.turn import SIDE_HEADER, SKILLS_HEADER, Activity, TurnHandler
 from metaclaw.journal.recorder import Recorder
@@ -186,8 +187,8 @@ class Gateway:
         tokens = TokenCounter(self._router, self._client)
         feedback = FeedbackHandler(self._settings.namespace, self._database, self._recorder)
         app = build_app(
-            Door(self.token, gateway.host), self._turns, feedback, models, tokens, self.status, self.health,
-            gateway.max_body_bytes,
+            Door(self.token, gateway.host), self._turns, feedback, models, tokens,
+            KeptResponses(self._router, self._client), self.status, self.health, gateway.max_body_bytes,
         )
         self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=10)
         await self._runner.setup()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from metaclaw.dialects import blocks
+from metaclaw.dialects.boilerplate import strip_boilerplate
 from metaclaw.types import Message
 
 PNG = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}}
@@ -31,6 +32,11 @@ def test_the_system_prompt_is_the_first_message(system: Any) -> None:
     assert told(("user", "x"), system=system) == [
         {"role": "system", "content": "a\n\nb"}, {"role": "user", "content": "x"},
     ]
+
+
+def test_what_claude_code_tells_anthropic_of_itself_is_no_instruction() -> None:
+    system = [text("x-anthropic-billing-header: cc_version=2.1; cch=a1b2;"), text("Be brief.")]
+    assert told(("user", "x"), system=system)[0] == {"role": "system", "content": "Be brief."}
 
 
 @pytest.mark.parametrize("system", [None, "", []])
@@ -110,12 +116,12 @@ def test_neighbours_of_one_role_are_one_turn() -> None:
     assert messages[1]["content"] == "r"
 
 
-def test_a_system_message_in_the_middle_stays_there() -> None:
+def test_an_instruction_in_the_middle_goes_into_the_users_turn_without_being_the_users_words() -> None:
     note = [{**text("note"), "cache_control": {}}]
-    messages = told(("user", "a"), ("system", note), ("system", ""), ("assistant", "r"))
-    assert [(message["role"], message["content"]) for message in messages] == [
-        ("user", "a"), ("system", "note"), ("assistant", "r"),
-    ]
+    said, reply = told(("user", "a"), ("system", note), ("system", ""), ("assistant", "r"))
+    assert said == {"role": "user", "content": "a\n<system-reminder>\nnote\n</system-reminder>"}
+    assert strip_boilerplate(said["content"]) == "a"
+    assert reply == {"role": "assistant", "content": "r"}
     assert told(("user", "a"), ("system", [])) == [{"role": "user", "content": "a"}]
 
 

@@ -95,7 +95,7 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     return body
 
 
-def object_or_empty(raw: bytes) -> dict[str, Any]:
+def object_or_empty(raw: bytes | str) -> dict[str, Any]:
     """Part of a reply, which may be of any shape."""
     try:
         body = json.loads(raw)

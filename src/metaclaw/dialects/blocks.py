@@ -19,6 +19,7 @@ from metaclaw.types import Message
 
 Block = Mapping[str, Any]
 Part = dict[str, Any]
+BILLING = "x-anthropic-billing-header:"  # Claude Code puts this first, and changes it: no prompt would be cached
 PARAGRAPH = "\n\n"
 ELSEWHERE = "See the next message."  # where images of a result go
 
@@ -26,11 +27,11 @@ ELSEWHERE = "See the next message."  # where images of a result go
 def as_chat(system: Any, messages: Sequence[Mapping[str, Any]]) -> list[Message]:
     """The chat messages of a request's `system` and `messages`."""
     told: list[Message] = []
-    if text := _paragraphs(system):
+    if text := _paragraphs(block for block in of(system) if not text_of([block]).startswith(BILLING)):
         told.append({"role": "system", "content": text})
-    for role, turn in groupby(messages, key=lambda message: message["role"]):
-        found = [block for message in turn for block in of(message.get("content"))]
-        told.extend(_turn(role, found))
+    for by_assistant, turn in groupby(messages, key=lambda message: message["role"] == "assistant"):
+        found = [block for message in turn for block in _of_message(message)]
+        told.extend([_assistant(found)] if by_assistant else _user(found))
     return told
 
 
@@ -41,13 +42,15 @@ def of(content: Any) -> list[Block]:
     return [*dicts_of(content)]
 
 
-def _turn(role: str, found: list[Block]) -> Iterator[Message]:
-    if role == "assistant":
-        yield _assistant(found)
-    elif role != "system":
-        yield from _user(found)
-    elif text := _paragraphs(found):
-        yield {"role": "system", "content": text}
+def _of_message(message: Mapping[str, Any]) -> list[Block]:
+    """An instruction in the middle goes into the user's turn, marked as agents mark theirs.
+
+    Claude Code sends such ones to every model, while many chat templates take a system message at the beginning only.
+    """
+    if message["role"] != "system":
+        return of(message.get("content"))
+    text = _paragraphs(of(message.get("content")))
+    return [_text(f"<system-reminder>\n{text}\n</system-reminder>")] if text else []
 
 
 def _assistant(found: list[Block]) -> Message:
@@ -135,5 +138,5 @@ def _plain(parts: list[Part]) -> Any:
     return parts
 
 
-def _paragraphs(system: Any) -> str:
-    return PARAGRAPH.join(text for block in of(system) if (text := text_of([block])))
+def _paragraphs(found: Iterable[Block]) -> str:
+    return PARAGRAPH.join(text for block in found if (text := text_of([block])))

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import re
 
-BOILERPLATE = re.compile(r"<(system-reminder|environment_details|local-command-\w+)>.*?</\1>", re.DOTALL)
+TAGS = (
+    r"system-reminder|local-command-\w+"  # Claude Code
+    r"|environment_details"  # Cline and its kin
+    r"|environment_context|user_instructions|user_shell_command|turn_aborted|subagent_notification"  # Codex
+)
+BOILERPLATE = re.compile(
+    rf"<({TAGS})>.*?</\1>"
+    # Codex again: the project's AGENTS.md, sent in the user's name. The heading alone may be the user's own.
+    r"|^# AGENTS\.md instructions[^\n]*\s+<INSTRUCTIONS>.*?</INSTRUCTIONS>",
+    re.DOTALL | re.MULTILINE,
+)
 
 
 def strip_boilerplate(text: str) -> str:

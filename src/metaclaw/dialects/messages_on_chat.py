@@ -27,8 +27,6 @@ def request(body: Mapping[str, Any]) -> dict[str, Any]:
     if "max_tokens" in sent and NEWER_LIMIT.match(str(body.get("model"))):
         sent["max_completion_tokens"] = sent.pop("max_tokens")
     sent["messages"] = blocks.as_chat(body.get("system"), body["messages"])
-    if not sent["messages"]:
-        raise RequestError(400, "invalid_messages", "'messages' says nothing. Write something as the user.")
     if body.get("stop_sequences"):
         sent["stop"] = body["stop_sequences"]
     if body.get("stream") is True:

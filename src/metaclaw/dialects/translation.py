@@ -10,11 +10,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from metaclaw.dialects import chat, chat_on_messages, messages, messages_on_chat
+from metaclaw.dialects import chat, chat_on_messages, messages, messages_on_chat, responses, responses_on_chat
 from metaclaw.dialects.base import Dialect, Request, error_in, object_or_empty
 from metaclaw.errors import RequestError
 
-DIALECTS: Mapping[str, Dialect] = {chat.NAME: chat, messages.NAME: messages}
+DIALECTS: Mapping[str, Dialect] = {dialect.NAME: dialect for dialect in (chat, messages, responses)}
 
 
 class StreamTranslation(Protocol):
@@ -45,6 +45,7 @@ class Translation(Protocol):
 TRANSLATIONS: Mapping[tuple[str, str], Translation] = {  # (the client's format, the upstream's)
     (messages.NAME, chat.NAME): messages_on_chat,
     (chat.NAME, messages.NAME): chat_on_messages,
+    (responses.NAME, chat.NAME): responses_on_chat,
 }
 
 

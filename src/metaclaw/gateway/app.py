@@ -12,12 +12,13 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from metaclaw.dialects import chat, messages, model_lists
+from metaclaw.dialects import chat, messages, model_lists, responses
 from metaclaw.dialects.base import Dialect, error_in, object_or_empty
 from metaclaw.dialects.translation import DIALECTS
 from metaclaw.errors import RequestError, StoreError, UpstreamError
 from metaclaw.gateway.auth import Door
 from metaclaw.gateway.feedback import FeedbackHandler
+from metaclaw.gateway.kept_responses import KeptResponses, refuse_upgrade
 from metaclaw.gateway.tokens import PATH as COUNT_PATH
 from metaclaw.gateway.tokens import TokenCounter
 from metaclaw.gateway.turn import TurnHandler, with_query
@@ -27,7 +28,7 @@ from metaclaw.upstream.route import Router
 log = logging.getLogger(__name__)
 
 TAGGED = "/s/{tag:[A-Za-z0-9._-]{1,64}}"  # the same door, for clients that can send a session's name in the path only
-TAG = re.compile(r"/s/[^/]+(?=/)")
+TAG = re.compile(r"^/s/[^/]+(?=/)")
 ANTHROPIC = "anthropic-version"  # every client of Anthropic's API sends this header
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -38,6 +39,7 @@ def build_app(
     feedback: FeedbackHandler,
     models: ModelsHandler,
     tokens: TokenCounter,
+    kept: KeptResponses,
     status: Callable[[], dict[str, Any]],
     health: Callable[[], dict[str, Any]],
     max_body_bytes: int,
@@ -48,6 +50,8 @@ def build_app(
         for dialect in DIALECTS.values():
             app.router.add_post(f"{prefix}/v1{dialect.PATH}", partial(turns.handle, dialect=dialect))
         app.router.add_post(f"{prefix}/v1{COUNT_PATH}", tokens.handle)
+        app.router.add_get(f"{prefix}/v1{responses.PATH}", refuse_upgrade)
+        app.router.add_route("*", f"{prefix}/v1{responses.PATH}/{{rest:.+}}", kept.handle)
         app.router.add_get(f"{prefix}/v1/models", models.list)
         app.router.add_get(prefix + "/v1/models/{id:.+}", models.one)
         app.router.add_get(f"{prefix}/", _here)
@@ -161,7 +165,7 @@ def _is_anthropic(request: web.Request) -> bool:
 
 def _spoken(request: web.Request) -> Dialect:
     """The wire format that the client speaks, as its path or its headers tell."""
-    path = TAG.sub("", request.path, count=1)
+    path = TAG.sub("", request.path)
     for dialect in DIALECTS.values():
         if f"{path}/".startswith(f"/v1{dialect.PATH}/"):
             return dialect

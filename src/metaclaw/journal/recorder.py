@@ -12,7 +12,6 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Future
 
 from metaclaw.errors import RequestError, StoreError
 from metaclaw.journal.redact import Redactor
@@ -42,7 +41,6 @@ class Recorder:
         self._redactor = redactor
         self._timeout = durable_timeout_seconds
         self._on_recorded = on_recorded
-        self._loop = asyncio.get_running_loop()
         self.lost: Counter[str] = Counter()
         self.late = 0
 
@@ -52,19 +50,19 @@ class Recorder:
         False when the store refused it, or has not answered in time: the turn then counts in `lost`, and when it comes
         through after all, in `late` instead.
         """
-        write = self._database.submit(lambda connection: _insert_turn(connection, self._clean(turn)))
+        write = self._database.submit_async(lambda connection: _insert_turn(connection, self._clean(turn)))
         try:
             async with asyncio.timeout(self._timeout):
-                await asyncio.shield(asyncio.wrap_future(write))
+                await asyncio.shield(write)
         except TimeoutError:
-            write.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._came_late, done))
+            write.add_done_callback(self._came_late)
             return self._count(TOO_SLOW, turn.id)
         except StoreError as error:
             return self._count(f"turn: {type(error).__name__}", turn.id)
         self._on_recorded()
         return True
 
-    def _came_late(self, write: Future[None]) -> None:
+    def _came_late(self, write: asyncio.Future[None]) -> None:
         if write.exception() is None:
             self.lost -= Counter({TOO_SLOW: 1})
             self.late += 1

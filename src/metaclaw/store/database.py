@@ -9,6 +9,7 @@ them. That is safe from 3.51.3 on, where the WAL-reset corruption bug is mended;
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
 import time
@@ -33,8 +34,14 @@ LARGEST_GROUP = 256
 
 @dataclass(frozen=True, slots=True)
 class _Write:
+    """`loop` is where `done` belongs, if it is a future of asyncio's."""
+
     work: Callable[[Connection], Any]
-    done: Future[Any]
+    done: Future[Any] | asyncio.Future[Any]
+    loop: asyncio.AbstractEventLoop | None = None
+
+
+Outcome = tuple[_Write, Any, BaseException | None]
 
 
 class Database:
@@ -84,9 +91,19 @@ class Database:
         """Write and wait, from a thread that may block."""
         return self.submit(work).result()
 
+    def submit_async(self, work: Callable[[Connection], T]) -> asyncio.Future[T]:
+        """The same from a coroutine. Cancelling the future cancels the waiting, never the write."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[T] = loop.create_future()
+        if self._closed:
+            done.set_exception(StoreError(f"The store at {self.path} is closed."))
+        else:
+            self._queue.put(_Write(work, done, loop))
+        return done
+
     async def write_async(self, work: Callable[[Connection], T]) -> T:
         """Write and wait, from a coroutine."""
-        return await asyncio.wrap_future(self.submit(work))
+        return await self.submit_async(work)
 
     def close(self) -> None:
         """Finish what is queued, then close the writer. Readers close with their threads."""
@@ -99,8 +116,8 @@ class Database:
         while True:
             group, closing = self._next_group()
             # Nobody waits any more for a cancelled write; claiming the others keeps them from being cancelled now.
-            if claimed := [write for write in group if write.done.set_running_or_notify_cancel()]:
-                self._commit(claimed)
+            if claimed := [write for write in group if _claim(write)]:
+                _tell(self._commit(claimed))
             if closing:
                 return
 
@@ -117,23 +134,45 @@ class Database:
                 return group, False
         return group, True
 
-    def _commit(self, group: list[_Write]) -> None:
+    def _commit(self, group: list[_Write]) -> list[Outcome]:
         """One transaction for all; each write in a savepoint, so that one failure spares the others."""
-        outcomes: list[tuple[Future[Any], Any, BaseException | None]] = []
         try:
             self._writer.execute("BEGIN IMMEDIATE")
-            outcomes = [(write.done, *_attempt(self._writer, write.work)) for write in group]
+            outcomes = [(write, *_attempt(self._writer, write.work)) for write in group]
             self._writer.execute("COMMIT")
         except apsw.Error as error:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
             failure = StoreError(f"The store at {self.path} refused a write: {error}")
-            outcomes = [(write.done, None, failure) for write in group]
-        for done, result, raised in outcomes:
-            if raised is None:
-                done.set_result(result)
-            else:
-                done.set_exception(raised)
+            outcomes = [(write, None, failure) for write in group]
+        return outcomes
+
+
+def _claim(write: _Write) -> bool:
+    return not isinstance(write.done, Future) or write.done.set_running_or_notify_cancel()
+
+
+def _tell(outcomes: list[Outcome]) -> None:
+    """Wake who waits: threads one by one, and each event loop once for all of its own."""
+    of_loop: dict[asyncio.AbstractEventLoop, list[Outcome]] = {}
+    for outcome in outcomes:
+        if loop := outcome[0].loop:
+            of_loop.setdefault(loop, []).append(outcome)
+        else:
+            _settle([outcome])
+    for loop, own in of_loop.items():
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits there
+            loop.call_soon_threadsafe(_settle, own)
+
+
+def _settle(outcomes: list[Outcome]) -> None:
+    for write, result, raised in outcomes:
+        if write.done.done():
+            continue
+        if raised is None:
+            write.done.set_result(result)
+        else:
+            write.done.set_exception(raised)
 
 
 def _attempt(connection: Connection, work: Callable[[Connection], Any]) -> tuple[Any, BaseException | None]:

@@ -53,10 +53,18 @@ class UpstreamClient:
 
         Raises `UpstreamError` where no reply began. What breaks later is raised by `chunks` and `read`.
         """
+        async with self.request("POST", route, path, body, headers) as response:
+            yield response
+
+    @asynccontextmanager
+    async def request(
+        self, method: str, route: Route, path: str, body: bytes | None, headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The same with any method."""
         sent = _sent(headers or {}, route)
         try:
             url = URL(route.url + path, encoded=True)  # a client's query goes on as it came
-            response = await self._open().post(url, data=body, headers=sent, allow_redirects=False)
+            response = await self._open().request(method, url, data=body, headers=sent, allow_redirects=False)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise explain(error, route) from error
         try:
