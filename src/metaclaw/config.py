@@ -37,9 +37,20 @@ class GatewaySettings(Section):
     token: SecretStr | None = None
     """What clients send as their API key. Without one, a token is made once and kept in `data_dir/token`."""
     max_body_bytes: Count = 32 * 1024 * 1024
-    """Larger request bodies are refused with 413."""
+    """Larger request bodies are refused with 413, also where they are larger only once unpacked."""
+    max_in_flight: Count = 128
+    """Requests that are served at once; more are refused with 429 until one is done."""
+    head_seconds: Positive = 15.0
+    """How long the line and headers of a request may take to arrive."""
+    body_seconds: Positive = 60.0
+    """How long the body of a request may take to arrive; after that 408."""
+    keep_alive_seconds: Positive = 120.0
+    """How long a connection may stay open between two requests."""
     durable_timeout_seconds: Positive = 5.0
     """How long the end of a reply may wait for its turn to be on disk; after that it counts as lost until it is."""
+    session_idle_seconds: Positive = 3600.0
+    """After this long without a turn a session counts as closed, and a conversation that its client does not name gets
+    a new one."""
 
 
 class UpstreamSettings(Section):

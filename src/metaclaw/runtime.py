@@ -27,10 +27,15 @@ from metaclaw.evolve.loop import FastLoop
 from metaclaw.evolve.progress import settled
 from metaclaw.gateway.app import ModelsHandler, build_app
 from metaclaw.gateway.auth import Door
+from metaclaw.gateway.closing import CloseHandler
+from metaclaw.gateway.connections import Runner
 from metaclaw.gateway.feedback import FeedbackHandler
+from metaclaw.gateway.intake import Intake
 from metaclaw.gateway.kept_responses import KeptResponses
+from metaclaw.gateway.sidecalls import SIDE_HEADER
 from metaclaw.gateway.tokens import TokenCounter
-from metaclaw.gateway.turn import SIDE_HEADER, SKILLS_HEADER, Activity, TurnHandler
+from metaclaw.gateway.turn import SKILLS_HEADER, Activity, TurnHandler
+from metaclaw.journal.open_sessions import OpenSessions
 from metaclaw.journal.recorder import Recorder
 from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog
@@ -103,10 +108,13 @@ class Gateway:
         self._recorder = Recorder(
             self._database, Redactor(secrets), settings.gateway.durable_timeout_seconds, self._recorded
         )
+        self._sessions = OpenSessions(self._database, settings.namespace, settings.gateway.session_idle_seconds)
         self._turns = TurnHandler(
-            settings.namespace, self._context, self._router, self._client, self._recorder, Activity(self._activity)
+            settings.namespace, self._context, self._router, self._client, self._recorder, self._sessions,
+            Activity(self._activity),
         )
-        self._runner: web.AppRunner | None = None
+        self._intake = Intake(settings.gateway)
+        self._runner: Runner | None = None
         self._tasks = Tasks()
 
     async def __aenter__(self) -> Gateway:
@@ -177,6 +185,7 @@ class Gateway:
             "version": __version__,
             "policy": current.policy if current else None,
             "learner": "off" if self._link is None else ("running" if self._link.alive else "restarting"),
+            "refused": self._intake.refused,
             "late": self._recorder.late,
             "lost": dict(self._recorder.lost) | {f"context: {k}": n for k, n in self._context.failures.items()},
         }
@@ -187,10 +196,10 @@ class Gateway:
         tokens = TokenCounter(self._router, self._client)
         feedback = FeedbackHandler(self._settings.namespace, self._database, self._recorder)
         app = build_app(
-            Door(self.token, gateway.host), self._turns, feedback, models, tokens,
-            KeptResponses(self._router, self._client), self.status, self.health, gateway.max_body_bytes,
+            Door(self.token, gateway.host), self._turns, feedback, CloseHandler(self._sessions), models, tokens,
+            KeptResponses(self._router, self._client), self.status, self.health, self._intake,
         )
-        self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=10)
+        self._runner = Runner(app, gateway)
         await self._runner.setup()
         site = web.TCPSite(self._runner, gateway.host, gateway.port, backlog=1024)
         try:

@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable
 from functools import partial
+from importlib import resources
 from typing import Any
 from urllib.parse import quote
 
@@ -17,7 +18,9 @@ from metaclaw.dialects.base import Dialect, error_in, object_or_empty
 from metaclaw.dialects.translation import DIALECTS
 from metaclaw.errors import RequestError, StoreError, UpstreamError
 from metaclaw.gateway.auth import Door
+from metaclaw.gateway.closing import CloseHandler
 from metaclaw.gateway.feedback import FeedbackHandler
+from metaclaw.gateway.intake import Intake
 from metaclaw.gateway.kept_responses import KeptResponses, refuse_upgrade
 from metaclaw.gateway.tokens import PATH as COUNT_PATH
 from metaclaw.gateway.tokens import TokenCounter
@@ -28,7 +31,8 @@ from metaclaw.upstream.route import Router
 log = logging.getLogger(__name__)
 
 TAGGED = "/s/{tag:[A-Za-z0-9._-]{1,64}}"  # the same door, for clients that can send a session's name in the path only
-TAG = re.compile(r"^/s/[^/]+(?=/)")
+KEYED = "/t/{token:[^/]+}"  # the same, for those that can send our token in the path only; `Door` has looked at it
+PREFIXES = re.compile(r"(?:/t/[^/]+)?(?:/s/[^/]+)?(?=/)")
 ANTHROPIC = "anthropic-version"  # every client of Anthropic's API sends this header
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -37,16 +41,17 @@ def build_app(
     door: Door,
     turns: TurnHandler,
     feedback: FeedbackHandler,
+    closing: CloseHandler,
     models: ModelsHandler,
     tokens: TokenCounter,
     kept: KeptResponses,
     status: Callable[[], dict[str, Any]],
     health: Callable[[], dict[str, Any]],
-    max_body_bytes: int,
+    intake: Intake,
 ) -> web.Application:
     """The gateway as an aiohttp application. `status` is for those with the token, `health` for everybody."""
-    app = web.Application(client_max_size=max_body_bytes, middlewares=[_errors(door)])
-    for prefix in ("", TAGGED):
+    app = web.Application(client_max_size=intake.most_bytes, middlewares=[_errors(door), intake.middleware()])
+    for prefix in ("", TAGGED, KEYED, KEYED + TAGGED):
         for dialect in DIALECTS.values():
             app.router.add_post(f"{prefix}/v1{dialect.PATH}", partial(turns.handle, dialect=dialect))
         app.router.add_post(f"{prefix}/v1{COUNT_PATH}", tokens.handle)
@@ -58,7 +63,9 @@ def build_app(
         app.router.add_get(f"{prefix}/api/hello", _json(lambda: {"message": "hello"}))
     app.router.add_get(TAGGED, _here)
     app.router.add_post("/v1/feedback", feedback.handle)
+    app.router.add_post("/v1/metaclaw/sessions/{id}/close", closing.handle)
     app.router.add_get("/v1/metaclaw/status", _json(status))
+    app.router.add_get("/v1/metaclaw/openapi.json", _json(partial(json.loads, _description())))
     app.router.add_get("/healthz", _json(health))
     return app
 
@@ -111,6 +118,11 @@ def _json_bytes(body: bytes, status: int = 200) -> web.Response:
     return web.Response(status=status, body=body, content_type="application/json")
 
 
+def _description() -> str:
+    """The routes that are not a model API's, as OpenAPI."""
+    return resources.files("metaclaw.gateway").joinpath("openapi.json").read_text(encoding="utf-8")
+
+
 def _json(read: Callable[[], dict[str, Any]]) -> Handler:
     async def handler(request: web.Request) -> web.Response:
         return web.json_response(read())
@@ -122,17 +134,14 @@ def _errors(door: Door) -> Any:
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            door.check(request.path, request.headers)
+            door.check(request.raw_path, request.headers)
             return await handler(request)
         except RequestError as error:
-            return _response(request, error.status, error.code, str(error))
+            return _response(request, error.status, error.code, str(error), error.retry_after)
         except UpstreamError as error:
             return _response(request, error.status, error.code, str(error), error.retry_after)
         except StoreError as error:
             return _response(request, 503, "store_unavailable", f"{error} The request was not kept; try again.")
-        except web.HTTPRequestEntityTooLarge:
-            text = "The request body is larger than gateway.max_body_bytes."
-            return _response(request, 413, "body_too_large", text)
         except web.HTTPException as error:
             return _http_error(request, error)
 
@@ -152,7 +161,8 @@ def _http_error(request: web.Request, error: web.HTTPException) -> web.Response:
 def _response(
     request: web.Request, status: int, code: str, message: str, retry_after: str | None = None
 ) -> web.Response:
-    log.info("refused: %s", json.dumps({"status": status, "code": code}))
+    level = logging.DEBUG if status == 429 else logging.INFO  # under load these are many, and `status` counts them
+    log.log(level, "refused: %s %s", status, code)
     response = _json_bytes(_spoken(request).error_body(status, code, message), status)
     if retry_after:
         response.headers["retry-after"] = retry_after
@@ -165,7 +175,7 @@ def _is_anthropic(request: web.Request) -> bool:
 
 def _spoken(request: web.Request) -> Dialect:
     """The wire format that the client speaks, as its path or its headers tell."""
-    path = TAG.sub("", request.path)
+    path = PREFIXES.sub("", request.path, count=1)
     for dialect in DIALECTS.values():
         if f"{path}/".startswith(f"/v1{dialect.PATH}/"):
             return dialect

@@ -10,7 +10,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import aiohttp
 from aiohttp import web
@@ -21,9 +21,11 @@ from metaclaw.dialects import sse
 from metaclaw.dialects.base import Dialect, ReplyReader, Request
 from metaclaw.dialects.translation import Leg, StreamTranslation, leg
 from metaclaw.errors import UpstreamError
-from metaclaw.gateway.sessions import session_of
+from metaclaw.gateway.sessions import Recognised, recognise
+from metaclaw.gateway.sidecalls import DECLARED, SIDE_HEADER
+from metaclaw.journal.open_sessions import OpenSessions
 from metaclaw.journal.recorder import Recorder
-from metaclaw.types import Turn, TurnKind
+from metaclaw.types import Turn
 from metaclaw.upstream.client import UpstreamClient, chunks, read
 from metaclaw.upstream.route import Route, Router
 
@@ -31,7 +33,6 @@ HOP_BY_HOP = frozenset(
     {"connection", "keep-alive", "transfer-encoding", "content-length", "server", "date", "trailer", "upgrade"}
 )
 MAX_KEPT_REPLY_BYTES = 4 * 1024 * 1024
-SIDE_HEADER = "x-metaclaw-side"
 SKILLS_HEADER = "x-metaclaw-skills"
 
 
@@ -41,8 +42,7 @@ class Exchange:
 
     leg: Leg
     request: Request
-    session: str
-    kind: TurnKind
+    place: Recognised
     context: Context
     route: Route
     reader: ReplyReader
@@ -63,7 +63,7 @@ class Exchange:
     def headers(self) -> dict[str, str]:
         return {
             "x-metaclaw-turn": self.id,
-            "x-metaclaw-session": self.session,
+            "x-metaclaw-session": self.place.session,
             "x-metaclaw-policy": self.route.policy,
             "x-metaclaw-generation": str(self.context.generation),
             "x-metaclaw-skills": ",".join(skill.ref for skill in self.context.composition.skills),
@@ -75,8 +75,10 @@ class Exchange:
         return Turn(
             id=self.id,
             namespace=namespace,
-            session=self.session,
-            kind=self.kind,
+            session=self.place.session,
+            agent=self.place.agent,
+            kind=self.place.kind,
+            side=self.place.side,
             dialect=self.leg.client.NAME,
             request=self.request.raw,
             response=bytes(self.kept),
@@ -120,6 +122,7 @@ class TurnHandler:
         router: Router,
         client: UpstreamClient,
         recorder: Recorder,
+        sessions: OpenSessions,
         activity: Activity,
     ) -> None:
         self._namespace = namespace
@@ -127,29 +130,30 @@ class TurnHandler:
         self._router = router
         self._client = client
         self._recorder = recorder
+        self._sessions = sessions
         self._activity = activity
         self._records: set[asyncio.Task[bool]] = set()
 
     async def handle(self, request: web.Request, dialect: Dialect) -> web.StreamResponse:
         if request.headers.get(SIDE_HEADER):
-            return await self._serve(request, dialect, TurnKind.SIDE)
+            return await self._serve(request, dialect)
         self._activity.begin()
         try:
-            return await self._serve(request, dialect, TurnKind.MAIN)
+            return await self._serve(request, dialect)
         finally:
             self._activity.end()
 
     async def settle(self) -> None:
         await asyncio.gather(*self._records)
 
-    async def _serve(self, request: web.Request, dialect: Dialect, kind: TurnKind) -> web.StreamResponse:
+    async def _serve(self, request: web.Request, dialect: Dialect) -> web.StreamResponse:
         parsed = dialect.parse(await request.read())
-        wanted = request.headers.get(SKILLS_HEADER, "on").lower() != "off"
+        place = self._place(recognise(request.headers, dialect, parsed, request.match_info.get("tag", "")))
+        wanted = request.headers.get(SKILLS_HEADER, "on").lower() != "off" and place.side in ("", DECLARED)
         taken = parsed.tokens_taken()
         context = await self._context.for_query(parsed.query, with_skills=wanted, taken_tokens=taken)
         async with self._router.lease() as route:
-            session = session_of(request.headers, dialect, parsed, request.match_info.get("tag", ""))
-            exchange = Exchange(leg(dialect, route.formats), parsed, session, kind, context, route, dialect.reader())
+            exchange = Exchange(leg(dialect, route.formats), parsed, place, context, route, dialect.reader())
             try:
                 return await self._relay(request, exchange)
             except UpstreamError as error:
@@ -159,6 +163,16 @@ class TurnHandler:
             except (asyncio.CancelledError, ConnectionError):  # the client left
                 self._keep(exchange)
                 raise
+
+    def _place(self, recognised: Recognised) -> Recognised:
+        """With a session's name, also where nobody sent one."""
+        place = recognised
+        if not place.session:
+            session, agent = self._sessions.place(place.prefix, place.trace, opens=not place.side)
+            place = replace(place, session=session, agent=agent)
+        if place.closes:
+            self._sessions.forget(place.session)
+        return place
 
     async def _relay(self, request: web.Request, exchange: Exchange) -> web.StreamResponse:
         injected = exchange.context.composition.text
@@ -232,7 +246,9 @@ class TurnHandler:
     def _keep(self, exchange: Exchange) -> asyncio.Future[bool]:
         """Write the turn down, once, whatever becomes of its client; await this where the reply must wait for it."""
         if exchange.record is None:
-            exchange.record = asyncio.create_task(self._recorder.turn(exchange.turn(self._namespace)))
+            place, turn = exchange.place, exchange.turn(self._namespace)
+            prefix = "" if place.agent else place.prefix
+            exchange.record = asyncio.create_task(self._recorder.turn(turn, prefix, place.closes))
             self._records.add(exchange.record)
             exchange.record.add_done_callback(self._records.discard)
         return asyncio.shield(exchange.record)
