@@ -12,8 +12,8 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,7 @@ SKILL = Skill("proof-file", "How to write the proof file", f"Write the proof fil
 SECRET = "ghp_" + "A1b2C3d4" * 5  # in what the tool says, so in the client's next request
 PROOF = f"echo it ran > proof.txt; echo {SECRET}"
 PROVIDER_KEY = "provider-key-of-the-stage-0123456789"
-MODEL = "scripted"
+NATIVE = ("chat", "messages", "responses")
 NO_WAY_OUT = "http://127.0.0.1:9"  # nothing listens there: whoever looks for the network is told at once
 LISTENS = re.compile(r"listens on (http://[^/\s]+)")
 
@@ -70,8 +70,8 @@ class Stage:
         assert ran.code == 0, ran
         return ran
 
-    async def connect(self, client: str) -> None:
-        await self.metaclaw("connect", client, "--yes", "--url", self.url)
+    async def connect(self, client: str, *more: str) -> None:
+        await self.metaclaw("connect", client, "--yes", "--url", self.url, *more)
 
     async def run(
         self, *command: str | Path, environment: Mapping[str, str] | None = None, seconds: float = 120
@@ -112,24 +112,25 @@ class Stage:
 
 @asynccontextmanager
 async def stage(
-    folder: Path, commands: Iterable[str] = (PROOF,), texts: Iterable[str] = ()
+    folder: Path, commands: Iterable[str] = (PROOF,), texts: Iterable[str] = (), formats: Sequence[str] = ("chat",)
 ) -> AsyncIterator[Stage]:
+    """`formats` are those of which the gateway knows that the model speaks them: it translates the others."""
     home, work, data = folder / "home", folder / "work", folder / "data"
     for made in (home, work, data):
         made.mkdir()
     with Database(data / "metaclaw.db") as database:
         Catalog(database, "default", data / "skills" / "default").publish(SKILL, SkillState.ACTIVE, "test", [])
-    async with scripted_model(commands, texts) as model, started(model.url, data) as url:
+    async with scripted_model(commands, texts) as model, started(model.url, data, formats) as url:
         yield Stage(model, url, home, work, data)
 
 
 @asynccontextmanager
-async def started(upstream: str, data: Path) -> AsyncIterator[str]:
+async def started(upstream: str, data: Path, formats: Sequence[str]) -> AsyncIterator[str]:
     """A gateway in a process of its own, as `metaclaw start` makes one. Yields its address."""
     environment = {
         "HOME": str(data), "PATH": os.environ["PATH"], "METACLAW_DATA_DIR": str(data),
         "METACLAW_UPSTREAM__API_KEY": PROVIDER_KEY, "METACLAW_EVOLVE__ENABLED": "false",
-        "METACLAW_TRAINING__ENABLED": "false", **_ours(),
+        "METACLAW_TRAINING__ENABLED": "false", "METACLAW_UPSTREAM__FORMATS": json.dumps(formats), **_ours(),
     }
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "metaclaw", "start", "--upstream", upstream, "--port", "0", env=environment,
@@ -166,10 +167,8 @@ async def run(command: list[str], environment: Mapping[str, str], folder: Path, 
     except TimeoutError:
         return Ran(None, "", f"still running after {seconds} s")
     finally:
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         await process.wait()
 
 

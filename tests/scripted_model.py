@@ -19,15 +19,17 @@ CALL_ID = "call_scripted_0001"
 CLOSING = "The proof is written."
 ASIDE = "Proof of work"
 COMMAND_FIELDS = ("command", "cmd")
+RESULTS = ("function_call_output", "custom_tool_call_output")
 USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
 
 
 @dataclass(frozen=True)
 class Call:
-    """A tool call: the tool's name and its arguments."""
+    """A tool call: the tool's name and its arguments; or, for a tool of Codex's that takes code, `code`."""
 
     name: str
     arguments: dict[str, Any]
+    code: str = ""
 
 
 Move = Call | str
@@ -85,18 +87,23 @@ class ScriptedModel:
     def move(self, body: Mapping[str, Any]) -> Move:
         """What to say to this request."""
         offered = [tool for tool in tools_of(body) if runs_commands(tool)]
-        if not offered:
+        code = takes_code(body)
+        if not offered and not code:
             return self.texts.pop(0) if self.texts else ASIDE
-        done = results_in(body)
-        return call_of(offered[0], self.commands[done]) if done < len(self.commands) else CLOSING
+        if (done := results_in(body)) >= len(self.commands):
+            return CLOSING
+        command = self.commands[done]
+        if code:
+            return Call("exec", {}, f"text(await tools.exec_command({json.dumps({'cmd': command})}))")
+        return call_of(offered[0], command)
 
 
 def results_in(body: Mapping[str, Any]) -> int:
     """How often a tool has answered already, in any of the formats."""
     entries = [*_list(body, "messages"), *_list(body, "input")]
     parts = [part for entry in entries for part in _list(entry, "content")]
-    own = sum(entry.get("role") == "tool" or entry.get("type") == "function_call_output" for entry in entries)
-    return own + sum(part.get("type") == "tool_result" for part in parts)
+    own = sum(bool(e.get("role") == "tool" or e.get("type") in RESULTS) for e in entries)
+    return own + sum(bool(part.get("type") == "tool_result") for part in parts)
 
 
 def tools_of(body: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -108,6 +115,13 @@ def tools_of(body: Mapping[str, Any]) -> list[dict[str, Any]]:
         if isinstance(parameters, dict) and function.get("name"):
             found.append({"name": function["name"], "parameters": parameters})
     return found
+
+
+def takes_code(body: Mapping[str, Any]) -> bool:
+    """Whether Codex offers its tool that runs JavaScript, as it does to the models that it knows."""
+    added = [entry for entry in _list(body, "input") if entry.get("type") == "additional_tools"]
+    spaces = [tool for entry in added for tool in _list(entry, "tools")]
+    return any(tool.get("name") == "exec" for space in spaces for tool in [space, *_list(space, "tools")])
 
 
 def runs_commands(tool: Mapping[str, Any]) -> bool:
@@ -262,7 +276,12 @@ def _responses_events(move: Move) -> Iterable[dict[str, Any]]:
     where = {"item_id": item["id"], "output_index": 0}
     yield {"type": "response.created", "response": _responses_head("in_progress")}
     yield {"type": "response.in_progress", "response": _responses_head("in_progress")}
-    if isinstance(move, Call):
+    if isinstance(move, Call) and move.code:
+        yield {"type": "response.output_item.added", "output_index": 0, "item": {**item, "input": ""}}
+        for piece in _pieces(move.code):
+            yield {"type": "response.custom_tool_call_input.delta", **where, "delta": piece}
+        yield {"type": "response.custom_tool_call_input.done", **where, "input": move.code}
+    elif isinstance(move, Call):
         opening = {**item, "status": "in_progress", "arguments": ""}
         yield {"type": "response.output_item.added", "output_index": 0, "item": opening}
         for piece in _pieces(item["arguments"]):
@@ -289,6 +308,9 @@ def _responses_head(status: str) -> dict[str, Any]:
 
 
 def _item(move: Move) -> dict[str, Any]:
+    if isinstance(move, Call) and move.code:
+        return {"type": "custom_tool_call", "id": "ctc_1", "call_id": CALL_ID, "name": move.name, "input": move.code,
+                "status": "completed", "namespace": "functions"}
     if isinstance(move, Call):
         return {"type": "function_call", "id": "fc_1", "call_id": CALL_ID, "name": move.name, "status": "completed",
                 "arguments": json.dumps(move.arguments)}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from client_stage import PROMPT, Ran, Stage, stage
+import pytest
+
+from client_stage import NATIVE, PROMPT, Ran, Stage, stage
 from installing import command_of, node_folder
 
 
@@ -51,18 +53,24 @@ async def test_openclaw(tmp_path: Path) -> None:
         await there_and_back(on, "openclaw", ".openclaw/openclaw.json")
 
 
-async def test_claude_code(tmp_path: Path) -> None:
+@pytest.mark.parametrize("formats", [NATIVE, ["chat"]], ids=["native", "onto-chat"])
+async def test_claude_code(tmp_path: Path, formats: Sequence[str]) -> None:
     quiet = {"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "DISABLE_AUTOUPDATER": "1"}
-    async with stage(tmp_path) as on:
+    async with stage(tmp_path, formats=formats) as on:
         await on.connect("claude-code")
         ran = await run(on, "claude-code", "-p", PROMPT, "--allowedTools", "Bash", environment=quiet)
         on.proved(ran, main=2)
         await there_and_back(on, "claude-code", ".claude/settings.json")
 
 
-async def test_codex(tmp_path: Path) -> None:
-    async with stage(tmp_path) as on:
-        await on.connect("codex")
+@pytest.mark.parametrize(
+    ("formats", "model"),
+    [(NATIVE, "scripted"), (["chat"], "scripted"), (NATIVE, "gpt-6.1-sol")],
+    ids=["native", "onto-chat", "native-own-model"],
+)
+async def test_codex(tmp_path: Path, formats: Sequence[str], model: str) -> None:
+    async with stage(tmp_path, formats=formats) as on:
+        await on.connect("codex", "--model", model)
         bare = ["--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox", "--strict-config"]
         ran = await run(on, "codex", "exec", *bare, PROMPT)
         on.proved(ran, main=2)

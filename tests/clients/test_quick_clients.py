@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from client_stage import PROMPT, stage
+from client_stage import NATIVE, PROMPT, stage
 from scripted_model import CLOSING
 
 AGENTS = Path(__file__).parent / "agents"
@@ -21,11 +22,21 @@ def run_command(command: str) -> str:
 '''
 
 
-@pytest.mark.parametrize("stream", ["stream", "whole"])
-async def test_openai_sdk(tmp_path: Path, stream: str) -> None:
-    async with stage(tmp_path) as on:
+@pytest.mark.parametrize(
+    ("agent", "reply", "formats"),
+    [
+        ("openai_agent.py", "stream", ["chat"]),
+        ("openai_agent.py", "whole", ["chat"]),
+        ("responses_agent.py", "stream", NATIVE),
+        ("responses_agent.py", "whole", ["chat"]),
+        ("anthropic_agent.py", "stream", ["chat"]),
+        ("anthropic_agent.py", "whole", NATIVE),
+    ],
+)
+async def test_sdks(tmp_path: Path, agent: str, reply: str, formats: Sequence[str]) -> None:
+    async with stage(tmp_path, formats=formats) as on:
         variables = json.loads((await on.metaclaw("connect", "generic", "--json", "--url", on.url)).out)
-        ran = await on.run(sys.executable, AGENTS / "openai_agent.py", PROMPT, stream, environment=variables)
+        ran = await on.run(sys.executable, AGENTS / agent, PROMPT, reply, environment=variables)
         on.proved(ran, main=2)
         assert ran.out == f"{CLOSING}\n"
 

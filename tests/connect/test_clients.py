@@ -42,8 +42,6 @@ def test_codex() -> None:
     provider = config["model_providers"]["metaclaw"]
     assert (provider["base_url"], provider["wire_api"]) == (BASE, "responses")
     assert provider["experimental_bearer_token"] == "mc-token"
-    [unnamed] = written("codex", Endpoint(ENDPOINT.url, "mc-token")).values()
-    assert "model" not in unnamed
 
 
 def test_opencode() -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 from anthropic import Anthropic
 
-TOOL = {
+TOOL: Any = {
     "name": "run_command",
     "description": "Run a shell command and return what it prints.",
     "input_schema": {"type": "object", "properties": {"command": {"type": "string"}}, "required": ["command"]},
@@ -16,7 +17,7 @@ TOOL = {
 
 def main(task: str, stream: bool) -> None:
     client = Anthropic()  # where to and with what key: the environment says
-    messages: list = [{"role": "user", "content": task}]
+    messages: list[Any] = [{"role": "user", "content": task}]
     while True:
         reply = ask(client, messages, stream)
         messages.append({"role": "assistant", "content": reply.content})
@@ -31,8 +32,8 @@ def main(task: str, stream: bool) -> None:
         messages.append({"role": "user", "content": results})
 
 
-def ask(client: Anthropic, messages: list, stream: bool):
-    asked = {"model": "scripted", "max_tokens": 500, "messages": messages, "tools": [TOOL]}
+def ask(client: Anthropic, messages: list[Any], stream: bool) -> Any:
+    asked: dict[str, Any] = {"model": "scripted", "max_tokens": 500, "messages": messages, "tools": [TOOL]}
     if stream:
         with client.messages.stream(**asked) as events:
             return events.get_final_message()
@@ -40,7 +41,7 @@ def ask(client: Anthropic, messages: list, stream: bool):
 
 
 def printed_by(command: str) -> str:
-    return subprocess.run(command, shell=True, capture_output=True, text=True).stdout
+    return subprocess.run(command, shell=True, capture_output=True, text=True).stdout  # noqa: S602 - its task
 
 
 main(sys.argv[1], sys.argv[2] == "stream")

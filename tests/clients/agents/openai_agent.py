@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from typing import Any
 
 from openai import OpenAI
 
-TOOL = {
+TOOL: Any = {
     "type": "function",
     "function": {
         "name": "run_command",
@@ -20,7 +21,7 @@ TOOL = {
 
 def main(task: str, stream: bool) -> None:
     client = OpenAI()  # where to and with what key: the environment says
-    messages: list = [{"role": "user", "content": task}]
+    messages: list[Any] = [{"role": "user", "content": task}]
     while True:
         message = ask(client, messages, stream)
         messages.append(message)
@@ -29,12 +30,12 @@ def main(task: str, stream: bool) -> None:
             return
         for call in message["tool_calls"]:
             command = json.loads(call["function"]["arguments"])["command"]
-            said = subprocess.run(command, shell=True, capture_output=True, text=True).stdout
+            said = subprocess.run(command, shell=True, capture_output=True, text=True).stdout  # noqa: S602
             messages.append({"role": "tool", "tool_call_id": call["id"], "content": said})
 
 
-def ask(client: OpenAI, messages: list, stream: bool) -> dict:
-    asked = {"model": "scripted", "messages": messages, "tools": [TOOL]}
+def ask(client: OpenAI, messages: list[Any], stream: bool) -> Any:
+    asked: dict[str, Any] = {"model": "scripted", "messages": messages, "tools": [TOOL]}
     if stream:
         with client.chat.completions.stream(**asked) as events:
             return events.get_final_completion().choices[0].message.model_dump(exclude_none=True)

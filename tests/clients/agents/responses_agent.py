@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from typing import Any
 
 from openai import OpenAI
 
-TOOL = {
+TOOL: Any = {
     "type": "function",
     "name": "run_command",
     "description": "Run a shell command and return what it prints.",
@@ -19,7 +20,7 @@ TOOL = {
 
 def main(task: str, stream: bool) -> None:
     client = OpenAI()
-    history: list = [{"role": "user", "content": task}]
+    history: list[Any] = [{"role": "user", "content": task}]
     while True:
         reply = ask(client, history, stream)
         history += [item.model_dump(exclude_none=True) for item in reply.output]
@@ -29,12 +30,12 @@ def main(task: str, stream: bool) -> None:
             return
         for call in calls:
             command = json.loads(call.arguments)["command"]
-            said = subprocess.run(command, shell=True, capture_output=True, text=True).stdout
+            said = subprocess.run(command, shell=True, capture_output=True, text=True).stdout  # noqa: S602
             history.append({"type": "function_call_output", "call_id": call.call_id, "output": said})
 
 
-def ask(client: OpenAI, history: list, stream: bool):
-    asked = {"model": "scripted", "input": history, "tools": [TOOL]}
+def ask(client: OpenAI, history: list[Any], stream: bool) -> Any:
+    asked: dict[str, Any] = {"model": "scripted", "input": history, "tools": [TOOL]}
     if stream:
         with client.responses.stream(**asked) as events:
             return events.get_final_response()

@@ -8,7 +8,7 @@ from metaclaw.connect.formats import toml_text
 NAME = "codex"
 TITLE = "Codex"
 PROGRAM = "codex"
-NEEDS_MODEL = False
+NEEDS_MODEL = True  # for its own models it sends tools that only OpenAI's know; for any other, plain functions
 NOTE = "A profile of your own that names another model_provider still wins over this."
 
 
@@ -19,7 +19,9 @@ def files(places: Places, endpoint: Endpoint) -> tuple[ConfigFile, ...]:
         "wire_api": "responses",
         "experimental_bearer_token": endpoint.token,  # what `env_key` would take from a variable that nobody has set
     }
-    settings = [Setting(("model_provider",), PROVIDER), Setting(("model_providers", PROVIDER), provider)]
-    if endpoint.model:
-        settings.insert(0, Setting(("model",), endpoint.model))
-    return (ConfigFile(places.folder("CODEX_HOME", ".codex") / "config.toml", toml_text, tuple(settings)),)
+    settings = (
+        Setting(("model",), endpoint.model),
+        Setting(("model_provider",), PROVIDER),
+        Setting(("model_providers", PROVIDER), provider),
+    )
+    return (ConfigFile(places.folder("CODEX_HOME", ".codex") / "config.toml", toml_text, settings),)
