@@ -57,7 +57,7 @@ async def test_the_routes_headers_win_and_the_clients_token_stays_here(
 async def test_without_a_key_none_is_sent(server: ScriptedUpstream, client: UpstreamClient) -> None:
     route = Route(server.url, "p")
     await client.json(route, "/chat/completions", {})
-    async with client.get(route, "/models"):
+    async with client.request("GET", route, "/models", None):
         pass
     assert not [seen for seen in server.seen if "authorization" in seen.headers]
 
@@ -87,7 +87,7 @@ async def test_every_failure_is_named(
 async def test_nobody_there(client: UpstreamClient) -> None:
     url = refusing_url()
     route = Route(url, "p")
-    for asking in (client.json(route, "/x", {}), client.get(route, "/x").__aenter__()):
+    for asking in (client.json(route, "/x", {}), client.request("GET", route, "/x", None).__aenter__()):
         with pytest.raises(UpstreamError, match=url) as failed:
             await asking
         assert (failed.value.status, failed.value.code) == (502, "upstream_unreachable")
@@ -95,7 +95,7 @@ async def test_nobody_there(client: UpstreamClient) -> None:
 
 async def test_redirects_are_for_the_client_to_follow(server: ScriptedUpstream, client: UpstreamClient) -> None:
     server.answer = whole(b"", 307, {"location": "http://evil.example/"})
-    async with client.get(Route(server.url, "p"), "/models") as reply:
+    async with client.request("GET", Route(server.url, "p"), "/models", None) as reply:
         assert reply.status == 307
     assert len(server.seen) == 1
 

@@ -73,11 +73,10 @@ class Leg:
         if self.translation is None and status < 400:
             return raw
         body = object_or_empty(raw)
-        if status >= 400:
-            own_words = self.translation is None and body
-            return raw if own_words else self.client.error_body(status, *error_in(body, raw))
-        if self.translation is None or not body:
-            raise garbage(raw)
+        if self.translation is None and body:
+            return raw
+        if self.translation is None or status >= 400:
+            return self.client.error_body(status, *error_in(body, raw))
         return json.dumps(self.translation.whole(body, asked)).encode()
 
     def stream(self, asked: Mapping[str, Any]) -> StreamTranslation | None:

@@ -20,7 +20,7 @@ from metaclaw.gateway.feedback import FeedbackHandler
 from metaclaw.gateway.intake import Intake
 from metaclaw.gateway.kept_responses import KeptResponses, refuse_upgrade
 from metaclaw.gateway.models import ModelsHandler
-from metaclaw.gateway.refusals import refusal
+from metaclaw.gateway.spoken import spoken_by
 from metaclaw.gateway.tokens import PATH as COUNT_PATH
 from metaclaw.gateway.tokens import TokenCounter
 from metaclaw.gateway.turn import TurnHandler
@@ -91,3 +91,24 @@ def _errors(door: Door) -> Any:
             return refusal(request, error)
 
     return middleware
+
+
+def _http_error(request: web.Request, error: web.HTTPException) -> web.Response:
+    if error.status == 404:
+        text = f"There is no {request.method} {request.path} here. See GET /v1/models."
+        return _response(request, 404, "unknown_route", text)
+    if error.status == 405:
+        text = f"{request.path} does not take {request.method}, but {error.headers.get('Allow', '')}."
+        return _response(request, 405, "method_not_allowed", text)
+    return _response(request, error.status, "http_error", error.reason or "The request cannot be served.")
+
+
+def _response(
+    request: web.Request, status: int, code: str, message: str, retry_after: str | None = None
+) -> web.Response:
+    level = logging.DEBUG if status == 429 else logging.INFO  # under load these are many, and `status` counts them
+    log.log(level, "refused: %s %s", status, code)
+    response = _json_bytes(spoken_by(request).error_body(status, code, message), status)
+    if retry_after:
+        response.headers["retry-after"] = retry_after
+    return response

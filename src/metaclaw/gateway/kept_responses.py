@@ -28,25 +28,26 @@ class KeptResponses:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         path = BELOW + request.rel_url.raw_path_qs.partition(BELOW)[2]
         body = await request.read()
-        keyed = self._client.has_provider_key(request.headers)
-        route = self._router.routes(str(object_or_empty(body).get("model", "")), keyed=keyed)[0]
-        _refuse_unless_native(request, route)
+        route = self._native(request)
         sent = _renamed(body, route.model) or None
         with self._router.lease(route):
-            asked = self._client.request(request.method, route, path, sent, request.headers, responses.NAME)
-            async with asked as reply:
+            asking = self._client.request(request.method, route, path, sent, request.headers, responses.NAME)
+            async with asking as reply:
                 if reply.content_type == "text/event-stream":
                     return await _relay(request, reply, route)
                 raw = await read(reply, route)
-                return web.Response(status=reply.status, body=raw, headers=for_client(reply.headers))
+        return web.Response(status=reply.status, body=raw, headers=for_client(reply.headers))
 
-
-def _refuse_unless_native(request: web.Request, route: Route) -> None:
-    if responses.NAME not in route.formats:
+    def _native(self, request: web.Request) -> Route:
+        """The first that speaks the format: no model says which of several keeps a response."""
+        routes = self._router.routes(None, keyed=self._client.has_provider_key(request.headers))
+        for route in routes:
+            if responses.NAME in route.formats:
+                return route
         raise RequestError(
             404, "response_not_found",
-            f"There is no {request.method} {request.path} here: the upstream speaks {', '.join(route.formats)}, which"
-            " keeps no responses. Send the whole conversation to POST /v1/responses.",
+            f"There is no {request.method} {request.path} here: the upstream speaks {', '.join(routes[0].formats)},"
+            " which keeps no responses. Send the whole conversation to POST /v1/responses.",
         )
 
 

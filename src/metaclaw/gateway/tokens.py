@@ -10,7 +10,7 @@ from aiohttp import web
 from metaclaw.dialects import messages
 from metaclaw.dialects.estimate import estimated_tokens
 from metaclaw.dialects.translation import as_chat, leg
-from metaclaw.gateway.turn import with_query
+from metaclaw.gateway.turn import model_named, with_query
 from metaclaw.upstream.client import UpstreamClient, read
 from metaclaw.upstream.headers import for_client
 from metaclaw.upstream.route import Router
@@ -27,7 +27,7 @@ class TokenCounter:
     async def handle(self, request: web.Request) -> web.Response:
         asked = messages.parse(await request.read())
         keyed = self._client.has_provider_key(request.headers)
-        route = self._router.routes(str(asked.body.get("model", "")), keyed=keyed)[0]
+        route = self._router.routes(model_named(asked.body), keyed=keyed)[0]
         way = leg(messages, route.formats)
         if way.translation:
             count = estimated_tokens(as_chat(messages.NAME, asked.body))
@@ -36,4 +36,4 @@ class TokenCounter:
         with self._router.lease(route):
             async with self._client.post(route, path, body, request.headers, messages.NAME) as reply:
                 raw = await read(reply, route)
-                return web.Response(status=reply.status, body=raw, headers=for_client(reply.headers))
+        return web.Response(status=reply.status, body=raw, headers=for_client(reply.headers))

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import aiohttp
 from aiohttp import web
@@ -19,7 +20,7 @@ from multidict import CIMultiDict
 from metaclaw.context.live import LiveContext
 from metaclaw.dialects import sse
 from metaclaw.dialects.base import Dialect, object_or_empty
-from metaclaw.dialects.translation import StreamTranslation, garbage
+from metaclaw.dialects.translation import StreamTranslation
 from metaclaw.errors import UpstreamError
 from metaclaw.gateway.exchange import Exchange
 from metaclaw.gateway.sessions import Recognised, recognise
@@ -93,7 +94,7 @@ class TurnHandler:
         taken = parsed.tokens_taken()
         context = await self._context.for_query(parsed.query, with_skills=wanted, taken_tokens=taken)
         keyed = self._client.has_provider_key(request.headers)
-        routes = self._router.routes(str(parsed.body.get("model", "")), keyed=keyed)
+        routes = self._router.routes(model_named(parsed.body), keyed=keyed)
         exchange = Exchange(dialect, parsed, place, context)
         try:
             return await self._answer(request, exchange, routes)
@@ -132,8 +133,7 @@ class TurnHandler:
         with self._router.lease(route):
             exchange.aim(route)
             wire = exchange.leg.upstream
-            own = exchange.leg.translation is None  # a query belongs to the client's format
-            path = with_query(wire.PATH, request) if own else wire.PATH
+            path = wire.PATH if exchange.leg.translation else with_query(wire.PATH, request)
             try:
                 async with self._client.post(route, path, exchange.body(), request.headers, wire.NAME) as reply:
                     exchange.status = reply.status
@@ -163,7 +163,7 @@ class TurnHandler:
         exchange.take(told)
         exchange.reader.whole(told)
         if reply.status < 300 and not exchange.reader.finished and not object_or_empty(told):
-            raise garbage(raw)
+            raise _garbage(raw, exchange.route)
         await self._keep(exchange)
         headers = _headers(reply, exchange)
         if told is not raw:
@@ -247,9 +247,15 @@ def _headers(reply: aiohttp.ClientResponse, exchange: Exchange) -> CIMultiDict[s
 
 
 def with_query(path: str, request: web.Request) -> str:
-    """The upstream's `path` with the client's query, as it came."""
+    """The upstream's `path` with the client's query, as it came: for an upstream of the client's own format."""
     query = request.rel_url.raw_query_string
     return f"{path}?{query}" if query else path
+
+
+def model_named(body: Mapping[str, Any]) -> str | None:
+    """The model that a request asks for."""
+    model = body.get("model")
+    return model if isinstance(model, str) else None
 
 
 async def _first_bytes(reply: aiohttp.ClientResponse, route: Route) -> bytes:
@@ -264,6 +270,13 @@ def _refusal(reply: aiohttp.ClientResponse, route: Route) -> UpstreamError:
     return UpstreamError(
         reply.status, "upstream_refused", f"The upstream {route.url} answered {reply.status} {reply.reason}.",
         reply.headers.get("retry-after"),
+    )
+
+
+def _garbage(raw: bytes, route: Route) -> UpstreamError:
+    shown = raw[:200].decode(errors="replace")
+    return UpstreamError(
+        502, "upstream_garbage", f"The upstream {route.url} answered something that is not JSON: {shown!r}. Try again."
     )
 
 

@@ -48,17 +48,13 @@ class UpstreamClient:
         path: str,
         body: bytes,
         headers: Mapping[str, str] | None = None,
-        wire_format: str = "chat",
+        wire_format: str | None = None,
     ) -> Reply:
-        """POST `body`, which is of that wire format, to `route.url + path`.
+        """POST `body` to `route.url + path`; without `wire_format` it is in the route's preferred one.
 
         Raises `UpstreamError` where no reply began. What breaks later is raised by `next_bytes` and `read`.
         """
         return self.request("POST", route, path, body, headers, wire_format)
-
-    def get(self, route: Route, path: str, headers: Mapping[str, str] | None = None) -> Reply:
-        """The same for a GET; `path` may bring a query."""
-        return self.request("GET", route, path, None, headers, route.formats[0])
 
     def request(
         self,
@@ -66,11 +62,12 @@ class UpstreamClient:
         route: Route,
         path: str,
         body: bytes | None,
-        headers: Mapping[str, str] | None,
-        wire_format: str,
+        headers: Mapping[str, str] | None = None,
+        wire_format: str | None = None,
     ) -> Reply:
         """The same with any method."""
-        return Reply(self._send(method, route, path, headers or {}, wire_format, body))
+        sent = self._headers.for_upstream(headers or {}, route, wire_format or route.formats[0])
+        return Reply(self._send(method, route, path, body, sent))
 
     def has_provider_key(self, headers: Mapping[str, str]) -> bool:
         """Whether a client sent a key that is not for us."""
@@ -78,7 +75,7 @@ class UpstreamClient:
 
     async def json(self, route: Route, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """One whole exchange, for our own questions to the model. Raises `UpstreamError` for anything but a 200."""
-        async with self.post(route, path, json.dumps(body).encode()) as response:
+        async with self.post(route, path, json.dumps(body).encode(), wire_format="chat") as response:
             raw = await read(response, route)
         if response.status != 200:
             raise UpstreamError(response.status, "upstream_error", raw[:500].decode(errors="replace"))
@@ -91,13 +88,12 @@ class UpstreamClient:
         return reply
 
     async def _send(
-        self, method: str, route: Route, path: str, headers: Mapping[str, str], wire_format: str, body: bytes | None
+        self, method: str, route: Route, path: str, body: bytes | None, headers: CIMultiDict[str]
     ) -> aiohttp.ClientResponse:
-        sent = self._headers.for_upstream(headers, route, wire_format)
         url = URL(route.url + path, encoded=True)  # a client's query goes on as it came
 
         async def ask(session: aiohttp.ClientSession) -> aiohttp.ClientResponse:
-            return await session.request(method, url, data=body, headers=sent, allow_redirects=False)
+            return await session.request(method, url, data=body, headers=headers, allow_redirects=False)
 
         self._pooled = self._pooled or self._session(Connections())
         try:

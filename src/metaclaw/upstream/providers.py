@@ -36,8 +36,8 @@ class Provider:
     weight: float = 1.0
     cooldown_seconds: float = 30.0
 
-    def serves(self, model: str) -> bool:
-        return any(fnmatchcase(model, pattern) for pattern in self.models)
+    def serves(self, model: str | None) -> bool:
+        return model is None or any(fnmatchcase(model, pattern) for pattern in self.models)
 
     def names(self, model: Any) -> bool:
         """Whether `model` is the name of one model that it serves, rather than a pattern or something else."""
@@ -70,13 +70,13 @@ class Providers(Router):
         """Whether there is one that serves every model: what it says of its models then holds for us."""
         return len(self.all) == 1 and self.all[0].models == ("*",)
 
-    def routes(self, model: str = "", *, keyed: bool = False) -> Sequence[Route]:
+    def routes(self, model: str | None = None, *, keyed: bool = False) -> Sequence[Route]:
         """Raises `RequestError` where none serves the model (404), or the client's key is needed and missing (401)."""
         able = [provider for provider in self.all if provider.serves(model)]
         if not able:
             raise RequestError(
                 404, "model_not_found",
-                f"No upstream serves the model '{model[:100]}'. GET /v1/models lists those there are; the setting"
+                f"No upstream serves the model '{str(model)[:100]}'. GET /v1/models lists those there are; the setting"
                 " upstreams.models says which names an upstream serves.",
             )
         usable = [provider for provider in able if keyed or provider.route.auth == "key"]

@@ -47,10 +47,11 @@ class Router:
         """What answers; None while nothing does."""
         return self._current.policy if self._current else None
 
-    def routes(self, model: str = "", *, keyed: bool = False) -> Sequence[Route]:
+    def routes(self, model: str | None = None, *, keyed: bool = False) -> Sequence[Route]:
         """Where to send a request for the client's `model`: the first, and where nothing has come of that, the next.
 
-        `keyed` says that the client sent a provider's key. Raises `UpstreamError` (503) while there is no route.
+        None for a request that names no model. `keyed` says that the client sent a provider's key. Raises
+        `UpstreamError` (503) while there is no route.
         """
         if self._current is None:
             raise UpstreamError(
