@@ -93,7 +93,7 @@ def test_thoughts_go_back_with_their_signature_or_not_at_all() -> None:
     unsigned = {"type": "thinking", "thinking": "b", "signature": ""}
     spoken = {"role": "assistant", "content": "r", "reasoning_content": "ab"}
     assert sent(USER, spoken)["messages"][1]["content"] == [text("r")]
-    spoken["thinking_blocks"] = [signed, unsigned, hidden]  # type: ignore[assignment]
+    spoken["thinking_blocks"] = [signed, unsigned, {"data": "x"}, hidden]  # type: ignore[assignment]
     assert sent(USER, spoken)["messages"][1]["content"] == [signed, hidden, text("r")]
 
 

@@ -17,7 +17,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from metaclaw.dialects import messages
 from metaclaw.errors import RequestError
-from metaclaw.gateway.app import ModelsHandler
+from metaclaw.gateway.models import ModelsHandler
 from metaclaw.upstream.client import UpstreamClient
 from metaclaw.upstream.route import Router
 from running_gateway import CHAT, TOKEN, UPSTREAM_KEY, Door, error_of, serving

@@ -15,6 +15,7 @@ from metaclaw.types import Message
 
 BYTES_PER_TOKEN = 3
 USUAL_REPLY_TOKENS = 256
+MAX_TEXT_CHARACTERS = 1024 * 1024  # of a reply, some 250,000 tokens: more is not worth the memory
 ASKED_TOKENS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 
@@ -42,11 +43,23 @@ class ReplyReader:
     come, be it an error. `calls` counts the tool calls in it.
     """
 
-    text: str = ""
     usage: dict[str, Any] = field(default_factory=dict)
     calls: int = 0
     finished: bool = False
     done: bool = False
+    _said: list[str] = field(default_factory=list)
+    _characters: int = 0
+
+    @property
+    def text(self) -> str:
+        """What it said, up to `MAX_TEXT_CHARACTERS`."""
+        return "".join(self._said)
+
+    def say(self, text: str) -> None:
+        """More of what it said; kept in pieces, since a string that grows is copied for each of them."""
+        if text and self._characters < MAX_TEXT_CHARACTERS:
+            self._said.append(text[: MAX_TEXT_CHARACTERS - self._characters])
+            self._characters += len(text)
 
     def whole(self, raw: bytes) -> None:
         """A reply that was not streamed."""

@@ -132,7 +132,7 @@ class Reader(ReplyReader):
 
     def _message(self, message: Any) -> None:
         if isinstance(message, dict):
-            self.text += text_of(message.get("content"))
+            self.say(text_of(message.get("content")))
             calls = message.get("tool_calls")
             begun = calls if isinstance(calls, list) else []
             self.calls += sum(1 for call in begun if isinstance(call, dict) and call.get("id"))

@@ -146,11 +146,14 @@ def _blocks(message: Mapping[str, Any], place: str) -> list[dict[str, Any]]:
         return content
     if message["role"] == "tool":
         return [{"type": "tool_result", "tool_use_id": _id(message.get("tool_call_id")), "content": content}]
-    blocks = dicts_of(message.get("thinking_blocks"))
-    thoughts = [block for block in blocks if block.get("signature") or block.get("data")]  # others are refused
+    thoughts = [block for block in dicts_of(message.get("thinking_blocks")) if _is_signed(block)]  # others are refused
     said = content or _parts(message.get("refusal"), f"{place}.refusal")
     calls = list_of(message.get("tool_calls"))
     return [*thoughts, *said, *(_call(call, f"{place}.tool_calls[{index}]") for index, call in enumerate(calls))]
+
+
+def _is_signed(block: Mapping[str, Any]) -> bool:
+    return block.get("type") in chat_of_message.THINKING and bool(block.get("signature") or block.get("data"))
 
 
 def _call(call: Any, place: str) -> dict[str, Any]:

@@ -122,7 +122,7 @@ class Reader(ReplyReader):
             case "content_block_start":
                 self._block(dict_of(body.get("content_block")))
             case "content_block_delta":
-                self.text += text_of([{**dict_of(body.get("delta")), "type": "text"}])  # of other deltas, nothing
+                self.say(text_of([{**dict_of(body.get("delta")), "type": "text"}]))  # of other deltas, nothing
             case "message_delta":
                 self._usage(body.get("usage"))
                 self.finished = self.finished or bool(dict_of(body.get("delta")).get("stop_reason"))
@@ -132,7 +132,7 @@ class Reader(ReplyReader):
                 self.done = True
 
     def _block(self, block: dict[str, Any]) -> None:
-        self.text += text_of([block])
+        self.say(text_of([block]))
         self.calls += block.get("type") == "tool_use"
 
     def _usage(self, usage: Any) -> None:

@@ -104,7 +104,7 @@ class Reader(ReplyReader):
         body = object_or_empty(sse.data_of(event) or b"{}")
         kind, delta, response = body.get("type"), body.get("delta"), body.get("response")
         if kind == "response.output_text.delta" and isinstance(delta, str):
-            self.text += storable(delta)
+            self.say(storable(delta))
         elif kind == "response.output_item.done":
             self._item(body.get("item"))
         elif kind in LAST_EVENTS:
@@ -117,7 +117,8 @@ class Reader(ReplyReader):
     def _end(self, response: Mapping[str, Any]) -> None:
         usage = response.get("usage")
         self.usage = usage if isinstance(usage, dict) else self.usage
-        self.text = self.text or output_text(response.get("output"))
+        if not self.text:
+            self.say(output_text(response.get("output")))
 
 
 def output_text(output: Any) -> str:

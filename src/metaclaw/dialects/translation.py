@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from metaclaw.dialects import chat, chat_on_messages, messages, messages_on_chat, responses, responses_on_chat
 from metaclaw.dialects.base import Dialect, Request, error_in, object_or_empty
-from metaclaw.errors import RequestError
+from metaclaw.errors import RequestError, UpstreamError
 
 DIALECTS: Mapping[str, Dialect] = {dialect.NAME: dialect for dialect in (chat, messages, responses)}
 
@@ -66,14 +66,16 @@ class Leg:
         return self.upstream.for_upstream(translated, injected, model)
 
     def whole(self, raw: bytes, status: int, asked: Mapping[str, Any]) -> bytes:
-        """The bytes for the client, from a reply that was not streamed.
+        """The bytes for the client, from a reply that was not streamed. Errors that are no JSON get the client's form.
 
         Raises `UpstreamError` (502) for what says that all is well and is no reply.
         """
-        if self.translation is None:
+        if self.translation is None and status < 400:
             return raw
         body = object_or_empty(raw)
-        if status >= 400:
+        if self.translation is None and body:
+            return raw
+        if self.translation is None or status >= 400:
             return self.client.error_body(status, *error_in(body, raw))
         return json.dumps(self.translation.whole(body, asked)).encode()
 
@@ -137,3 +139,9 @@ class ChainedStream:
             yield from self.first.feed(between)
         yield from self.first.end()
 
+
+
+def garbage(raw: bytes) -> UpstreamError:
+    """What is said of a reply that should have been a JSON object."""
+    shown = repr(raw[:200].decode(errors="replace")) if raw else "nothing"
+    return UpstreamError(502, "upstream_garbage", f"The upstream's reply is not JSON: {shown}. Try again.")

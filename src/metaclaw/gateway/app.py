@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Awaitable, Callable
 from functools import partial
 from importlib import resources
 from typing import Any
-from urllib.parse import quote
 
 from aiohttp import web
 
-from metaclaw.dialects import chat, messages, model_lists, responses
-from metaclaw.dialects.base import Dialect, error_in, object_or_empty
+from metaclaw.dialects import responses
 from metaclaw.dialects.translation import DIALECTS
 from metaclaw.errors import RequestError, StoreError, UpstreamError
 from metaclaw.gateway.auth import Door
@@ -22,18 +19,16 @@ from metaclaw.gateway.closing import CloseHandler
 from metaclaw.gateway.feedback import FeedbackHandler
 from metaclaw.gateway.intake import Intake
 from metaclaw.gateway.kept_responses import KeptResponses, refuse_upgrade
+from metaclaw.gateway.models import ModelsHandler
+from metaclaw.gateway.spoken import spoken_by
 from metaclaw.gateway.tokens import PATH as COUNT_PATH
 from metaclaw.gateway.tokens import TokenCounter
-from metaclaw.gateway.turn import TurnHandler, with_query
-from metaclaw.upstream.client import UpstreamClient
-from metaclaw.upstream.route import Router
+from metaclaw.gateway.turn import TurnHandler
 
 log = logging.getLogger(__name__)
 
 TAGGED = "/s/{tag:[A-Za-z0-9._-]{1,64}}"  # the same door, for clients that can send a session's name in the path only
 KEYED = "/t/{token:[^/]+}"  # the same, for those that can send our token in the path only; `Door` has looked at it
-PREFIXES = re.compile(r"(?:/t/[^/]+)?(?:/s/[^/]+)?(?=/)")
-ANTHROPIC = "anthropic-version"  # every client of Anthropic's API sends this header
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -70,52 +65,8 @@ def build_app(
     return app
 
 
-class ModelsHandler:
-    """`GET /v1/models` and `/v1/models/{id}`: the provider's own answer, or the embedded model."""
-
-    def __init__(self, router: Router, client: UpstreamClient, embedded_model: str | None) -> None:
-        self._router = router
-        self._client = client
-        self._embedded_model = embedded_model
-
-    async def list(self, request: web.Request) -> web.Response:
-        if self._embedded_model is None:
-            return await self._ask(request, "/models", model_lists.listed)
-        body = json.dumps({"object": "list", "data": [_entry(self._embedded_model)]}).encode()
-        return _json_bytes(model_lists.listed(body, for_anthropic=_is_anthropic(request)))
-
-    async def one(self, request: web.Request) -> web.Response:
-        wanted = request.match_info["id"]
-        if self._embedded_model is None:
-            return await self._ask(request, f"/models/{quote(wanted, safe='/:')}", model_lists.single)
-        if wanted != self._embedded_model:
-            raise RequestError(
-                404, "model_not_found", f"There is no model '{wanted}' here, only '{self._embedded_model}'."
-            )
-        body = json.dumps(_entry(wanted)).encode()
-        return _json_bytes(model_lists.single(body, for_anthropic=_is_anthropic(request)))
-
-    async def _ask(self, request: web.Request, path: str, shaped: Callable[..., bytes]) -> web.Response:
-        """The provider's answer, in the client's shape where the two differ."""
-        spoken = _spoken(request)
-        async with self._router.lease() as route:
-            own = spoken.NAME in route.formats
-            status, body = await self._client.get(route, with_query(path, request) if own else path)
-        if status < 400:
-            return _json_bytes(shaped(body, for_anthropic=_is_anthropic(request)), status)
-        return _json_bytes(body if own else spoken.error_body(status, *error_in(object_or_empty(body), body)), status)
-
-
-def _entry(model: str) -> dict[str, Any]:
-    return {"id": model, "object": "model", "created": 0, "owned_by": "metaclaw"}
-
-
 async def _here(request: web.Request) -> web.Response:
     return web.Response()
-
-
-def _json_bytes(body: bytes, status: int = 200) -> web.Response:
-    return web.Response(status=status, body=body, content_type="application/json")
 
 
 def _description() -> str:
@@ -136,14 +87,8 @@ def _errors(door: Door) -> Any:
         try:
             door.check(request.raw_path, request.headers)
             return await handler(request)
-        except RequestError as error:
-            return _response(request, error.status, error.code, str(error), error.retry_after)
-        except UpstreamError as error:
-            return _response(request, error.status, error.code, str(error), error.retry_after)
-        except StoreError as error:
-            return _response(request, 503, "store_unavailable", f"{error} The request was not kept; try again.")
-        except web.HTTPException as error:
-            return _http_error(request, error)
+        except (RequestError, UpstreamError, StoreError, web.HTTPException) as error:
+            return refusal(request, error)
 
     return middleware
 
@@ -163,20 +108,7 @@ def _response(
 ) -> web.Response:
     level = logging.DEBUG if status == 429 else logging.INFO  # under load these are many, and `status` counts them
     log.log(level, "refused: %s %s", status, code)
-    response = _json_bytes(_spoken(request).error_body(status, code, message), status)
+    response = _json_bytes(spoken_by(request).error_body(status, code, message), status)
     if retry_after:
         response.headers["retry-after"] = retry_after
     return response
-
-
-def _is_anthropic(request: web.Request) -> bool:
-    return _spoken(request).NAME == messages.NAME
-
-
-def _spoken(request: web.Request) -> Dialect:
-    """The wire format that the client speaks, as its path or its headers tell."""
-    path = PREFIXES.sub("", request.path, count=1)
-    for dialect in DIALECTS.values():
-        if f"{path}/".startswith(f"/v1{dialect.PATH}/"):
-            return dialect
-    return DIALECTS[messages.NAME if ANTHROPIC in request.headers else chat.NAME]

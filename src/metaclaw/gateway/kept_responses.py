@@ -13,8 +13,8 @@ from aiohttp import web
 from metaclaw.dialects import responses, splice
 from metaclaw.dialects.base import object_or_empty
 from metaclaw.errors import RequestError, UpstreamError
-from metaclaw.gateway.turn import passed_on
-from metaclaw.upstream.client import UpstreamClient, chunks, read
+from metaclaw.upstream.client import UpstreamClient, next_bytes, read
+from metaclaw.upstream.headers import for_client
 from metaclaw.upstream.route import Route, Router
 
 BELOW = f"{responses.PATH}/"
@@ -28,21 +28,26 @@ class KeptResponses:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         path = BELOW + request.rel_url.raw_path_qs.partition(BELOW)[2]
         body = await request.read()
-        async with self._router.lease() as route:
-            _refuse_unless_native(request, route)
-            sent = _renamed(body, route.model) or None
-            async with self._client.request(request.method, route, path, sent, request.headers) as reply:
+        route = self._native(request)
+        sent = _renamed(body, route.model) or None
+        with self._router.lease(route):
+            asking = self._client.request(request.method, route, path, sent, request.headers, responses.NAME)
+            async with asking as reply:
                 if reply.content_type == "text/event-stream":
                     return await _relay(request, reply, route)
-                return web.Response(status=reply.status, body=await read(reply, route), headers=passed_on(reply))
+                raw = await read(reply, route)
+        return web.Response(status=reply.status, body=raw, headers=for_client(reply.headers))
 
-
-def _refuse_unless_native(request: web.Request, route: Route) -> None:
-    if responses.NAME not in route.formats:
+    def _native(self, request: web.Request) -> Route:
+        """The first that speaks the format: no model says which of several keeps a response."""
+        routes = self._router.routes(None, keyed=self._client.has_provider_key(request.headers))
+        for route in routes:
+            if responses.NAME in route.formats:
+                return route
         raise RequestError(
             404, "response_not_found",
-            f"There is no {request.method} {request.path} here: the upstream speaks {', '.join(route.formats)}, which"
-            " keeps no responses. Send the whole conversation to POST /v1/responses.",
+            f"There is no {request.method} {request.path} here: the upstream speaks {', '.join(routes[0].formats)},"
+            " which keeps no responses. Send the whole conversation to POST /v1/responses.",
         )
 
 
@@ -53,10 +58,10 @@ def _renamed(body: bytes, model: str | None) -> bytes:
 
 
 async def _relay(request: web.Request, reply: aiohttp.ClientResponse, route: Route) -> web.StreamResponse:
-    out = web.StreamResponse(status=reply.status, headers=passed_on(reply))
+    out = web.StreamResponse(status=reply.status, headers=for_client(reply.headers))
     await out.prepare(request)
     try:
-        async for chunk in chunks(reply, route):
+        while chunk := await next_bytes(reply, route):
             await out.write(chunk)
     except UpstreamError as error:  # the status line is out: the error travels in the stream
         await out.write(b"\n\n" + responses.error_event(error.status, error.code, str(error)))

@@ -10,8 +10,9 @@ from aiohttp import web
 from metaclaw.dialects import messages
 from metaclaw.dialects.estimate import estimated_tokens
 from metaclaw.dialects.translation import as_chat, leg
-from metaclaw.gateway.turn import passed_on, with_query
+from metaclaw.gateway.turn import model_named, with_query
 from metaclaw.upstream.client import UpstreamClient, read
+from metaclaw.upstream.headers import for_client
 from metaclaw.upstream.route import Router
 
 PATH = f"{messages.PATH}/count_tokens"
@@ -25,11 +26,14 @@ class TokenCounter:
 
     async def handle(self, request: web.Request) -> web.Response:
         asked = messages.parse(await request.read())
-        async with self._router.lease() as route:
-            way = leg(messages, route.formats)
-            if way.translation:
-                count = estimated_tokens(as_chat(messages.NAME, asked.body))
-                return web.json_response({"input_tokens": count}, headers={ESTIMATE_HEADER: "input_tokens"})
-            body, path = way.request(asked, "", route.model), with_query(PATH, request)
-            async with self._client.post(route, path, body, request.headers) as reply:
-                return web.Response(status=reply.status, body=await read(reply, route), headers=passed_on(reply))
+        keyed = self._client.has_provider_key(request.headers)
+        route = self._router.routes(model_named(asked.body), keyed=keyed)[0]
+        way = leg(messages, route.formats)
+        if way.translation:
+            count = estimated_tokens(as_chat(messages.NAME, asked.body))
+            return web.json_response({"input_tokens": count}, headers={ESTIMATE_HEADER: "input_tokens"})
+        body, path = way.request(asked, "", route.model), with_query(PATH, request)
+        with self._router.lease(route):
+            async with self._client.post(route, path, body, request.headers, messages.NAME) as reply:
+                raw = await read(reply, route)
+        return web.Response(status=reply.status, body=raw, headers=for_client(reply.headers))
