@@ -172,15 +172,6 @@ async def run(command: list[str], environment: Mapping[str, str], folder: Path, 
         await process.wait()
 
 
-def shapes(model: ScriptedModel) -> list[str]:
-    """What a client sent, one line a request: for docs/clients.md."""
-    return [
-        f"{one.method} {one.path} {sorted(name.lower() for name in one.headers)} {sorted(one.body)} "
-        f"{json.dumps([message.get('role') for message in one.body.get('messages', [])])}"
-        for one in model.seen
-    ]
-
-
 def _ours() -> dict[str, str]:
     """Where our own source is, when it is not installed."""
     return {"PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}
