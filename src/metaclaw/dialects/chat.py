@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from metaclaw.dialects import splice, sse
-from metaclaw.dialects.base import ReplyReader, Request, object_or_empty, parse_object, storable
+from metaclaw.dialects.base import ReplyReader, Request, loads, object_or_empty, parse_object, storable
 from metaclaw.dialects.boilerplate import first_words, strip_boilerplate
 from metaclaw.errors import RequestError
 from metaclaw.types import Message
@@ -108,6 +108,8 @@ def text_of(content: Any) -> str:
 
 @dataclass(slots=True)
 class Reader(ReplyReader):
+    ENDS = (DONE,)
+
     def whole(self, raw: bytes) -> None:
         body = object_or_empty(raw)
         self._choices(body, "message")
@@ -119,6 +121,17 @@ class Reader(ReplyReader):
             self.finished = self.done = True
         elif data:
             self._choices(object_or_empty(data), "delta")
+
+    def several(self, events: Sequence[bytes]) -> None:
+        """As one JSON document; where they are none, each by itself."""
+        data = [text for event in events if (text := sse.data_of(event)) and text != DONE]
+        try:
+            bodies = loads(b"[" + b",".join(data) + b"]")
+        except (ValueError, RecursionError):
+            bodies = [object_or_empty(text) for text in data]
+        for body in bodies:
+            if isinstance(body, dict):
+                self._choices(body, "delta")
 
     def _choices(self, body: dict[str, Any], part: str) -> None:
         if isinstance(body.get("usage"), dict):

@@ -92,6 +92,8 @@ def conversation(body: Mapping[str, Any]) -> list[Message]:
 
 @dataclass(slots=True)
 class Reader(ReplyReader):
+    ENDS = (*(mark.encode() for mark in LAST_EVENTS), b"[DONE]")
+
     def whole(self, raw: bytes) -> None:
         body = object_or_empty(raw)
         output = body.get("output")

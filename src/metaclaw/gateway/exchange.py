@@ -67,6 +67,7 @@ class Exchange:
     def turn(self, namespace: str) -> Turn:
         now = time.perf_counter()
         first = self.first_byte or now
+        self.reader.catch_up()
         return Turn(
             id=self.id,
             namespace=namespace,
