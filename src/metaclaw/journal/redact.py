@@ -28,7 +28,7 @@ class Pattern:
     regex: re.Pattern[bytes]
 
 
-# Where a word may begin: also behind an escape in JSON (a line's end is `\\n` there) and behind a terminal's colour.
+# Where a word may begin: also behind an escape in JSON (a line ends with `\\n` there) and behind a terminal's colour.
 START = rb"(?:(?<![A-Za-z0-9_])|(?<=\\[nrtbf])|(?<=\\u[0-9A-Fa-f]{4})|(?<=[0-9;\[]m))"
 
 
