@@ -24,6 +24,7 @@ from metaclaw.errors import UpstreamError
 from metaclaw.gateway.sessions import session_of
 from metaclaw.journal.recorder import Recorder
 from metaclaw.types import Turn, TurnKind
+from metaclaw.upstream import engine_tools
 from metaclaw.upstream.client import UpstreamClient, chunks, read
 from metaclaw.upstream.route import Route, Router
 
@@ -149,7 +150,7 @@ class TurnHandler:
         context = await self._context.for_query(parsed.query, with_skills=wanted, taken_tokens=taken)
         async with self._router.lease() as route:
             session = session_of(request.headers, dialect, parsed, request.match_info.get("tag", ""))
-            exchange = Exchange(leg(dialect, route.formats), parsed, session, kind, context, route, dialect.reader())
+            exchange = Exchange(_leg(dialect, parsed, route), parsed, session, kind, context, route, dialect.reader())
             try:
                 return await self._relay(request, exchange)
             except UpstreamError as error:
@@ -233,6 +234,11 @@ class TurnHandler:
             self._records.add(exchange.record)
             exchange.record.add_done_callback(self._records.discard)
         return asyncio.shield(exchange.record)
+
+
+def _leg(dialect: Dialect, request: Request, route: Route) -> Leg:
+    found = leg(dialect, route.formats)
+    return engine_tools.onto(found, request.body) if route.tools_as_text else found
 
 
 def _in_clients_words(events: Iterable[bytes], translation: StreamTranslation | None) -> Iterable[bytes]:

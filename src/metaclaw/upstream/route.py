@@ -18,7 +18,8 @@ from metaclaw.errors import UpstreamError
 class Route:
     """`url` is the base with its /v1. `model` replaces the client's model name where given; `headers` are added.
 
-    `formats` are the wire formats that it speaks, the preferred one first.
+    `formats` are the wire formats that it speaks, the preferred one first. `tools_as_text` says that its model cannot
+    call tools by itself: `engine_tools` then tells it of them, and reads its calls.
     """
 
     url: str
@@ -27,6 +28,7 @@ class Route:
     api_key: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
     formats: tuple[str, ...] = ("chat",)
+    tools_as_text: bool = False
 
 
 class Router:
