@@ -2,14 +2,16 @@
 
     python scripts/measure_engine_tools.py MODEL.gguf
 
-Fixed prompts with one to four tools, greedy. The wording of `engine_tools` was chosen by the first set; the second was
-written afterwards and asked once.
+Fixed prompts with one to four tools, greedy. The wording of `tool_prompt` was chosen by the first set; the second was
+written afterwards and asked once. Three ways: llama.cpp as it is; the same replies with any JSON in them taken for the
+call that it resembles; and `engine_tools`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -230,20 +232,33 @@ def _holds(given: Any, wanted: Any) -> bool:
     return wanted in given.lower() if isinstance(wanted, str) and isinstance(given, str) else given == wanted
 
 
-async def measure(client: UpstreamClient, route: Route, cases: Sequence[Case], *, adapted: bool) -> str:
-    good = needless = 0
+def guessed(message: Mapping[str, Any], case: Case) -> dict[str, Any]:
+    """The message with JSON that names one of the tools taken for a call, wherever it stands."""
+    text = str(message.get("content") or "").replace("{{", "{").replace("}}}", "}}")
+    for start in re.finditer(r"\{", text):
+        try:
+            found, _ = json.JSONDecoder().raw_decode(text, start.start())
+        except ValueError:
+            continue
+        if isinstance(found.get("arguments"), dict) and found.get("name") in case.tools.split():
+            return {"tool_calls": [{"function": {"name": found["name"], "arguments": json.dumps(found["arguments"])}}]}
+    return dict(message)
+
+
+def score(messages: Sequence[Mapping[str, Any]], cases: Sequence[Case]) -> str:
+    pairs = list(zip(messages, cases, strict=True))
+    wanted, needless = [pair for pair in pairs if pair[1].wants], [pair for pair in pairs if not pair[1].wants]
+    good, extra = sum(right(*pair) for pair in wanted), sum(bool(said.get("tool_calls")) for said, _ in needless)
+    return f"right tool and arguments {good} of {len(wanted)}, called without need {extra} of {len(needless)}"
+
+
+async def asked(client: UpstreamClient, route: Route, cases: Sequence[Case], *, adapted: bool) -> list[Any]:
+    replies = []
     for case in cases:
         body = case.body()
         reply = await client.json(route, "/chat/completions", ENGINE_TOOLS.request(body) if adapted else body)
-        message = (ENGINE_TOOLS.whole(reply, body) if adapted else reply)["choices"][0]["message"]
-        ok = right(message, case) if case.wants else not message.get("tool_calls")
-        good += bool(ok and case.wants)
-        needless += bool(not ok and not case.wants)
-        if not ok:
-            said = message.get("tool_calls") or message.get("content")
-            print(f"  {case.wants or 'no tool'}: {json.dumps(said)[:160]}")
-    wanted = sum(bool(case.wants) for case in cases)
-    return f"right tool and arguments {good} of {wanted}, needless {needless} of {len(cases) - wanted}"
+        replies.append((ENGINE_TOOLS.whole(reply, body) if adapted else reply)["choices"][0]["message"])
+    return replies
 
 
 async def main(model: Path) -> None:
@@ -251,9 +266,16 @@ async def main(model: Path) -> None:
     try:
         async with UpstreamClient(10, 600) as client:
             for name, cases in (("chosen by", CHOSEN_BY), ("held out", HELD_OUT)):
-                for adapted in (False, True):
-                    figures = await measure(client, engine.route, cases, adapted=adapted)
-                    print(f"{name}, {'after' if adapted else 'before'}: {figures}", flush=True)
+                plain = await asked(client, engine.route, cases, adapted=False)
+                print(f"{name}, as it is: {score(plain, cases)}", flush=True)
+                guesses = [guessed(message, case) for message, case in zip(plain, cases, strict=True)]
+                print(f"{name}, JSON guessed: {score(guesses, cases)}", flush=True)
+                adapted = await asked(client, engine.route, cases, adapted=True)
+                print(f"{name}, engine_tools: {score(adapted, cases)}", flush=True)
+                for message, case in zip(adapted, cases, strict=True):
+                    if not right(message, case) if case.wants else message.get("tool_calls"):
+                        said = json.dumps(message.get("tool_calls") or message.get("content"))
+                        print(f"  {case.wants or 'no tool'}: {said[:200]}", flush=True)
     finally:
         await engine.stop()
 

@@ -32,15 +32,10 @@ class EngineTools:
     def request(self, body: Mapping[str, Any]) -> dict[str, Any]:
         if not _has_tools(body):
             return dict(body)
-        tools, choice = _chosen(body)
-        sent = {key: value for key, value in body.items() if key not in REPLACED}
-        sent["messages"] = messages_for(body["messages"], tools, choice)
-        if tools:
-            sent["grammar"] = _grammar(tools, choice, body.get("response_format"))
-            stops = body.get("stop")
-            kept = [stop for stop in ([stops] if isinstance(stops, str) else stops or []) if stop not in PLAIN]
-            return sent | ({"stop": kept} if kept else {})
-        return sent | {key: body[key] for key in ("response_format", "stop") if key in body}
+        try:
+            return _without_tools(body)
+        except RecursionError as error:
+            raise RequestError(400, "invalid_tools", "The schemas of 'tools' are nested too deeply.") from error
 
     def whole(self, body: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
         tools = _offered(asked)
@@ -97,7 +92,7 @@ class Listener:
 class ToolStream:
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
-        self._listeners: dict[int, Listener] = {}
+        self._listeners: dict[str, Listener] = {}
 
     def feed(self, event: bytes) -> Iterator[bytes]:
         body = object_or_empty(sse.data_of(event))
@@ -114,8 +109,8 @@ class ToolStream:
         return iter(())
 
     def _choice(self, choice: dict[str, Any], body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        index, delta, finish = choice.get("index", 0), choice.get("delta"), choice.get("finish_reason")
-        listener = self._listeners.setdefault(index, Listener(self._tools, body.get("id")))
+        index, delta, finish = choice.get("index"), choice.get("delta"), choice.get("finish_reason")
+        listener = self._listeners.setdefault(str(index), Listener(self._tools, body.get("id")))
         said = delta if isinstance(delta, dict) else {}
         text = said.get("content")
         others = {key: value for key, value in said.items() if key != "content" or not isinstance(value, str)}
@@ -146,6 +141,23 @@ def _finish(reason: Any, listener: Listener) -> Any:
 
 
 # -- the request -------------------------------------------------------------------------------------------------------
+
+
+def _without_tools(body: Mapping[str, Any]) -> dict[str, Any]:
+    tools, choice = _chosen(body)
+    sent = {key: value for key, value in body.items() if key not in REPLACED}
+    sent["messages"] = messages_for(body["messages"], tools, choice)
+    if tools:
+        sent["grammar"] = _grammar(tools, choice, body.get("response_format"))
+        return sent | _stops(body.get("stop"))
+    return sent | {key: body[key] for key in ("response_format", "stop") if key in body}
+
+
+def _stops(stop: Any) -> dict[str, Any]:
+    """The client's stop words, less those that would end the first line."""
+    stops = stop if isinstance(stop, list) else [stop]
+    kept = [word for word in stops if isinstance(word, str) and word not in PLAIN]
+    return {"stop": kept} if kept else {}
 
 
 def _has_tools(body: Mapping[str, Any]) -> bool:
@@ -200,5 +212,6 @@ def _way(name: str, then: str) -> str:
 def _answer(grammar: Grammar, response_format: Any) -> str:
     form = response_format if isinstance(response_format, dict) else {}
     if form.get("type") == "json_schema":
-        return grammar.of((form.get("json_schema") or {}).get("schema"))
+        told = form.get("json_schema")
+        return grammar.of(told.get("schema") if isinstance(told, dict) else None)
     return "object" if form.get("type") == "json_object" else r"[^\n\x00] [^\x00]*"

@@ -76,7 +76,8 @@ def _tell_user(told: list[dict[str, Any]], text: str) -> None:
 
 
 def _called(call: Mapping[str, Any], names: dict[str, str]) -> str:
-    function = call.get("function") or {}
+    function = call.get("function")
+    function = function if isinstance(function, dict) else {}
     names[str(call.get("id"))] = str(function.get("name"))
     return f"{HEAD}{function.get('name')}\n{_as_written(function.get('arguments'))}"
 
