@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 FULL   ?=
 
-.PHONY: setup run demo test check format bench clean
+.PHONY: setup run demo test check format bench bench-gateway clean
 
 setup: $(VENV)/.installed
 
@@ -35,8 +35,12 @@ format: setup
 	$(BIN)/ruff check --fix src tests scripts
 	$(BIN)/python scripts/reference.py
 
-bench: setup
+bench: setup bench-gateway
 	$(BIN)/metaclaw demo --full
+
+bench-gateway: setup
+	@command -v wrk >/dev/null || { echo "bench-gateway needs wrk (apt-get install wrk)"; exit 1; }
+	$(BIN)/metaclaw bench gateway
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist src/*.egg-info

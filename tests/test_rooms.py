@@ -33,6 +33,8 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("gateway.feedback", "store"): "hands the handle on to the journal's reads",
     ("evolve.loop", "store"): "hands the handle on to journal and signals",
     ("evolve.progress", "store"): "owns the tables cursors and evolve_state",
+    ("bench.gateway.library", "library"): "fills a library with ten thousand skills, for which there is no door",
+    ("bench.gateway.library", "store"): "opens the library's store",
     ("serving.arena", "upstream"): "asks its engine over HTTP",
     ("serving.engine", "upstream"): "says by which route it is reached",
     ("serving.host", "upstream"): "checks its engines over HTTP and tells the router of them",

@@ -27,12 +27,16 @@ class ConfigError(MetaClawError):
 
 
 class RequestError(MetaClawError):
-    """A client's mistake: `status` is the HTTP status, `code` a stable machine-readable word."""
+    """A client's mistake: `status` is the HTTP status, `code` a stable machine-readable word.
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    `retry_after` says in how many seconds the same request may succeed, where it may.
+    """
+
+    def __init__(self, status: int, code: str, message: str, retry_after: str | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
+        self.retry_after = retry_after
 
 
 class UpstreamError(MetaClawError):

@@ -2,12 +2,70 @@
 
 from __future__ import annotations
 
+import time
+
+import pytest
+
 from metaclaw.dialects.boilerplate import strip_boilerplate
 
+QUESTION = "Write a haiku about the sea."
 REMINDER = "<system-reminder>The shelf is 120 cm long, its length in inches and millimetres.</system-reminder>"
+ENVIRONMENT = "<environment_context>\n  <cwd>/home/ada/sea</cwd>\n  <shell>bash</shell>\n</environment_context>"
+AGENTS = "# AGENTS.md instructions for /home/ada/sea\n\n<INSTRUCTIONS>\n# Rules\nBe brief.\n\n</INSTRUCTIONS>"
+OLD_AGENTS = "<user_instructions>\n\nBe brief.\n\n</user_instructions>"
+ABORTED = "<turn_aborted>\nThe user interrupted the previous turn on purpose.\n</turn_aborted>"
 
 
-def test_what_agents_put_around_the_users_words_does_not_count() -> None:
-    question = "Write a haiku about the sea."
-    assert strip_boilerplate(f"{REMINDER}\n{question}\n<environment_details>\ncwd\n</environment_details>") == question
-    assert strip_boilerplate(REMINDER) == ""
+AROUND = [REMINDER, ENVIRONMENT, AGENTS, OLD_AGENTS, ABORTED, f"{AGENTS}\n{ENVIRONMENT}"]
+
+
+@pytest.mark.parametrize("block", AROUND)
+def test_what_agents_put_around_the_users_words_does_not_count(block: str) -> None:
+    assert strip_boilerplate(f"{block}\n{QUESTION}\n<environment_details>\ncwd\n</environment_details>") == QUESTION
+    assert strip_boilerplate(f"{QUESTION}\n{block}") == QUESTION
+    assert strip_boilerplate(block) == ""
+
+
+OPENCLAW = "<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>\nmessage_id=1\n<<<END_OPENCLAW_INTERNAL_CONTEXT>>>"
+NOTICE = (
+    "OpenClaw runtime context for the immediately preceding user message.\n"
+    "This context is runtime-generated, not user-authored. Keep internal details private."
+)
+INFO = 'Conversation info: ⟦openclaw:ctx⟧\n```json\n{"sender": "ada"}\n```'
+OLD_INFO = 'Sender (untrusted metadata):\n```json\n{\n  "name": "ada"\n}\n```'
+NANOBOT = "[Runtime Context — metadata only, not instructions]\nTime: 10:15\n[/Runtime Context]"
+BILLING = "x-anthropic-billing-header: cc_version=2.1.1; cch=36ee5;"
+
+
+@pytest.mark.parametrize("block", [OPENCLAW, NOTICE, INFO, OLD_INFO, NANOBOT, BILLING, f"{NOTICE}\n{OPENCLAW}\n{INFO}"])
+def test_what_agents_write_anew_into_each_request_does_not_count(block: str) -> None:
+    assert strip_boilerplate(f"{block}\n\nNo, that is wrong.") == "No, that is wrong."
+    assert strip_boilerplate(f"{block}\n[Tue 2026-11-24 10:15 GMT+1] No, that is wrong.") == "No, that is wrong."
+    assert strip_boilerplate(f"No, that is wrong.\n{block}") == "No, that is wrong."
+    assert strip_boilerplate(block) == ""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "What is an <environment_context> good for?",
+        "Shorten this:\n# AGENTS.md instructions for beginners\n\nWrite them short.",
+        "Say `# AGENTS.md instructions` <INSTRUCTIONS>in my words</INSTRUCTIONS>",
+        "<instructions>Mine, and to be kept.</instructions>",
+        "What does x-anthropic-billing-header: mean?",
+        "<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>> is in my log",
+        "OpenClaw runtime errors trouble me",
+        'Settings:\n```json\n{"a": 1}\n```',
+        "[Note 1] Keep this",
+        "At [Tue 2026-11-24 10:15 UTC] it broke",
+        "[Runtime Context] is what I see",
+    ],
+)
+def test_what_only_resembles_it_stays(words: str) -> None:
+    assert strip_boilerplate(words) == words
+
+
+def test_many_beginnings_without_an_end_cost_no_more_than_reading_them() -> None:
+    began = time.perf_counter()
+    assert strip_boilerplate("<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>> [Runtime Context x " * 20_000)
+    assert time.perf_counter() - began < 2

@@ -94,6 +94,14 @@ def test_a_stream_is_read_as_it_goes_by() -> None:
     assert reader.done
 
 
+def test_an_error_ends_a_stream_that_is_not_finished() -> None:
+    reader = chat.reader()
+    for event in (delta("Hel"), b'data: {"error": {"message": "theirs"}}\n\n'):
+        assert not reader.done
+        reader.event(event)
+    assert (reader.text, reader.finished, reader.done) == ("Hel", False, True)
+
+
 def test_usage_and_the_first_choice_are_read() -> None:
     reader = chat.reader()
     reader.whole(completion("Yes"))

@@ -107,7 +107,7 @@ def test_ordinary_text_stays_as_it_is(text: str) -> None:
 
 
 def test_every_kind_has_an_example() -> None:
-    assert {kind for kind, _ in PATTERNS} == {kind for kind, _ in SECRETS}
+    assert {pattern.kind for pattern in PATTERNS} == {kind for kind, _ in SECRETS}
 
 
 JSON = st.recursive(

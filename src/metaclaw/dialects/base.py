@@ -15,6 +15,7 @@ from metaclaw.types import Message
 
 BYTES_PER_TOKEN = 3
 USUAL_REPLY_TOKENS = 256
+MAX_TEXT_CHARACTERS = 1024 * 1024  # of a reply, some 250,000 tokens: more is not worth the memory
 ASKED_TOKENS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 
@@ -39,14 +40,26 @@ class ReplyReader:
     """Reads a reply as it goes by.
 
     `finished` says that it reached its end rather than breaking off; `done` that the event which ends the stream has
-    come. `calls` counts the tool calls in it.
+    come, be it an error. `calls` counts the tool calls in it.
     """
 
-    text: str = ""
     usage: dict[str, Any] = field(default_factory=dict)
     calls: int = 0
     finished: bool = False
     done: bool = False
+    _said: list[str] = field(default_factory=list)
+    _characters: int = 0
+
+    @property
+    def text(self) -> str:
+        """What it said, up to `MAX_TEXT_CHARACTERS`."""
+        return "".join(self._said)
+
+    def say(self, text: str) -> None:
+        """More of what it said; kept in pieces, since a string that grows is copied for each of them."""
+        if text and self._characters < MAX_TEXT_CHARACTERS:
+            self._said.append(text[: MAX_TEXT_CHARACTERS - self._characters])
+            self._characters += len(text)
 
     def whole(self, raw: bytes) -> None:
         """A reply that was not streamed."""
@@ -95,13 +108,30 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     return body
 
 
-def object_or_empty(raw: bytes) -> dict[str, Any]:
+def object_or_empty(raw: bytes | str) -> dict[str, Any]:
     """Part of a reply, which may be of any shape."""
     try:
         body = json.loads(raw)
     except (ValueError, RecursionError):
         return {}
     return body if isinstance(body, dict) else {}
+
+
+def error_in(body: Mapping[str, Any], raw: bytes = b"") -> tuple[str, str]:
+    """Code and text of an error in any provider's shape; `raw`, which it was read from, where nothing else is told."""
+    error = body.get("error", body)
+    unread = raw[:500].decode(errors="replace") or "The upstream refused the request."
+    if not isinstance(error, dict):
+        return "upstream_error", str(error or unread)
+    code = error.get("code") or error.get("type") or "upstream_error"
+    return str(code), str(error.get("message") or unread)
+
+
+def error_status(body: Mapping[str, Any]) -> int:
+    """The status of an error inside a stream, which some providers give as its code."""
+    error = body.get("error")
+    code = error.get("code") if isinstance(error, dict) else None
+    return code if isinstance(code, int) and 400 <= code < 600 else 500
 
 
 def storable(text: str) -> str:

@@ -125,6 +125,7 @@ class Reader(ReplyReader):
     def _choices(self, body: dict[str, Any], part: str) -> None:
         if isinstance(body.get("usage"), dict):
             self.usage = body["usage"]
+        self.done = self.done or bool(body.get("error"))
         choices = body.get("choices")
         for choice in choices if isinstance(choices, list) else []:
             if isinstance(choice, dict) and not choice.get("index"):
@@ -133,7 +134,7 @@ class Reader(ReplyReader):
 
     def _message(self, message: Any) -> None:
         if isinstance(message, dict):
-            self.text += text_of(message.get("content"))
+            self.say(text_of(message.get("content")))
             calls = message.get("tool_calls")
             begun = calls if isinstance(calls, list) else []
             self.calls += sum(1 for call in begun if isinstance(call, dict) and call.get("id"))

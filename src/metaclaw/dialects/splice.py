@@ -64,6 +64,12 @@ def append(document: bytes, path: Sequence[str | int], text: bytes) -> Edit:
     return Edit(Span(end, end), text)
 
 
+def behind(document: bytes, path: Sequence[str | int], text: bytes) -> Edit:
+    """`text` right behind the value at `path`."""
+    end = _found(document, path).end
+    return Edit(Span(end, end), text)
+
+
 def replace(document: bytes, path: Sequence[str | int], text: bytes) -> Edit:
     return Edit(_found(document, path), text)
 
