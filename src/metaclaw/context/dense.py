@@ -56,7 +56,8 @@ class Dense:
         differing = np.bitwise_count(self.signs[0] ^ query[0]).astype(_counter(self.dimensions), copy=False)
         for word, of_query in zip(self.signs[1:], query[1:], strict=True):
             differing += np.bitwise_count(word ^ of_query)
-        return _cosine_of_differing(self.dimensions, scale).take(differing)
+        found: Coarse = _cosine_of_differing(self.dimensions, scale).take(differing)
+        return found
 
     def vectors(self, rows: Numbers) -> Vectors:
         """The rows as they were, but for the rounding."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
 
@@ -36,8 +37,6 @@ class RemoteEmbedder(Protocol):
 class StaticEmbedder:
     """256-dimension static word vectors that ship inside the `wordllama` package: no download, microseconds a text."""
 
-    name = "wordllama-256"
-
     def __init__(self) -> None:
         try:
             import wordllama  # a second of import that only who retrieves should pay
@@ -46,6 +45,7 @@ class StaticEmbedder:
             model = wordllama.WordLlama.load(cache_dir=folder, disable_download=True)
         except (ImportError, OSError) as error:
             raise WeightsError(f"The word vectors cannot be loaded ({error}). Reinstall `wordllama`.") from error
+        self.name = f"wordllama-256 {version('wordllama')}"
         self._of_tokens = model.embedding
         self._tokenizer = model.tokenizer
         self._tokenizer.no_padding()

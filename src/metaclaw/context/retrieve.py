@@ -17,7 +17,7 @@ import numpy as np
 
 from metaclaw.context.dense import Coarse, Numbers, Vectors
 from metaclaw.context.embed import Embed
-from metaclaw.context.segment import Segment, join, skill_vectors
+from metaclaw.context.segment import Segment, join
 from metaclaw.context.text import Passage, passages, words
 from metaclaw.types import Skill
 
@@ -55,21 +55,21 @@ class SkillIndex:
     fresh: Segment
 
     @classmethod
-    def of(cls, skills: Sequence[Skill], embed: Embed) -> SkillIndex:
-        return cls(Segment.of(skills, skill_vectors(skills, embed)), NONE, _empty(embed))
+    def of(cls, skills: Sequence[Skill], vectors: Vectors) -> SkillIndex:
+        """`vectors` are those of the skills, from `segment.skill_vectors`."""
+        return cls(Segment.of(skills, vectors), NONE, Segment.of([], vectors[:0]))
 
     @classmethod
-    def restored(cls, saved: Segment, live: Sequence[Skill], embed: Embed) -> SkillIndex:
-        """From a loaded segment, and what of `live` is not in it."""
-        missing = [skill for skill in live if skill.name not in saved.rows]
+    def restored(cls, saved: Segment, others: Sequence[Skill], vectors: Vectors) -> SkillIndex:
+        """From a loaded segment, of which some may be gone, and the skills that are not in it."""
         gone = np.setdiff1d(np.arange(len(saved)), list(saved.rows.values()))
-        return cls(saved, gone, Segment.of(missing, skill_vectors(missing, embed)))
+        return cls(saved, gone, Segment.of(others, vectors))
 
     def __len__(self) -> int:
         return len(self.large) - len(self.gone) + len(self.fresh)
 
     def rank(self, query: str, embed: Embed, most: int, min_score: float) -> list[Match]:
-        """At most `most` matches of at least `min_score`, best first, no two that say the same; empty when none fits."""
+        """At most `most` matches of at least `min_score`, best first, no two that say the same. Empty: none fits."""
         found = self.search(query, embed)
         chosen = list[Found]()
         for match in found:
@@ -91,11 +91,11 @@ class SkillIndex:
         found = _best(self.large, self.gone, asked, of_each, vectors) + _best(self.fresh, NONE, asked, of_each, vectors)
         return sorted(found, key=lambda match: (-match.score, match.skill.name))[:CONSIDERED]
 
-    def changed(self, names: Collection[str], skills: Sequence[Skill], embed: Embed) -> SkillIndex:
+    def changed(self, names: Collection[str], skills: Sequence[Skill], vectors: Vectors) -> SkillIndex:
         """With `skills` in place of whatever was live by these names."""
         left = np.array([row for name in names if (row := self.large.rows.get(name)) is not None], dtype=np.int64)
         staying = np.array([row for name, row in self.fresh.rows.items() if name not in names], dtype=np.int64)
-        new = Segment.of(skills, skill_vectors(skills, embed))
+        new = Segment.of(skills, vectors)
         fresh = join([(self.fresh, staying), (new, np.arange(len(new)))])
         return SkillIndex(self.large, np.union1d(self.gone, left), fresh)
 
@@ -115,10 +115,6 @@ class SkillIndex:
         top = log(len(self) + 1)
         held = {word: self.large.postings.holders(word) + self.fresh.postings.holders(word) for word in asked}
         return {word: max(0.0, 1 - log(count) / top) if count else 1.0 for word, count in held.items()}
-
-
-def _empty(embed: Embed) -> Segment:
-    return Segment.of([], skill_vectors([], embed))
 
 
 def _best(

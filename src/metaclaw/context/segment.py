@@ -18,7 +18,7 @@ import numpy as np
 from metaclaw.context.dense import Dense, Numbers, Vectors, unit
 from metaclaw.context.embed import Embed
 from metaclaw.context.postings import Postings, joined
-from metaclaw.context.text import facets
+from metaclaw.context.text import FACETS, facets
 from metaclaw.errors import CacheError
 from metaclaw.types import Skill
 
@@ -46,11 +46,14 @@ class Segment:
 
 
 def skill_vectors(skills: Sequence[Skill], embed: Embed) -> Vectors:
-    """One vector a skill: name, description and body count alike, however long each is."""
-    if not skills:
-        return np.zeros((0, embed([""]).shape[1]), dtype=np.float32)
-    texts = [facets(skill) for skill in skills]
-    return unit(sum((embed(list(part)) for part in zip(*texts, strict=True)), start=np.float32(0)))
+    """One vector a skill."""
+    texts = [text for skill in skills for text in facets(skill)]
+    return combined(embed(texts or [""])[: len(texts)])
+
+
+def combined(of_facets: Vectors) -> Vectors:
+    """One vector of each skill's three, in their order: each facet counts the same, however long it is."""
+    return unit(of_facets.reshape(-1, FACETS, of_facets.shape[1]).sum(axis=1))
 
 
 def join(parts: Sequence[tuple[Segment, Numbers]]) -> Segment:
@@ -107,6 +110,7 @@ def load(path: Path, embedder: str, live: Sequence[Skill]) -> Segment | None:
                 file["starts"], file["rows"], file["impacts"],
             )
             dense = Dense(file["codes"], file["scales"], file["signs"])
+            _check_shapes(postings, dense)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
@@ -114,6 +118,14 @@ def load(path: Path, embedder: str, live: Sequence[Skill]) -> Segment | None:
     by_key = {key(skill): skill for skill in live}
     skills = tuple(by_key.get(raw[at : at + KEY_BYTES], NOBODY) for at in range(0, len(raw), KEY_BYTES))
     return Segment(skills, _numbered(skills), dense, postings)
+
+
+def _check_shapes(postings: Postings, dense: Dense) -> None:
+    """Raise `ValueError` where the parts are not of one segment."""
+    postings_end = {len(postings.rows), len(postings.impacts), int(postings.starts[-1])}
+    rows = {postings.count, len(dense.codes), len(dense.scales), dense.signs.shape[1]}
+    if len(postings_end) > 1 or len(rows) > 1 or postings.rows.max(initial=-1) >= postings.count:
+        raise ValueError("its arrays do not fit together")
 
 
 def _numbered(skills: Iterable[Skill]) -> dict[str, int]:

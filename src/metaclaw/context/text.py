@@ -18,14 +18,16 @@ import regex
 
 from metaclaw.types import Skill
 
+FACETS = 3  # of a skill
 MAX_QUERY_CHARACTERS = 4_000  # what is longer keeps its beginning and its end
 SHORT = 200  # characters; up to here a request is one passage, and longer ones are cut into passages like this
 MOST_PASSAGES = 6  # each costs a pass over the index
 ASIDE = 0.85  # what a passage counts that neither asks nor opens nor closes the request
 
 FIXED_PHRASES = re.compile(
-    r"How this user wants it done\. Use for requests like:|Not for: .*? Like:|Rule, in the user's words:|Example request:"
-    r"|The example shows the form; take names, dates and numbers from the request at hand\.|Right answer:",
+    r"How this user wants it done\. Use for requests like:|Not for: .*? Like:|Rule, in the user's words:"
+    r"|The example shows the form; take names, dates and numbers from the request at hand\."
+    r"|Example request:|Right answer:",
     re.DOTALL,
 )
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。？！])|(?<=;)\s")

@@ -109,7 +109,8 @@ def _skill(rule: Rule, rules: Sequence[Rule], rng: random.Random) -> Skill:
     blanks = {"subject": rule.subjects[0]} if rule.subjects[0] else {}
     request, rule_text, answer = _filled((rule.request, rule.rule, rule.answer), {**SKILL_BLANKS, **blanks}, rng)
     siblings = [other.name for other in rules if other.family == rule.family and other.name != rule.name]
-    return _worded(rule.name, _capital(request), rule_text, answer, rng.choice(siblings) if rng.random() < 1 / 3 else "")
+    not_for = rng.choice(siblings) if rng.random() < 1 / 3 else ""
+    return _worded(rule.name, _capital(request), rule_text, answer, not_for)
 
 
 def _worded(name: str, request: str, rule: str, answer: str, not_for: str = "") -> Skill:
