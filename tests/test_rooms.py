@@ -19,7 +19,7 @@ COMMON = {"types", "errors", "config", "leash"}
 FREE = {"runtime", "learner", "link", "cli", "__main__"}  # these build or open everything
 RULES: dict[str, set[str]] = {
     "types": set(), "errors": set(), "config": set(), "leash": set(), "tasks": set(), "store": set(), "dialects": set(),
-    "upstream": {"dialects"}, "sandbox": set(), "scheduler": set(),
+    "upstream": {"dialects"}, "sandbox": set(), "scheduler": set(), "connect": set(),
     "gateway": {"context", "dialects", "upstream", "journal", "sandbox"},
     "context": {"library"},
     "journal": {"store"},

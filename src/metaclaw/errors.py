@@ -6,6 +6,7 @@
     |-- UpstreamError      the provider or the engine failed (HTTP 5xx, or the provider's own status)
     |-- StoreError         the database refused
     |-- SkillError         a skill folder or a proposal that breaks the rules of skills
+    |-- ConnectError       a client's configuration that cannot be read, changed or put back
     |-- WeightsError       model weights missing, or not the bytes that were pinned
     |-- CacheError         a file that only saves work is damaged, or cannot be written; work goes on without it
     |-- EngineError        an engine process that would not start, answer or stop
@@ -54,6 +55,10 @@ class StoreError(MetaClawError):
 
 
 class SkillError(MetaClawError):
+    pass
+
+
+class ConnectError(MetaClawError):
     pass
 
 

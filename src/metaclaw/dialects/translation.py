@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from metaclaw.dialects import chat, chat_on_messages, messages, messages_on_chat, responses, responses_on_chat
 from metaclaw.dialects.base import Dialect, Request, error_in, object_or_empty
-from metaclaw.errors import RequestError, UpstreamError
+from metaclaw.errors import RequestError
 
 DIALECTS: Mapping[str, Dialect] = {dialect.NAME: dialect for dialect in (chat, messages, responses)}
 
@@ -139,9 +139,3 @@ class ChainedStream:
             yield from self.first.feed(between)
         yield from self.first.end()
 
-
-
-def garbage(raw: bytes) -> UpstreamError:
-    """What is said of a reply that should have been a JSON object."""
-    shown = repr(raw[:200].decode(errors="replace")) if raw else "nothing"
-    return UpstreamError(502, "upstream_garbage", f"The upstream's reply is not JSON: {shown}. Try again.")

@@ -69,6 +69,10 @@ async def _here(request: web.Request) -> web.Response:
     return web.Response()
 
 
+def _json_bytes(body: bytes, status: int = 200) -> web.Response:
+    return web.Response(status=status, body=body, content_type="application/json")
+
+
 def _description() -> str:
     """The routes that are not a model API's, as OpenAPI."""
     return resources.files("metaclaw.gateway").joinpath("openapi.json").read_text(encoding="utf-8")
@@ -87,8 +91,14 @@ def _errors(door: Door) -> Any:
         try:
             door.check(request.raw_path, request.headers)
             return await handler(request)
-        except (RequestError, UpstreamError, StoreError, web.HTTPException) as error:
-            return refusal(request, error)
+        except RequestError as error:
+            return _response(request, error.status, error.code, str(error), error.retry_after)
+        except UpstreamError as error:
+            return _response(request, error.status, error.code, str(error), error.retry_after)
+        except StoreError as error:
+            return _response(request, 503, "store_unavailable", f"{error} The request was not kept; try again.")
+        except web.HTTPException as error:
+            return _http_error(request, error)
 
     return middleware
 
