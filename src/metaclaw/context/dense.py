@@ -33,7 +33,7 @@ class Dense:
     def of(cls, vectors: Vectors) -> Dense:
         scales = (np.abs(vectors).max(axis=1, initial=0) / FULL_SCALE).astype(np.float32)
         codes = np.rint(vectors / np.where(scales > 0, scales, 1)[:, None]).astype(np.int8)
-        return cls(codes, scales, _signs(codes))
+        return cls(codes, scales, _signs(vectors))
 
     @classmethod
     def joined(cls, parts: list[Dense]) -> Dense:
@@ -80,7 +80,7 @@ def unit(vectors: Vectors) -> Vectors:
     return found
 
 
-def _signs(rows: npt.NDArray[np.int8] | Vectors) -> npt.NDArray[np.uint64]:
+def _signs(rows: Vectors) -> npt.NDArray[np.uint64]:
     """One bit a dimension, 64 to a word, words first; dimensions are filled up with zeros."""
     missing = -rows.shape[1] % WORD_BITS
     bits = np.pad(rows > 0, ((0, 0), (0, missing)))

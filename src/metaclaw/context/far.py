@@ -80,6 +80,7 @@ class FarEmbedder:
     async def _in_time(self, texts: list[str]) -> bool:
         now = asyncio.get_running_loop().time()
         if now < self._resting_until:
+            self._failures["embeddings not asked"] += 1
             return False
         task = asyncio.create_task(self._remember(texts))
         self._under_way.add(task)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
@@ -62,6 +63,7 @@ class LiveContext:
         self._model_tokens = model_tokens
         self._make_embedder = make_embedder
         self._embedder: Embedder | None = None
+        self._loading = threading.Lock()
         near, far = (cache_dir / "static.npz", cache_dir / "remote.npz") if cache_dir else (None, None)
         self._near = Follower(catalog, lambda: self._static().name, self._vectors_of, near, self.failures)
         self._far: FarIndex | None = None
@@ -98,8 +100,11 @@ class LiveContext:
 
     async def warm(self) -> None:
         """Load the embedder and index the library, before the first request does. Raises `MetaClawError`."""
-        await asyncio.to_thread(self._static)
-        await self._catch_up(self._catalog.generation())
+        loading = asyncio.ensure_future(asyncio.to_thread(self._static))  # beside reading the library
+        try:
+            await self._catch_up(self._catalog.generation())
+        finally:
+            await loading
 
     async def run(self) -> None:
         """Warm up, then do what no request should wait for, whenever the library changed. Ends when cancelled."""
@@ -142,9 +147,10 @@ class LiveContext:
         return await asyncio.to_thread(lambda: skill_vectors(skills, self._static().embed))
 
     def _static(self) -> Embedder:
-        if self._embedder is None:
-            self._embedder = self._make_embedder()
-        return self._embedder
+        with self._loading:
+            if self._embedder is None:
+                self._embedder = self._make_embedder()
+            return self._embedder
 
     async def _attempt(self, step: Coroutine[Any, Any, None], otherwise: str) -> bool:
         try:

@@ -48,7 +48,7 @@ class Postings:
         rows = np.repeat(np.arange(len(lengths), dtype=np.int32), np.array(distinct, dtype=np.int64))
         shares = np.array(lengths, dtype=np.float32)[rows] / USUAL_WORDS
         times = np.array(frequencies, dtype=np.float32)
-        impacts = times * (K1 + 1) / (times + K1 * (1 - B + B * shares))
+        impacts = (times * (K1 + 1) / (times + K1 * (1 - B + B * shares))).astype(np.float32)
         return _grouped(len(lengths), vocabulary, np.array(ids, dtype=np.int32), rows, impacts)
 
     def holders(self, word: str) -> int:

@@ -6,9 +6,12 @@ a row is used again only for the very same text, and the name of the embedder, w
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import os
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +27,7 @@ from metaclaw.types import Skill
 
 FORMAT = 1  # raise it with any change to what a row is made of: facets, words, impacts
 KEY_BYTES = 16
+CHECKSUM_BYTES = 4  # before the rest of the file
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +84,21 @@ def save(segment: Segment, embedder: str, path: Path) -> None:
     postings, dense = segment.postings, segment.dense
     keys = np.frombuffer(b"".join(map(key, segment.skills)), dtype=np.uint8).reshape(-1, KEY_BYTES)
     vocabulary = np.frombuffer("\n".join(postings.vocabulary).encode(), dtype=np.uint8)
+    content = io.BytesIO()
+    np.savez(
+        content, made_by=np.array([_maker(embedder)]), keys=keys, vocabulary=vocabulary, starts=postings.starts,
+        rows=postings.rows, impacts=postings.impacts, codes=dense.codes, scales=dense.scales, signs=dense.signs,
+    )
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as out:
-            np.savez(
-                out, made_by=np.array([_maker(embedder)]), keys=keys, vocabulary=vocabulary, starts=postings.starts,
-                rows=postings.rows, impacts=postings.impacts, codes=dense.codes, scales=dense.scales, signs=dense.signs,
-            )
+            out.write(_checksum(content.getbuffer()))
+            out.write(content.getbuffer())
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
         raise CacheError(f"The index could not be kept in {path} ({error}); each start makes it anew.") from error
 
 
@@ -100,7 +108,15 @@ def load(path: Path, embedder: str, live: Sequence[Skill]) -> Segment | None:
     Raises `CacheError` for a file that is not whole.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:  # the checksums of the zip tell a damaged file
+        content = memoryview(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise CacheError(f"The index in {path} cannot be read ({error}) and is made anew.") from error
+    if content[:CHECKSUM_BYTES] != _checksum(content[CHECKSUM_BYTES:]):
+        raise CacheError(f"The index in {path} is damaged and is made anew.")
+    try:
+        with np.load(io.BytesIO(content[CHECKSUM_BYTES:]), allow_pickle=False) as file:
             if str(file["made_by"][0]) != _maker(embedder):
                 return None
             raw = file["keys"].tobytes()
@@ -111,10 +127,8 @@ def load(path: Path, embedder: str, live: Sequence[Skill]) -> Segment | None:
             )
             dense = Dense(file["codes"], file["scales"], file["signs"])
             _check_shapes(postings, dense)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
-        raise CacheError(f"The index in {path} is damaged ({error}) and is made anew.") from error
+    except (ValueError, KeyError, zipfile.BadZipFile) as error:  # whole, but not of our making
+        raise CacheError(f"The index in {path} is none of this version ({error}) and is made anew.") from error
     by_key = {key(skill): skill for skill in live}
     skills = tuple(by_key.get(raw[at : at + KEY_BYTES], NOBODY) for at in range(0, len(raw), KEY_BYTES))
     return Segment(skills, _numbered(skills), dense, postings)
@@ -130,6 +144,10 @@ def _check_shapes(postings: Postings, dense: Dense) -> None:
 
 def _numbered(skills: Iterable[Skill]) -> dict[str, int]:
     return {skill.name: row for row, skill in enumerate(skills) if skill is not NOBODY}
+
+
+def _checksum(content: memoryview) -> bytes:
+    return zlib.crc32(content).to_bytes(CHECKSUM_BYTES, "big")
 
 
 def _maker(embedder: str) -> str:

@@ -19,6 +19,7 @@ from metaclaw.store import Connection, Database, verdicts
 from metaclaw.types import LIVE_STATES, Skill, SkillState, Verdict
 
 SKILL_COLUMNS = "name, description, body, version, state, origin"
+STATES = {state.value: state for state in SkillState}  # the enum's own look-up takes as long as all else of a row
 LIVE = "state IN ('trial', 'active')"
 
 
@@ -275,9 +276,9 @@ class Catalog:
         return int(row[0]) if row else 0
 
 
-def _as_skill(row: tuple[object, ...]) -> Skill:
+def _as_skill(row: tuple[Any, ...]) -> Skill:
     name, description, body, version, state, origin = row
-    return Skill(str(name), str(description), str(body), int(str(version)), SkillState(str(state)), str(origin))
+    return Skill(name, description, body, version, STATES[state], origin)
 
 
 def _subject(skill: Skill) -> str:
