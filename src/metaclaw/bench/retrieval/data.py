@@ -94,8 +94,9 @@ def distractors(count: int, seed: int) -> list[Skill]:
     aspects = [line.split(" | ") for line in section["aspects"]]
     rng = random.Random(seed)
     combinations = list(itertools.product(things, aspects, places))
+    rng.shuffle(combinations)
     made = []
-    for thing, (aspect, request, rule, answer), place in rng.sample(combinations, count):
+    for thing, (aspect, request, rule, answer), place in combinations[:count]:
         x, y = rng.sample(words, 2)
         colour, colour2 = rng.sample(colours, 2)
         blanks = {"thing": thing, "place": place, "x": x, "y": y, "X": x.split()[-1][:3].upper(), "colour": colour,
