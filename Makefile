@@ -7,7 +7,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 FULL   ?=
 
-.PHONY: setup run demo test test-clients check format bench bench-gateway clean
+.PHONY: setup run demo test test-clients check format bench bench-gateway bench-retrieval clean
 
 setup: $(VENV)/.installed
 
@@ -39,12 +39,15 @@ format: setup
 	$(BIN)/ruff check --fix src tests tests_clients scripts
 	$(BIN)/python scripts/reference.py
 
-bench: setup bench-gateway
+bench: setup bench-gateway bench-retrieval
 	$(BIN)/metaclaw demo --full
 
 bench-gateway: setup
 	@command -v wrk >/dev/null || { echo "bench-gateway needs wrk (apt-get install wrk)"; exit 1; }
 	$(BIN)/metaclaw bench gateway
+
+bench-retrieval: setup
+	$(BIN)/metaclaw bench retrieval
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist src/*.egg-info

@@ -52,6 +52,20 @@ def gateway(
     main(rounds, seconds, soak_minutes, results)
 
 
+@app.command()
+def retrieval(
+    seed: Annotated[int, typer.Option(help="Which blanks are filled with what, and which distractors are drawn.")] = 1,
+    results: Annotated[Path, typer.Option(help="Folder of the result files.")] = Path("bench/results"),
+) -> None:
+    """Do requests find their skill among up to 100,000, and none where none fits; and what does it cost.
+
+    Example: metaclaw bench retrieval --seed 2
+    """
+    from metaclaw.bench.retrieval.run import main
+
+    main(seed, results)
+
+
 def _checks(path: Path) -> list[dict[str, Any]]:
     result = json.loads(path.read_text(encoding="utf-8"))
     return [{"bench": result["bench"], "name": name, **entry} for name, entry in result["checks"].items()]
