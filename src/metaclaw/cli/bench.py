@@ -37,7 +37,7 @@ def report(
 @app.command()
 def gateway(
     rounds: Annotated[int, typer.Option(help="How often each contender has its turn.")] = 3,
-    seconds: Annotated[float, typer.Option(help="Length of one run.")] = 4.0,
+    seconds: Annotated[int, typer.Option(min=1, help="Length of one run, in whole seconds.")] = 4,
     soak_minutes: Annotated[float, typer.Option(help="Load without pause at the end, for the memory.")] = 30.0,
     results: Annotated[Path, typer.Option(help="Folder of the result files.")] = Path("bench/results"),
 ) -> None:
