@@ -23,7 +23,7 @@ RULES: dict[str, set[str]] = {
     "gateway": {"context", "dialects", "upstream", "journal", "sandbox"},
     "context": {"library"},
     "journal": {"store"},
-    "signals": {"store", "journal", "upstream"},
+    "signals": {"store", "journal", "dialects", "upstream"},  # it reads what was spoken: tool results, the next words
     "library": {"store"},
     "evolve": {"library", "signals", "journal", "context.compose", "dialects", "upstream", "sandbox"},
     "training": {"store", "journal", "signals", "dialects", "upstream"},
