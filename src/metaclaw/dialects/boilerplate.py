@@ -95,7 +95,8 @@ TOOL_ANSWER = re.compile(r"\s*\[\w+(?: for '[^'\n]*')?\] Result:")
 FENCE = "```"
 MAX_STAMPS = 3
 MAX_INDENT = 200  # blanks beside a block that are looked at
-OPENING = re.compile(rf"<(?=[A-Za-z])({'|'.join(map(re.escape, (*TAGS, *OPENED_UP)))})(?:[ \t][^<>\n]{{0,300}})?>", re.IGNORECASE)
+NAMES = "|".join(map(re.escape, (*TAGS, *OPENED_UP)))
+OPENING = re.compile(rf"<(?=[a-z])({NAMES})(?:[ \t][^<>\n]{{0,300}})?>", re.IGNORECASE)
 
 
 def strip_boilerplate(text: str) -> str:

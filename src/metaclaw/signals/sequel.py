@@ -50,10 +50,10 @@ def sequel(before: Turn, later: Turn, messages: Sequence[Message] | None = None)
         return None
     if (end := _end_of(before, asked, now)) is not None:
         return _sequel(now[:end], _until_the_next_reply(now[end:]))
-    if _system(asked) != _system(now) or any(message.get("role") == "assistant" for message in [*asked, *now]):
-        return None
     if len(asked) == len(now) and all(map(_same, asked, now)):
         return Sequel(before=asked, regenerated=later.created_at >= _ended_at(before))
+    if _system(asked) != _system(now) or any(message.get("role") == "assistant" for message in [*asked, *now]):
+        return None
     return _sequel(asked, [message for message in now if message.get("role") not in SYSTEM_ROLES])  # only what is new
 
 
