@@ -34,14 +34,15 @@ WRAPPED = [
     f"{REMINDER}\n{REMINDER}\n\n{QUESTION}\n",
     f"[Request interrupted by user for tool use]\n{QUESTION}",
     f"<ide_opened_file>The user opened /srv/a.py in the IDE.</ide_opened_file>\n{QUESTION}",
-    f"<local-command-caveat>Caveat: local.</local-command-caveat>\n<local-command-stdout>1</local-command-stdout>\n{QUESTION}",
+    f"<local-command-caveat>Caveat: local.</local-command-caveat>\n"
+    f"<local-command-stdout>1</local-command-stdout>\n{QUESTION}",
     f"<command-message>poem is running</command-message>\n<command-name>/poem</command-name>\n"
     f"<command-args>{QUESTION}</command-args>",
     f"<command-name>/poem</command-name><command-args>{QUESTION}</command-args>",
     # Codex
     f"# AGENTS.md instructions for /srv/app\n\n<INSTRUCTIONS>\nUse tabs.\n</INSTRUCTIONS>\n\n{QUESTION}",
     f"<environment_context>\n  <cwd>/srv/app</cwd>\n  <shell>zsh</shell>\n</environment_context>\n{QUESTION}",
-    f"# Context from my IDE setup:\n\n## Active file: a.py\n\n## Open tabs:\n- a.py\n\n## My request for Codex:\n{QUESTION}",
+    f"# Context from my IDE setup:\n\n## Active file: a.py\n\n## My request for Codex:\n{QUESTION}",
     f"<turn_aborted>\nThe user interrupted.\n</turn_aborted>\n{QUESTION}",
     # OpenClaw
     f"{METADATA}[Mon 2026-03-16 08:12 UTC] {QUESTION}",
@@ -137,11 +138,12 @@ def test_plain_words_stay_as_they_are(said: str) -> None:
 
 MEGABYTE = 1 << 20
 HOSTILE = [
-    "<system-reminder>", "x <system-reminder> ", "x <command-name>a</command-name> y", "<system-reminder", "</system-reminder>",
-    "<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>\n", "Sender (untrusted metadata):\n```json\n", "Sender (untrusted metadata):\n",
-    "x ⟦openclaw:ctx⟧\n", "Called the Read tool with the following input: {}\n<file>\n", "[2026-01-01 10:00] ", "[message_id: ",
-    "[Telegram ", "[System note: ]", "```\n", "\n", " ", "<", "<INSTRUCTIONS>", "# task_progress RECOMMENDED\n", "<task>",
-    "Delivery: to send a message,", "<feedback>", "[a] Result:",
+    "<system-reminder>", "x <system-reminder> ", "x <command-name>a</command-name> y", "<system-reminder",
+    "</system-reminder>", "<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>\n", "Sender (untrusted metadata):\n```json\n",
+    "Sender (untrusted metadata):\n", "x ⟦openclaw:ctx⟧\n", "[2026-01-01 10:00] ", "[message_id: ",
+    "Called the Read tool with the following input: {}\n<file>\n",
+    "[Telegram ", "[System note: ]", "```\n", "\n", " ", "<", "<INSTRUCTIONS>", "# task_progress RECOMMENDED\n",
+    "<task>", "Delivery: to send a message,", "<feedback>", "[a] Result:",
 ]
 
 

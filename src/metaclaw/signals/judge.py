@@ -200,7 +200,7 @@ def _cut(text: str, most: int) -> str:
 
 
 def _is_quoted(evidence: str, transcript: Sequence[Part]) -> bool:
-    """Whether it stands in the transcript word for word. A letter or two would stand anywhere: all of a passage then."""
+    """Whether it stands in the transcript word for word. A letter or two, which stand anywhere, must be a passage."""
     quoted, passages = _plain(evidence), [_plain(part.text) for part in transcript]
     return any(quoted in passage for passage in passages) if len(quoted) >= MIN_EVIDENCE else quoted in passages
 
