@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 FULL   ?=
 
-.PHONY: setup run demo test check format bench clean
+.PHONY: setup run demo test check format bench bench-signals clean
 
 setup: $(VENV)/.installed
 
@@ -37,6 +37,9 @@ format: setup
 
 bench: setup
 	$(BIN)/metaclaw demo --full
+
+bench-signals: setup
+	$(BIN)/python -m metaclaw.bench.signals
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist src/*.egg-info

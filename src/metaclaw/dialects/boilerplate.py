@@ -105,8 +105,9 @@ def strip_boilerplate(text: str) -> str:
         return ""
     if TOOL_ANSWER.match(text):
         return "\n".join(_user_words_in_tool_answer(text)).strip()
-    for step in STEPS:
-        text = step(text)
+    for marks, step in STEPS:
+        if any(mark in text for mark in marks):
+            text = step(text)
     return text.strip()
 
 
@@ -260,8 +261,18 @@ def _around_all(text: str) -> str:
     return text
 
 
-STEPS: tuple[Callable[[str], str], ...] = (
-    _agents_file, _editor, _marked, _headed, _read_for_the_user, _tagged, _rest, _lines, _stamps, _around_all,
+# In this order; each only where one of its marks is in the text, which costs next to nothing to find out.
+STEPS: tuple[tuple[tuple[str, ...], Callable[[str], str]], ...] = (
+    (("</INSTRUCTIONS>",), _agents_file),
+    ((EDITOR,), _editor),
+    (tuple(begin for begin, _ in MARKS), _marked),
+    (("(untrusted", "⟦openclaw:ctx⟧"), _headed),
+    (("Called the Read tool",), _read_for_the_user),
+    (("</",), _tagged),
+    (("Untrusted context (", "⟦openclaw:ctx⟧", "# task_progress", "# TODO LIST", "Rules:", "rules:"), _rest),
+    (("[", "Delivery: ", "OpenClaw runtime", "runtime-generated", "requester_profile", "Caveat: "), _lines),
+    (("[",), _stamps),
+    (("</",), _around_all),
 )
 
 
