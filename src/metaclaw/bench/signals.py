@@ -64,13 +64,17 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Detector:
-    """`spoke` and `should` say of a case whether the detector speaks up and whether it ought to."""
+    """`spoke` and `should` say of a case whether the detector speaks up and whether it ought to.
+
+    One without `floors` is measured to show a limit.
+    """
 
     name: str
     cases: str
     spoke: Callable[[Case], bool]
     should: Callable[[Case], bool] = lambda case: bool(case["label"])
     among: Callable[[Case], bool] = lambda _: True
+    floors: bool = True
 
 
 def held_out(case_id: str) -> bool:
@@ -143,6 +147,8 @@ def _feedback(case: Case) -> float:
 CLEAR = 0.28  # below that a score decides nothing (`signals.combine`)
 DETECTORS = (
     Detector("correction", "corrections", lambda case: _next_message(case) < 0),
+    # 'that's for linux, i'm on windows': nothing in the words says that something is wrong. Rules hear few of these.
+    Detector("correction, unmarked", "unmarked", lambda case: _next_message(case) < 0, floors=False),
     Detector("praise", "praise", lambda case: _next_message(case) > 0),
     Detector("tool error", "tool_errors", _tool_error),
     Detector("asked again", "repeats", _asked_again),
@@ -265,12 +271,16 @@ def judge_record(judged: Judged, model: str, votes: int) -> dict[str, Any]:
     labels = ("good", "bad", "unclear")
     verdicts = ("good", "bad", "abstain")
     found = {label: {verdict: judged.share(verdict, [label])[0] for verdict in verdicts} for label in labels}
-    return {"model": model, "votes": votes, "n": len(judged.rows), "verdicts_by_label": found}
+    command = f"python -m metaclaw.bench.signals --judge URL --token TOKEN --model {model} --votes {votes}"
+    return {"command": command, "model": model, "votes": votes, "n": len(judged.rows), "verdicts_by_label": found}
 
 
 def checks(measured: Mapping[str, tuple[Score, Score]]) -> dict[str, results.Check]:
     found = {}
+    bound = {detector.name for detector in DETECTORS if detector.floors}
     for name, (_, held) in measured.items():
+        if name not in bound:
+            continue
         for figure, value in (("precision", held.precision), ("recall", held.recall)):
             bar = FLOORS[figure]
             label = f"{_key(name)}_{figure}"
