@@ -88,7 +88,8 @@ class Gateway:
         self.token = ensure_token(settings)
         self.url = ""
         home = Home(settings)
-        secrets = [self.token, *([k.get_secret_value()] if (k := settings.upstream.api_key) else [])]
+        keys = (settings.upstream.api_key, settings.judge.api_key)
+        secrets = [self.token, *(key.get_secret_value() for key in keys if key)]
         self._database = Database(home.store)
         self._catalog = Catalog(self._database, settings.namespace, home.skills)
         self._registry = Registry(self._database, settings.namespace, home.adapters)

@@ -499,6 +499,27 @@ async def test_what_is_decided_already_is_not_judged(database: Database, catalog
     assert bench.shown == []
 
 
+async def test_no_failure_waits_behind_the_judge(database: Database, catalog: Catalog) -> None:
+    for session in ("a", "b"):
+        await keep(
+            database, turn_of(SYSTEM, BUILD, reply="Done.", session=session),
+            turn_of(SYSTEM, BUILD, *said("And the tests?", "Done."), session=session),
+        )
+    await told_off(database)
+    bench, order = Bench(None), []
+
+    async def judging(turn_id: str, transcript: Sequence[Part]) -> Signal:
+        order.append("judge")
+        return await bench(turn_id, transcript)
+
+    async def asking(body: dict[str, Any]) -> str:
+        order.append("replay")
+        return RIGHT if has_skill(body["messages"]) else WRONG
+
+    await settle(loop_over(catalog, database, asking, judge=judging), database)
+    assert order == ["replay", "replay", "judge", "judge"]
+
+
 async def test_an_abstention_is_kept_and_is_no_zero(database: Database, catalog: Catalog) -> None:
     first = turn_of(SYSTEM, BUILD, reply="Done.")
     await keep(database, first, turn_of(SYSTEM, BUILD, *said("And the tests?", "Done.")))

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -249,11 +250,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def table(measured: Mapping[str, tuple[Score, Score]]) -> Table:
-    shown = Table(title="Detectors: precision and recall")
+    shown = Table(title="Detectors: precision and recall on the half to tune on, and on the half held out", box=SIMPLE)
     shown.add_column("detector", no_wrap=True)
-    for half in ("tune", "held out"):
+    for half in ("tune", "held"):
         for column in ("precision", "recall", "n"):
-            shown.add_column(f"{half}\n{column}", justify="right")
+            shown.add_column(f"{half}\n{column}", justify="right", no_wrap=True)
     for name, halves in measured.items():
         cells = [(f"{score.precision:.3f}", f"{score.recall:.3f}", str(score.n)) for score in halves]
         shown.add_row(name, *(cell for half in cells for cell in half))

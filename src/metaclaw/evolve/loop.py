@@ -3,14 +3,16 @@
 Intake is quick and never waits for a model: signals are written, and a correction in the user's own words is live as a
 `trial` skill within milliseconds. Verification follows in its own task, one failure at a time: a replay that confirms
 the skill makes it `active`, one that contradicts it retires it and lets the model try. The judge, where there is one,
-takes its turns in the same task. Both cursors are stored, so a restart goes on where it stopped; evidence that is read
-twice counts once. What a restart forgets: turns that waited for the judge, and which sessions have fallen silent.
+takes its turns in the same task, when no failure waits. Both cursors are stored, so a restart goes on where it stopped;
+evidence that is read twice counts once. What a restart forgets: turns that waited for the judge, and which sessions
+have fallen silent.
 """
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
+import itertools
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -46,10 +48,14 @@ Embed = Callable[[Sequence[str]], npt.NDArray[np.float32]]
 Judge = Callable[[str, Sequence[Part]], Awaitable[Signal]]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True, order=True)
 class _Pending:
+    """Work on a turn. What a user waits for comes before the judge's turns, else the older first."""
+
+    judging: bool
+    number: int
     turn_id: str
-    work: Callable[[], Awaitable[None]]
+    work: Callable[[], Awaitable[None]] = dataclasses.field(compare=False)
 
 
 class FastLoop:
@@ -76,7 +82,8 @@ class FastLoop:
         self._max_skill_tokens = max_skill_tokens
         self._judge = judge
         self._now = now
-        self._pending: asyncio.Queue[_Pending] = asyncio.Queue()
+        self._pending: asyncio.PriorityQueue[_Pending] = asyncio.PriorityQueue()
+        self._numbers = itertools.count()
         self._last_heard: dict[str, tuple[str, float]] = {}  # session: its last turn and when that ended; oldest first
         self._unsettled = 0
         self._tried: set[tuple[int, tuple[str, ...]]] = set()
@@ -121,11 +128,11 @@ class FastLoop:
                 self._count_unsettled(-1)
 
     def _queue(self, failure: Failure, skill: Skill | None) -> None:
-        self._wait_for(failure.turn.id, partial(self._settle, failure, skill))
+        self._wait_for(failure.turn.id, partial(self._settle, failure, skill), judging=False)
 
-    def _wait_for(self, turn_id: str, work: Callable[[], Awaitable[None]]) -> None:
+    def _wait_for(self, turn_id: str, work: Callable[[], Awaitable[None]], *, judging: bool) -> None:
         self._count_unsettled(+1)
-        self._pending.put_nowait(_Pending(turn_id, work))
+        self._pending.put_nowait(_Pending(judging, next(self._numbers), turn_id, work))
 
     def _count_unsettled(self, change: int) -> None:
         self._unsettled += change
@@ -193,7 +200,7 @@ class FastLoop:
         if ledger.outcome_of(self._database, self._namespace, turn.id).decided:
             return
         if transcript := transcript_of(turn, followed):
-            self._wait_for(turn.id, partial(self._ask_judge, self._judge, turn.id, transcript))
+            self._wait_for(turn.id, partial(self._ask_judge, self._judge, turn.id, transcript), judging=True)
 
     async def _ask_judge(self, judge: Judge, turn_id: str, transcript: Sequence[Part]) -> None:
         """Once a turn, and only where it is still undecided when the judge gets to it."""
