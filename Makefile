@@ -1,12 +1,13 @@
 # make demo            the whole circle on the embedded model, under ten minutes after set-up
 # make demo FULL=1     the same with at least 60 held-out tasks, about half an hour
 # make test            lint, types, tests
+# make test-clients    real agents, installed and run through the gateway (4 GB; needs npm)
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 FULL   ?=
 
-.PHONY: setup run demo test check format bench bench-signals clean
+.PHONY: setup run demo test test-clients check format bench bench-gateway bench-signals clean
 
 setup: $(VENV)/.installed
 
@@ -26,17 +27,24 @@ demo: setup
 test: setup check
 	$(BIN)/python -m pytest
 
+test-clients: setup
+	$(BIN)/python -m pytest -rs tests_clients
+
 check: setup
-	$(BIN)/ruff check src tests scripts
+	$(BIN)/ruff check src tests tests_clients scripts
 	$(BIN)/mypy
 	$(BIN)/python scripts/reference.py --check
 
 format: setup
-	$(BIN)/ruff check --fix src tests scripts
+	$(BIN)/ruff check --fix src tests tests_clients scripts
 	$(BIN)/python scripts/reference.py
 
-bench: setup
+bench: setup bench-gateway
 	$(BIN)/metaclaw demo --full
+
+bench-gateway: setup
+	@command -v wrk >/dev/null || { echo "bench-gateway needs wrk (apt-get install wrk)"; exit 1; }
+	$(BIN)/metaclaw bench gateway
 
 bench-signals: setup
 	$(BIN)/python -m metaclaw.bench.signals

@@ -59,6 +59,15 @@ def test_the_file_in_the_home_folder_is_read(tmp_path: Path) -> None:
     assert load().namespace == "athome"
 
 
+def test_the_formats_that_a_provider_speaks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert load().upstream.formats == ["chat"]
+    assert load(toml(tmp_path, "[upstream]\nformats = ['messages', 'chat']\n")).upstream.formats == ["messages", "chat"]
+    with pytest.raises(ConfigError, match=r"upstream\.formats"):
+        load(flags={"upstream": {"formats": ["telepathy"]}})
+    monkeypatch.setenv("METACLAW_UPSTREAM__FORMATS", '["messages"]')
+    assert load().upstream.formats == ["messages"]
+
+
 @pytest.mark.parametrize("text", ["[gateway]\nprot = 1\n", "[gatway]\nport = 1\n"])
 def test_an_unknown_key_of_the_file_names_its_neighbour(tmp_path: Path, text: str) -> None:
     file = toml(tmp_path, text)

@@ -23,6 +23,7 @@ class Seen:
     path: str
     headers: CIMultiDictProxy[str]
     body: bytes
+    query: str = ""
 
 
 @dataclass
@@ -36,7 +37,8 @@ class ScriptedUpstream:
     left: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
-        self.seen.append(Seen(request.method, request.path, request.headers, await request.read()))
+        query = request.rel_url.raw_query_string
+        self.seen.append(Seen(request.method, request.path, request.headers, await request.read(), query))
         self.asked.set()
         try:
             return await self.answer(request)

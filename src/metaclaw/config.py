@@ -12,7 +12,7 @@ import secrets
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
@@ -23,6 +23,7 @@ ENV_PREFIX = "METACLAW_"
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Url = Annotated[str, Field(pattern=r"^https?://[^\s/@]+(/\S*)?$")]
 
 
 class Section(BaseModel):
@@ -37,22 +38,68 @@ class GatewaySettings(Section):
     token: SecretStr | None = None
     """What clients send as their API key. Without one, a token is made once and kept in `data_dir/token`."""
     max_body_bytes: Count = 32 * 1024 * 1024
-    """Larger request bodies are refused with 413."""
+    """Larger request bodies are refused with 413, also where they are larger only once unpacked."""
+    max_in_flight: Count = 128
+    """Requests that are served at once; more are refused with 429 until one is done."""
+    head_seconds: Positive = 15.0
+    """How long the line and headers of a request may take to arrive."""
+    body_seconds: Positive = 60.0
+    """How long the body of a request may take to arrive; after that 408."""
+    keep_alive_seconds: Positive = 120.0
+    """How long a connection may stay open between two requests."""
     durable_timeout_seconds: Positive = 5.0
     """How long the end of a reply may wait for its turn to be on disk; after that it counts as lost until it is."""
+    session_idle_seconds: Positive = 3600.0
+    """After this long without a turn a session counts as closed, and a conversation that its client does not name gets
+    a new one."""
 
 
-class UpstreamSettings(Section):
-    url: Annotated[str, Field(pattern=r"^https?://[^\s/]+")] | None = None
-    """Base URL of an OpenAI-compatible provider, with its /v1. Without one, the embedded model answers."""
+class ProviderSettings(Section):
+    """What `upstream` and each of `upstreams` have in common."""
+
+    url: Url | None = None
+    """Base URL of a provider, with its /v1. Without one, the embedded model answers."""
     model: str | None = None
     """Model name sent to the provider. Without one, the client's own name passes through."""
     api_key: SecretStr | None = None
     """The provider's key."""
+    auth: Literal["key", "passthrough"] = "key"
+    """Whose key the provider gets: `api_key` (`key`), or the client's own Authorization or x-api-key (`passthrough`),
+    for subscriptions. The gateway's token then comes as x-metaclaw-token or in the path: /t/TOKEN/v1."""
+    formats: Annotated[list[Literal["chat", "messages", "responses"]], Field(min_length=1)] = ["chat"]
+    """Wire formats that the provider speaks, the preferred one first; others are translated onto these."""
+
+    @model_validator(mode="after")
+    def _one_key(self) -> Self:
+        if self.auth == "passthrough" and self.api_key is not None:
+            raise ValueError(
+                "with auth = 'passthrough' the provider gets the client's key, never api_key: leave one of them out"
+            )
+        return self
+
+
+class UpstreamSettings(ProviderSettings):
     connect_timeout_seconds: Positive = 10.0
-    """How long a connection may take."""
+    """How long a connection may take, to this and to any of `upstreams`."""
     idle_timeout_seconds: Positive = 300.0
-    """How long the provider may stay silent, before the first byte and between two."""
+    """How long a provider may stay silent, before the first byte and between two."""
+
+
+class NamedUpstreamSettings(ProviderSettings):
+    """One of several: a table [[upstreams]] of the file."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+    """What it is called in status and in the policy names of turns."""
+    url: Url
+    """Base URL of the provider, with its /v1."""
+    models: Annotated[list[str], Field(min_length=1)] = ["*"]
+    """The client's model names that it serves; `*` and `?` stand for any characters and one."""
+    order: int = 1
+    """Lower ones are asked first; the next where they fail before a byte of the reply came."""
+    weight: Positive = 1.0
+    """Its share of the requests among those of the same order."""
+    cooldown_seconds: Annotated[float, Field(ge=0)] = 30.0
+    """How long it is left alone after a failed connection, 429 or 5xx; a Retry-After of its own wins."""
 
 
 class ModelSettings(Section):
@@ -154,6 +201,8 @@ class Settings(BaseSettings):
     """The border that no turn, skill or adapter crosses."""
     gateway: GatewaySettings = GatewaySettings()
     upstream: UpstreamSettings = UpstreamSettings()
+    upstreams: list[NamedUpstreamSettings] = []
+    """Several providers, with order, weights and fallback, in place of the one in `upstream`: tables [[upstreams]]."""
     model: ModelSettings = ModelSettings()
     context: ContextSettings = ContextSettings()
     evolve: EvolveSettings = EvolveSettings()
@@ -172,6 +221,21 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings,)  # `load` alone reads the environment: what one process hands another stays as it is
 
+    @model_validator(mode="after")
+    def _one_way_to_name_providers(self) -> Self:
+        one = ProviderSettings(**{name: getattr(self.upstream, name) for name in ProviderSettings.model_fields})
+        if self.upstreams and one != ProviderSettings():
+            raise ValueError(
+                "[[upstreams]] and the provider in [upstream] exclude each other: make that one an entry of upstreams,"
+                " and keep only the timeouts in [upstream]"
+            )
+        if one.auth == "passthrough" and one.url is None:
+            raise ValueError("upstream.auth = 'passthrough' needs a provider: set upstream.url")
+        names = [upstream.name for upstream in self.upstreams]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two upstreams have the same name: {', '.join(twice)}")
+        return self
+
     @property
     def home(self) -> Path:
         return self.data_dir.expanduser().absolute()
@@ -183,7 +247,11 @@ class Settings(BaseSettings):
     @property
     def embedded(self) -> bool:
         """Whether the embedded model answers, rather than a provider."""
-        return self.upstream.url is None
+        return not self.provider_urls
+
+    @property
+    def provider_urls(self) -> list[str]:
+        return [one.url for one in (self.upstream, *self.upstreams) if one.url]
 
 
 class _SettingsOfEnvironment(Settings):
@@ -237,8 +305,16 @@ def known_keys(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[
     """Every dotted key of the tree, sections included."""
     for name, info in model.model_fields.items():
         yield prefix + name
-        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
-            yield from known_keys(info.annotation, f"{prefix}{name}.")
+        if section := section_of(info.annotation):
+            yield from known_keys(section, f"{prefix}{name}.")
+
+
+def section_of(annotation: Any) -> type[BaseModel] | None:
+    """The section that a field holds, one or a list of them; None for a plain value."""
+    for kind in (annotation, *get_args(annotation)):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind
+    return None
 
 
 def _read_toml(path: Path | None, *, required: bool) -> dict[str, Any]:
@@ -259,8 +335,9 @@ def _refuse_unknown(tree: Mapping[str, Any], source: str, prefix: str = "") -> N
         dotted = prefix + key
         if dotted not in known:
             raise ConfigError(f"Unknown setting '{dotted}' in {source}.{_nearest(dotted, known)}")
-        if isinstance(value, Mapping):
-            _refuse_unknown(value, source, f"{dotted}.")
+        for section in value if isinstance(value, list) else [value]:
+            if isinstance(section, Mapping):
+                _refuse_unknown(section, source, f"{dotted}.")
 
 
 def _refuse_unknown_environment() -> None:
@@ -286,5 +363,9 @@ def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _explain(error: ValidationError) -> str:
-    lines = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+    lines = [": ".join(filter(None, [".".join(map(str, item["loc"])), _words(item)])) for item in error.errors()]
     return "These settings cannot be used:\n  " + "\n  ".join(lines)
+
+
+def _words(item: Any) -> str:
+    return str(item["msg"]).removeprefix("Value error, ")

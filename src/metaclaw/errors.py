@@ -6,6 +6,7 @@
     |-- UpstreamError      the provider or the engine failed (HTTP 5xx, or the provider's own status)
     |-- StoreError         the database refused
     |-- SkillError         a skill folder or a proposal that breaks the rules of skills
+    |-- ConnectError       a client's configuration that cannot be read, changed or put back
     |-- WeightsError       model weights missing, or not the bytes that were pinned
     |-- EngineError        an engine process that would not start, answer or stop
     `-- TrainingError      a training job that cannot run, or an adapter that cannot be used
@@ -26,12 +27,16 @@ class ConfigError(MetaClawError):
 
 
 class RequestError(MetaClawError):
-    """A client's mistake: `status` is the HTTP status, `code` a stable machine-readable word."""
+    """A client's mistake: `status` is the HTTP status, `code` a stable machine-readable word.
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    `retry_after` says in how many seconds the same request may succeed, where it may.
+    """
+
+    def __init__(self, status: int, code: str, message: str, retry_after: str | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
+        self.retry_after = retry_after
 
 
 class UpstreamError(MetaClawError):
@@ -49,6 +54,10 @@ class StoreError(MetaClawError):
 
 
 class SkillError(MetaClawError):
+    pass
+
+
+class ConnectError(MetaClawError):
     pass
 
 

@@ -1,7 +1,9 @@
 """The gateway's line to the learner: a child process that is told of activity, and started again when it dies.
 
 Lines of JSON go to its stdin; nothing comes back but log lines, since what the learner learns goes through the store.
-Sending never waits: when the learner is stuck, lines are dropped and counted, and the gateway goes on.
+Sending never waits: when the learner is stuck, lines are dropped and counted, and the gateway goes on. News is told at
+once, and what comes within the next few milliseconds in one line after it: a line for each request cost the gateway
+half of its time under load.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ log = logging.getLogger(__name__)
 
 MAX_UNREAD_BYTES = 64 * 1024
 HEARTBEAT_SECONDS = 1.0
+TELL_SECONDS = 0.01
 RESTART_SECONDS = 1.0
 STOP_SECONDS = 40.0
 
@@ -29,6 +32,8 @@ class LearnerLink:
         self._greeting = greeting
         self._process: asyncio.subprocess.Process | None = None
         self._under_way = 0
+        self._news: dict[str, Any] = {}
+        self._teller: asyncio.TimerHandle | None = None
         self.starts = 0
         self.dropped = 0
 
@@ -39,11 +44,23 @@ class LearnerLink:
     def activity(self, under_way: int) -> None:
         """Tell how many of the user's requests are under way."""
         self._under_way = under_way
-        self._send({"under_way": under_way})
+        self._news["under_way"] = under_way
+        if self._teller is None:
+            self._tell()
 
     def recorded(self) -> None:
         """Tell that there is something new in the journal."""
-        self._send({"recorded": True})
+        self._news["recorded"] = True
+        if self._teller is None:
+            self._tell()
+
+    def _tell(self) -> None:
+        """Say what is new, and be silent for a moment; then again, if something came."""
+        self._teller = None
+        if self._news:
+            self._send(self._news)
+            self._news = {}
+            self._teller = asyncio.get_running_loop().call_later(TELL_SECONDS, self._tell)
 
     async def run(self) -> None:
         """Keep a learner running until cancelled."""
@@ -87,6 +104,8 @@ class LearnerLink:
 
     async def _stop(self) -> None:
         """End of input is the learner's sign to stop."""
+        if self._teller:
+            self._teller.cancel()
         process = self._process
         if process is None or process.returncode is not None:
             return

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+from pydantic import SecretStr
 
 from metaclaw import __version__
 from metaclaw.config import JudgeSettings, Settings, ensure_token
@@ -26,10 +27,18 @@ from metaclaw.context.retrieve import StaticEmbedder
 from metaclaw.errors import MetaClawError
 from metaclaw.evolve.loop import FastLoop, Judge
 from metaclaw.evolve.progress import settled
-from metaclaw.gateway.app import ModelsHandler, build_app
+from metaclaw.gateway.app import build_app
 from metaclaw.gateway.auth import Door
+from metaclaw.gateway.closing import CloseHandler
+from metaclaw.gateway.connections import Runner
 from metaclaw.gateway.feedback import FeedbackHandler
-from metaclaw.gateway.turn import SIDE_HEADER, SKILLS_HEADER, Activity, TurnHandler
+from metaclaw.gateway.intake import Intake
+from metaclaw.gateway.kept_responses import KeptResponses
+from metaclaw.gateway.models import ModelsHandler
+from metaclaw.gateway.sidecalls import SIDE_HEADER
+from metaclaw.gateway.tokens import TokenCounter
+from metaclaw.gateway.turn import SKILLS_HEADER, Activity, TurnHandler
+from metaclaw.journal.open_sessions import OpenSessions
 from metaclaw.journal.recorder import Recorder
 from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog
@@ -48,6 +57,7 @@ from metaclaw.training.job import TrainingJob
 from metaclaw.training.jobs import Jobs
 from metaclaw.training.registry import Registry
 from metaclaw.training.selection import Evidence
+from metaclaw.upstream import providers
 from metaclaw.upstream.client import UpstreamClient, reply_text
 from metaclaw.upstream.route import Route, Router
 
@@ -88,8 +98,7 @@ class Gateway:
         self.token = ensure_token(settings)
         self.url = ""
         home = Home(settings)
-        keys = (settings.upstream.api_key, settings.judge.api_key)
-        secrets = [self.token, *(key.get_secret_value() for key in keys if key)]
+        secrets = [self.token, *(key.get_secret_value() for key in _model_keys(settings))]
         self._database = Database(home.store)
         self._catalog = Catalog(self._database, settings.namespace, home.skills)
         self._registry = Registry(self._database, settings.namespace, home.adapters)
@@ -97,17 +106,20 @@ class Gateway:
         self._jobs = Jobs(self._database, settings.namespace, home.jobs)
         self._context = LiveContext(self._catalog, settings.context, StaticEmbedder, _model_tokens(settings))
         self._client = UpstreamClient(
-            settings.upstream.connect_timeout_seconds, settings.upstream.idle_timeout_seconds
+            settings.upstream.connect_timeout_seconds, settings.upstream.idle_timeout_seconds, self.token
         )
-        self._router = Router(_provider_route(settings))
+        self._router = providers.configured(settings) or Router()
         self._link: LearnerLink | None = None
         self._recorder = Recorder(
             self._database, Redactor(secrets), settings.gateway.durable_timeout_seconds, self._recorded
         )
+        self._sessions = OpenSessions(self._database, settings.namespace, settings.gateway.session_idle_seconds)
         self._turns = TurnHandler(
-            settings.namespace, self._context, self._router, self._client, self._recorder, Activity(self._activity)
+            settings.namespace, self._context, self._router, self._client, self._recorder, self._sessions,
+            Activity(self._activity),
         )
-        self._runner: web.AppRunner | None = None
+        self._intake = Intake(settings.gateway)
+        self._runner: Runner | None = None
         self._tasks = Tasks()
 
     async def __aenter__(self) -> Gateway:
@@ -144,7 +156,7 @@ class Gateway:
 
     async def ready(self) -> None:
         """Return when a model answers. Raises what stopped a background task."""
-        while self._router.current is None:
+        while self._router.policy is None:
             self._tasks.raise_failure()
             await asyncio.sleep(0.05)
 
@@ -168,16 +180,18 @@ class Gateway:
             "job": {"id": job.id, "state": job.state, **job.progress} if job else None,
             "learning": "settled" if settled(self._database, self._settings.namespace) else "working",
             "in_flight": self._router.in_flight(),
+            "upstreams": self._router.state(),
         }
 
     def health(self) -> dict[str, Any]:
         """How we are; for everybody on this machine."""
-        current = self._router.current
+        policy = self._router.policy
         return {
-            "status": "ok" if current else "loading",
+            "status": "ok" if policy else "loading",
             "version": __version__,
-            "policy": current.policy if current else None,
+            "policy": policy,
             "learner": "off" if self._link is None else ("running" if self._link.alive else "restarting"),
+            "refused": self._intake.refused,
             "late": self._recorder.late,
             "lost": dict(self._recorder.lost) | {f"context: {k}": n for k, n in self._context.failures.items()},
         }
@@ -185,12 +199,13 @@ class Gateway:
     async def _listen(self) -> None:
         gateway = self._settings.gateway
         models = ModelsHandler(self._router, self._client, self._embedded.name if self._embedded else None)
+        tokens = TokenCounter(self._router, self._client)
         feedback = FeedbackHandler(self._settings.namespace, self._database, self._recorder)
         app = build_app(
-            Door(self.token, gateway.host), self._turns, feedback, models, self.status, self.health,
-            gateway.max_body_bytes,
+            Door(self.token, gateway.host), self._turns, feedback, CloseHandler(self._sessions), models, tokens,
+            KeptResponses(self._router, self._client), self.status, self.health, self._intake,
         )
-        self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=10)
+        self._runner = Runner(app, gateway)
         await self._runner.setup()
         site = web.TCPSite(self._runner, gateway.host, gateway.port, backlog=1024)
         try:
@@ -289,6 +304,7 @@ def build_learner(settings: Settings, gateway_url: str, token: str, embedded: di
         loop = FastLoop(
             database, catalog, ask, embedder.embed, Redactor([token, *([key.get_secret_value()] if key else [])]),
             settings.evolve.proposer, settings.context.max_skill_tokens, _judge(settings.judge, client, gateway),
+            settings.gateway.session_idle_seconds,
         )
     scheduler = None
     if settings.training.enabled and embedded and _can_train():
@@ -380,18 +396,18 @@ def _training_job(
     )
 
 
-def _provider_route(settings: Settings) -> Route | None:
-    upstream = settings.upstream
-    if upstream.url is None:
-        return None
-    key = upstream.api_key.get_secret_value() if upstream.api_key else None
-    return Route(upstream.url.rstrip("/"), f"provider:{upstream.model or 'as-asked'}", upstream.model, key)
+def _model_keys(settings: Settings) -> list[SecretStr]:
+    """Other people's keys, which must not reach the disk."""
+    keys = [*(one.api_key for one in (settings.upstream, *settings.upstreams)), settings.judge.api_key]
+    return [key for key in keys if key]
 
 
 def _shareable(settings: Settings) -> dict[str, Any]:
     """The settings, with no more secrets than the learner needs. They travel over its stdin and are written nowhere."""
     tree = settings.model_dump(mode="json")
-    tree["gateway"]["token"] = tree["upstream"]["api_key"] = None
+    for section in (tree["upstream"], *tree["upstreams"]):
+        section["api_key"] = None
+    tree["gateway"]["token"] = None
     key = settings.judge.api_key
     tree["judge"]["api_key"] = key.get_secret_value() if key else None
     return tree

@@ -28,7 +28,8 @@ class Turn:
     """One request and its reply. `request` and `response` are the native bytes, secrets redacted.
 
     `generation` and `policy` are written when the turn is sampled and never change: promise 4 rests on them.
-    `created_at` is in seconds since the epoch. `position` orders turns of one store; 0 before it is stored.
+    `created_at` is in seconds since the epoch. `position` orders turns of one store; 0 before it is stored. `agent`
+    tells the agents of a session apart, "" for the main one; `side` says why a side call is one.
     """
 
     id: str
@@ -50,6 +51,18 @@ class Turn:
     timings: Mapping[str, float]
     created_at: float
     position: int = 0
+    agent: str = ""
+    side: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One conversation of one agent and its sub-agents: its name, and when it opened, spoke last and closed."""
+
+    name: str
+    opened_at: float
+    last_at: float
+    closed_at: float
 
 
 @dataclass(frozen=True, slots=True)

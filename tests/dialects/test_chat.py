@@ -80,8 +80,14 @@ def test_the_first_and_the_last_of_the_user() -> None:
         {"role": "user", "content": "two"},
         {"role": "tool", "content": "t"},
     ]
-    assert (chat.first_user_text(messages), chat.last_user_text(messages)) == ("one", "two")
-    assert chat.last_user_text(messages[:1]) == ""
+    assert (chat.first_user_text(messages), chat.last_words(messages)) == ("one", "two")
+    assert chat.last_words(messages[:1]) == ""
+
+
+def test_the_last_words_are_the_users_own_even_before_a_message_of_the_agents() -> None:
+    context = "<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>\nnone\n<<<END_OPENCLAW_INTERNAL_CONTEXT>>>"
+    messages = [{"role": "user", "content": "one"}, {"role": "user", "content": [{"type": "text", "text": context}]}]
+    assert chat.parse(json.dumps({"messages": messages}).encode()).query == "one"
 
 
 def test_a_stream_is_read_as_it_goes_by() -> None:
@@ -92,6 +98,14 @@ def test_a_stream_is_read_as_it_goes_by() -> None:
     assert (reader.text, reader.finished, reader.done) == ("Hello", True, False)
     reader.event(DONE)
     assert reader.done
+
+
+def test_an_error_ends_a_stream_that_is_not_finished() -> None:
+    reader = chat.reader()
+    for event in (delta("Hel"), b'data: {"error": {"message": "theirs"}}\n\n'):
+        assert not reader.done
+        reader.event(event)
+    assert (reader.text, reader.finished, reader.done) == ("Hel", False, True)
 
 
 def test_usage_and_the_first_choice_are_read() -> None:

@@ -57,6 +57,11 @@ def test_every_value_is_found_where_it_stands(value: Any) -> None:
         assert json.loads(document[span.start : span.end]) == json.loads(document)["b"]
 
 
+def test_text_goes_right_behind_a_value() -> None:
+    document = b'{"a": [1 , {"b": "]"} ]}'
+    assert splice.apply(document, [splice.behind(document, ["a", 1], b", 2")]) == b'{"a": [1 , {"b": "]"}, 2 ]}'
+
+
 def test_what_is_not_there_is_not_found() -> None:
     document = b'{"a": [1, 2], "b": "x"}'
     paths: list[list[str | int]] = [["c"], ["a", 2], ["a", "x"], ["b", 0], ["b", "x"]]

@@ -19,7 +19,6 @@ from metaclaw.evolve.verify import Ask
 from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog
 from metaclaw.signals import ledger
-from metaclaw.signals.detectors import ABANDONED_AFTER_SECONDS
 from metaclaw.signals.judge import Part
 from metaclaw.store import Database
 from metaclaw.types import Signal, Skill, SkillState, Turn, TurnKind
@@ -35,6 +34,7 @@ PROPOSAL = json.dumps({
 })
 ACTIVE, TRIAL, RETIRED = SkillState.ACTIVE, SkillState.TRIAL, SkillState.RETIRED
 SECRET = "the-providers-own-key-1"
+IDLE = 3600.0
 
 Proposer = Literal["auto", "extractive", "model"]
 
@@ -49,7 +49,7 @@ def loop_over(
     now: float = 0.0,
 ) -> FastLoop:
     return FastLoop(
-        database, catalog, ask, embedder().embed, Redactor([SECRET]), proposer, 800, judge, lambda: now
+        database, catalog, ask, embedder().embed, Redactor([SECRET]), proposer, 800, judge, IDLE, lambda: now
     )
 
 
@@ -438,7 +438,7 @@ async def test_asking_again_and_regenerating_are_told_of_the_turn_that_answered(
     assert regenerated == ["asked_again", "regenerated"]
 
 
-@pytest.mark.parametrize(("quiet", "expected"), [(ABANDONED_AFTER_SECONDS, [("abandoned", -0.6)]), (10.0, [])])
+@pytest.mark.parametrize(("quiet", "expected"), [(IDLE, [("abandoned", -0.6)]), (10.0, [])])
 async def test_a_session_that_fell_silent_on_a_failed_call_was_abandoned(
     database: Database, catalog: Catalog, quiet: float, expected: list[tuple[str, float]]
 ) -> None:
@@ -448,8 +448,20 @@ async def test_a_session_that_fell_silent_on_a_failed_call_was_abandoned(
     loop.intake()
     assert sources(database, last) == []  # there was something to read: who knows what else there is
     loop.intake()
-    loop.intake()
     assert sources(database, last) == expected
+    restarted = loop_over(catalog, database, ScriptedModel(WRONG, RIGHT), now=5_000.0 + IDLE)
+    restarted.intake()
+    assert sources(database, last) == [("abandoned", -0.6)]
+
+
+async def test_a_session_that_its_client_closed_need_not_fall_silent(database: Database, catalog: Catalog) -> None:
+    last = turn_of(SYSTEM, BUILD, *step(1, FAILED), reply="It fails.", created_at=5_000.0)
+    await keep(database, last)
+    database.write(lambda connection: connection.execute("UPDATE sessions SET closed_at = 5001"))
+    loop = loop_over(catalog, database, ScriptedModel(WRONG, RIGHT), now=5_002.0)
+    loop.intake()
+    loop.intake()
+    assert sources(database, last) == [("abandoned", -0.6)]
 
 
 class Bench:

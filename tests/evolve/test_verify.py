@@ -64,6 +64,16 @@ def test_a_replay_is_the_request_as_it_was_sent_but_not_streamed() -> None:
     assert body == json.loads(request_bytes("Hi")) | {"stream": False, "temperature": 0, "seed": 7, "max_tokens": 512}
 
 
+def test_a_request_of_another_format_is_replayed_as_a_chat_completion() -> None:
+    said = [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}]
+    sent = {"model": "m", "max_tokens": 9, "system": "S", "stream": True, "messages": said}
+    body = replay_body(Failure(make_turn(request=json.dumps(sent).encode(), dialect="messages"), ""), "NEW")
+    assert body == {
+        "model": "m", "max_tokens": 9, "stream": False, "temperature": 0,
+        "messages": [{"role": "system", "content": "S\n\nNEW"}, {"role": "user", "content": "Hi"}],
+    }
+
+
 @pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens"])
 def test_a_clients_own_limit_is_the_only_one(field: str) -> None:
     body = replay_body(Failure(make_turn(request=request_bytes("Hi", **{field: 9})), ""), "")

@@ -8,14 +8,16 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import anthropic
 import openai
 import pytest
 import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
+from metaclaw.dialects import messages
 from metaclaw.errors import RequestError
-from metaclaw.gateway.app import ModelsHandler
+from metaclaw.gateway.models import ModelsHandler
 from metaclaw.upstream.client import UpstreamClient
 from metaclaw.upstream.route import Router
 from running_gateway import CHAT, TOKEN, UPSTREAM_KEY, Door, error_of, serving
@@ -92,6 +94,65 @@ async def test_the_embedded_model_is_listed_and_no_other() -> None:
         assert json.loads(one.text or "")["id"] == "tiny"
         with pytest.raises(RequestError, match="only 'tiny'"):
             await models.one(make_mocked_request("GET", "/", match_info={"id": "other"}))
+
+
+ANTHROPIC = {"anthropic-version": "2026-10-21"}
+
+
+async def test_models_in_anthropics_shape_for_its_clients(door: Door) -> None:
+    door.upstream.answer = whole(MODELS)
+    client = anthropic.AsyncAnthropic(base_url=door.gateway.url, api_key=TOKEN, max_retries=0)
+    async with client:
+        listed = await client.models.list(limit=5)
+        assert [(model.id, model.type, model.display_name) for model in listed.data] == [("m1", "model", "m1")]
+        assert (listed.has_more, listed.first_id, listed.last_id) == (False, "m1", "m1")
+        assert door.upstream.seen[-1].query == ""  # a query of Anthropic's means nothing to this provider
+        door.upstream.answer = whole(b'{"id": "m1", "object": "model", "created": 1}')
+        assert (await client.models.retrieve("m1")).created_at.isoformat() == "1970-01-01T00:00:01+00:00"
+        door.upstream.answer = whole(b'{"error": {"message": "no such model"}}', 404)
+        with pytest.raises(anthropic.NotFoundError, match="no such model"):
+            await client.models.retrieve("m2")
+
+
+async def test_models_of_a_provider_that_speaks_messages(tmp_path: Path) -> None:
+    theirs = b'{"data": [{"type": "model", "id": "c", "display_name": "C", "created_at": "2026-01-31T00:00:00Z"}]}'
+    async with serving(tmp_path, upstream={"formats": ["messages"]}) as door:
+        door.upstream.answer = whole(theirs)
+        async with door.http.get("/s/agent-7/v1/models?limit=5&after_id=b", headers=ANTHROPIC) as reply:
+            assert await reply.read() == theirs
+        assert (door.upstream.seen[-1].path, door.upstream.seen[-1].query) == ("/v1/models", "limit=5&after_id=b")
+        async with openai.AsyncOpenAI(base_url=f"{door.gateway.url}/v1", api_key=TOKEN, max_retries=0) as client:
+            assert [model.id async for model in client.models.list()] == ["c"]
+            door.upstream.answer = whole(messages.error_body(401, "c", "theirs"), 401)
+            with pytest.raises(openai.AuthenticationError, match="theirs"):
+                await client.models.list()
+
+
+async def test_the_embedded_model_in_anthropics_shape() -> None:
+    async with UpstreamClient(1, 1) as client:
+        models = ModelsHandler(Router(), client, "tiny")
+        listed = await models.list(make_mocked_request("GET", "/v1/models", headers=ANTHROPIC))
+        one = await models.one(make_mocked_request("GET", "/", headers=ANTHROPIC, match_info={"id": "tiny"}))
+    assert json.loads(listed.body)["data"] == [json.loads(one.body)]  # type: ignore[arg-type]
+    assert json.loads(listed.body)["last_id"] == "tiny"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("path", ["/", "/api/hello", "/s/agent-7", "/s/agent-7/", "/s/agent-7/api/hello"])
+async def test_whoever_looks_whether_we_are_here_is_told_no_more(door: Door, method: str, path: str) -> None:
+    async with door.http.request(method, path, headers={"authorization": ""}) as reply:
+        said = await reply.read()
+    assert (reply.status, said in (b"", b'{"message": "hello"}')) == (200, True)
+    async with door.http.request(method, path, headers={"host": "evil.example"}) as reply:
+        assert reply.status == 403
+
+
+async def test_nothing_else_is_open(door: Door) -> None:
+    for path in ("/api", "/api/hello/x", "/s/agent-7/v1/models", "/s", "/s/a/b", "/v1/messages"):
+        async with door.http.get(path, headers={"authorization": ""}) as reply:
+            assert reply.status == 401, path
+    async with door.http.post("/", data=b"{}") as reply:
+        assert (reply.status, error_of(await reply.read())["code"]) == (405, "method_not_allowed")
 
 
 async def test_a_tag_in_the_path_names_the_session(door: Door) -> None:

@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import apsw
 import openai
@@ -265,7 +266,8 @@ async def test_a_client_that_leaves_while_its_turn_is_written_loses_nothing(tmp_
 async def test_the_reply_says_which_turn_policy_generation_and_skills(door: Door) -> None:
     reply, _ = await door.ask(ODD, x_session_id="s-1")
     turn = await door.turn(reply.headers["x-metaclaw-turn"])
-    assert (reply.headers["x-metaclaw-policy"], turn.policy) == ("provider:as-asked",) * 2
+    policy = f"provider:{urlsplit(door.upstream.url).netloc}/as-asked"
+    assert reply.headers["x-metaclaw-policy"] == turn.policy == policy
     assert (reply.headers["x-metaclaw-generation"], turn.generation) == ("0", 0)
     assert (reply.headers["x-metaclaw-skills"], turn.skills) == ("", ())
     assert (reply.headers["x-metaclaw-session"], turn.session) == ("s-1", "s-1")

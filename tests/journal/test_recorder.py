@@ -18,7 +18,10 @@ KEY = "sk-proj-" + "aB3dE6gH9j" * 3
 
 
 async def test_a_turn_reads_back_as_it_was_written(database: Database) -> None:
-    turn = make_turn(skills=("a@1", "b@2"), injected="text", generation=3, usage={"total": 5}, timings={"ms": 1.5})
+    turn = make_turn(
+        skills=("a@1", "b@2"), injected="text", generation=3, usage={"total": 5}, timings={"ms": 1.5}, agent="sub",
+        side="title",
+    )
     await keep(database, turn)
     found = trajectories.turn(database, NAMESPACE, turn.id)
     assert found is not None
@@ -110,12 +113,12 @@ async def test_only_whole_main_turns_of_exactly_one_generation_are_handed_to_tra
     assert [turn.id for turn in trajectories.turns_of_generation(database, NAMESPACE, 2)] == [right.id]
 
 
-async def test_the_turns_before_are_the_whole_main_ones_of_the_session_newest_first(database: Database) -> None:
+async def test_the_turns_before_are_the_whole_main_ones_of_session_and_agent_newest_first(database: Database) -> None:
     first, last = make_turn(session="s"), make_turn(session="s")
     broken, aside = make_turn(session="s", complete=False), make_turn(session="s", kind=TurnKind.SIDE)
-    elsewhere = make_turn(session="other")
+    elsewhere, of_another = make_turn(session="other"), make_turn(session="s", agent="sub")
     second = make_turn(session="s")
-    for turn in (first, broken, aside, elsewhere, second, last):
+    for turn in (first, broken, aside, elsewhere, of_another, second, last):
         await keep(database, turn)
     stored = trajectories.turn(database, NAMESPACE, last.id)
     assert stored is not None

@@ -34,6 +34,7 @@ WORKED = [
     result("2026-01-01 ERROR db: timeout"), result("Exit code: 0\nOutput:\nError: quoted"), result('{"code": 200}'),
     result("Exit code 1\n", True, "grep -rn foo src"), result("Exit code 1\n", True, "cd src && rg foo"),
     result("Exit code 1\n3c3", True, "git diff --exit-code"), result("Exit code 1\n", None, "cat a | grep b"),
+    result("Error: Exit code 1\n", None, "grep -rn foo src"), result("Error: Exit code 1\n1 failed, 2 passed in 1s"),
     result("Exit code 1\n2 failed, 11 passed in 3.10s", True, "pytest -q"), result("{not JSON"),
     result("Exit code: 101\ntest result: FAILED. 1 passed; 1 failed", None, "cargo test"),
 ]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from metaclaw.signals.failures import failure_in
 from metaclaw.signals.sequel import Sequel, conversation_of, sequel
 from metaclaw.types import Turn
 from support import make_turn
@@ -102,3 +103,29 @@ def test_what_cannot_be_read_has_no_sequel(odd: dict[str, Any]) -> None:
     assert list(conversation_of(make_turn(**odd))) == []
     assert sequel(make_turn(**odd), ASKED) is None
     assert sequel(ASKED, make_turn(**odd)) is None
+
+
+ANTHROPIC = {"model": "m", "max_tokens": 9, "messages": [
+    user("Build it."),
+    {"role": "assistant", "content": [{"type": "tool_use", "id": "t1", "name": "Bash", "input": {"command": "make"}}]},
+    {"role": "user", "content": [
+        {"type": "tool_result", "tool_use_id": "t1", "content": "Exit code 2\nno rule", "is_error": True}]},
+]}
+RESPONSES = {"model": "m", "input": [
+    user("Build it."),
+    {"type": "function_call", "call_id": "t1", "name": "Bash", "arguments": '{"command": "make"}'},
+    {"type": "function_call_output", "call_id": "t1", "output": "Exit code: 2\nOutput:\nno rule"},
+]}
+
+
+@pytest.mark.parametrize(
+    ("dialect", "body", "key"), [("messages", ANTHROPIC, "messages"), ("responses", RESPONSES, "input")]
+)
+def test_a_failed_call_is_seen_in_every_format(dialect: str, body: dict[str, Any], key: str) -> None:
+    asked = make_turn(request=json.dumps({**body, key: body[key][:1]}).encode(), dialect=dialect)
+    later = make_turn(request=json.dumps(body).encode(), dialect=dialect)
+    found = sequel(asked, later)
+    assert found is not None
+    [result] = found.results
+    assert (result.name, json.loads(result.arguments), found.said) == ("Bash", {"command": "make"}, "")
+    assert "xit code" in failure_in(result)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 import threading
 from concurrent.futures import Future
+from importlib import resources
 from pathlib import Path
 
 import apsw
 import pytest
 
 from metaclaw.errors import StoreError
+from metaclaw.journal import trajectories
 from metaclaw.store import Connection, Database
 from metaclaw.store.verdicts import insert, of_subject
 from metaclaw.types import Verdict
@@ -134,6 +137,25 @@ def test_a_store_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) ->
     connection.close()
     with pytest.raises(StoreError, match=r"newer MetaClaw \(schema 9999\)\. Upgrade"):
         Database(path)
+
+
+def test_turns_of_an_older_store_are_kept_as_the_main_agents(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    first = resources.files("metaclaw.store").joinpath("migrations", "0001_first.sql").read_text(encoding="utf-8")
+    with contextlib.closing(apsw.Connection(str(path))) as connection:
+        connection.execute("CREATE TABLE migrations (number INTEGER PRIMARY KEY, applied_at REAL)")
+        connection.execute(first)
+        connection.execute("INSERT INTO migrations VALUES (1, 0)")
+        connection.execute(
+            "INSERT INTO turns VALUES (1, 't', 'n', 's', 'side', 'chat', x'7b7d', x'', 'q', 'r', 200, 1, '[]', '', 0,"
+            " 'base', '{}', '{}', 1.5)"
+        )
+    with Database(path) as database:
+        turn = trajectories.turn(database, "n", "t")
+        assert turn is not None
+        assert (turn.session, turn.agent, turn.side, turn.kind.value) == ("s", "", "", "side")
+        numbers = [row[0] for row in database.read("SELECT number FROM migrations")]
+        assert numbers == list(range(1, len(numbers) + 1))
 
 
 def test_opening_twice_migrates_once(database: Database) -> None:

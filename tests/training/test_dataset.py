@@ -114,6 +114,15 @@ def test_the_student_sees_the_plain_prompt_and_the_teacher_the_skill() -> None:
     assert (example.reply, example.check) == ("notes.md", check)
 
 
+def test_a_turn_of_another_format_is_learned_from_as_chat() -> None:
+    sent = {"system": "S", "messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}]}
+    turn = skilled(1, request=json.dumps(sent).encode(), dialect="messages")
+    data = built([turn])
+    example = (*data.train, *data.query)[0]
+    assert example.messages == [{"role": "system", "content": "S"}, {"role": "user", "content": "Hi"}]
+    assert example.teacher_messages[0]["content"] == f"S\n\n{BLOCK}"
+
+
 def test_the_trainer_reads_one_object_a_line() -> None:
     data = built([skilled(1), skilled(2), skilled(3), skilled(4)])
     rows = [json.loads(line) for line in lines(data, [([{"role": "user", "content": "Höhe?"}], "8848 m")])]

@@ -10,7 +10,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from metaclaw.errors import UpstreamError
-from metaclaw.upstream.client import UpstreamClient, chunks, read
+from metaclaw.upstream.client import UpstreamClient, next_bytes, read
 from metaclaw.upstream.route import Route
 from upstream_server import (
     Answer,
@@ -57,7 +57,8 @@ async def test_the_routes_headers_win_and_the_clients_token_stays_here(
 async def test_without_a_key_none_is_sent(server: ScriptedUpstream, client: UpstreamClient) -> None:
     route = Route(server.url, "p")
     await client.json(route, "/chat/completions", {})
-    await client.get(route, "/models")
+    async with client.request("GET", route, "/models", None):
+        pass
     assert not [seen for seen in server.seen if "authorization" in seen.headers]
 
 
@@ -85,7 +86,8 @@ async def test_every_failure_is_named(
 
 async def test_nobody_there(client: UpstreamClient) -> None:
     url = refusing_url()
-    for asking in (client.json(Route(url, "p"), "/x", {}), client.get(Route(url, "p"), "/x")):
+    route = Route(url, "p")
+    for asking in (client.json(route, "/x", {}), client.request("GET", route, "/x", None).__aenter__()):
         with pytest.raises(UpstreamError, match=url) as failed:
             await asking
         assert (failed.value.status, failed.value.code) == (502, "upstream_unreachable")
@@ -93,7 +95,8 @@ async def test_nobody_there(client: UpstreamClient) -> None:
 
 async def test_redirects_are_for_the_client_to_follow(server: ScriptedUpstream, client: UpstreamClient) -> None:
     server.answer = whole(b"", 307, {"location": "http://evil.example/"})
-    assert (await client.get(Route(server.url, "p"), "/models"))[0] == 307
+    async with client.request("GET", Route(server.url, "p"), "/models", None) as reply:
+        assert reply.status == 307
     assert len(server.seen) == 1
 
 
@@ -102,7 +105,7 @@ async def test_leaving_early_ends_the_upstreams_work(server: ScriptedUpstream, c
     server.answer = streamed(taps)
     async with client.post(route, "/chat/completions", b"{}") as reply:
         taps.let_out(b"first")
-        assert await anext(aiter(chunks(reply, route))) == b"first"
+        assert await next_bytes(reply, route) == b"first"
     await asyncio.wait_for(server.left.wait(), 1)
 
 

@@ -14,36 +14,35 @@ OLD, NEW = Route("http://a/v1", "p1"), Route("http://b/v1", "p2")
 
 async def test_a_lease_outlives_a_switch() -> None:
     router = Router(OLD)
-    async with router.lease() as first:
+    with router.lease(OLD):
         assert router.switch(NEW) == OLD
-        async with router.lease() as second:
-            assert (first, second, router.in_flight()) == (OLD, NEW, 2)
+        with router.lease(NEW):
+            assert (router.routes(), router.in_flight()) == ((NEW,), 2)
     assert router.in_flight() == 0
 
 
 async def test_drained_waits_for_the_last_lease_of_that_route_alone() -> None:
     router = Router(OLD)
-    old = [router.lease(), router.lease()]
+    old = [router.lease(OLD), router.lease(OLD)]
     for lease in old:
-        await lease.__aenter__()
+        lease.__enter__()
     router.switch(NEW)
     drained = asyncio.create_task(router.drained(OLD))
-    async with router.lease():
-        await old[0].__aexit__(None, None, None)
+    with router.lease(NEW):
+        old[0].__exit__(None, None, None)
         await asyncio.sleep(0)
         assert not drained.done()
-        await old[1].__aexit__(None, None, None)
+        old[1].__exit__(None, None, None)
         await asyncio.wait_for(drained, 1)
 
 
 async def test_a_lease_ends_with_a_failed_or_cancelled_request() -> None:
     router = Router(OLD)
-    with pytest.raises(ValueError, match="boom"):
-        async with router.lease():
-            raise ValueError("boom")
+    with pytest.raises(ValueError, match="boom"), router.lease(OLD):
+        raise ValueError("boom")
 
     async def hold() -> None:
-        async with router.lease():
+        with router.lease(OLD):
             await asyncio.Event().wait()
 
     task = asyncio.create_task(hold())
@@ -57,6 +56,5 @@ async def test_a_lease_ends_with_a_failed_or_cancelled_request() -> None:
 
 async def test_without_a_route_the_client_is_told_to_come_back() -> None:
     with pytest.raises(UpstreamError, match="not ready") as refused:
-        async with Router().lease():
-            pass
+        Router().routes()
     assert (refused.value.status, refused.value.code, refused.value.retry_after) == (503, "model_loading", "2")

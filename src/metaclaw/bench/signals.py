@@ -135,7 +135,7 @@ def _regenerated(case: Case) -> bool:
 
 def _abandoned(case: Case) -> bool:
     last = turn(messages=case["messages"], reply=case["reply"], status=case["status"], complete=case["complete"])
-    return bool(detectors.abandoned(last, case["quiet_seconds"]))
+    return bool(detectors.abandoned(last))
 
 
 def _feedback(case: Case) -> float:

@@ -1,4 +1,4 @@
-"""`metaclaw bench`: what the committed result files say."""
+"""`metaclaw bench`: run a benchmark, and what the committed result files say."""
 
 from __future__ import annotations
 
@@ -32,6 +32,24 @@ def report(
         typer.echo(f"{row['bench']}: {row['name']} = {row['value']} (bar: {row['bar']}): {verdict}")
     if check and short:
         raise typer.Exit(1)
+
+
+@app.command()
+def gateway(
+    rounds: Annotated[int, typer.Option(help="How often each contender has its turn.")] = 3,
+    seconds: Annotated[float, typer.Option(help="Length of one run.")] = 4.0,
+    soak_minutes: Annotated[float, typer.Option(help="Load without pause at the end, for the memory.")] = 30.0,
+    results: Annotated[Path, typer.Option(help="Folder of the result files.")] = Path("bench/results"),
+) -> None:
+    """The gateway against the direct way, a bare pass-through, LiteLLM and Portkey.
+
+    Needs Linux with two processors, cc, taskset, wrk, and npm for Portkey.
+
+    Example: metaclaw bench gateway --rounds 1 --soak-minutes 0
+    """
+    from metaclaw.bench.gateway.run import main
+
+    main(rounds, seconds, soak_minutes, results)
 
 
 def _checks(path: Path) -> list[dict[str, Any]]:

@@ -34,7 +34,7 @@ async def run_until_stopped(settings: Settings, embedded: Embedded | None) -> No
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     async with Gateway(settings, embedded) as gateway:
-        answers = embedded.name if embedded else settings.upstream.url
+        answers = embedded.name if embedded else ", ".join(settings.provider_urls)
         console.print(f"MetaClaw listens on {gateway.url}/v1 (upstream: {answers})", highlight=False, soft_wrap=True)
         console.print(f"Token: {settings.home / 'token'}", highlight=False, soft_wrap=True)
         await _first_of(stop.wait(), _serve(gateway))
@@ -65,7 +65,7 @@ def set_up_training(settings: Settings) -> None:
     """
     embedded = find_model(settings)
     if embedded is None:
-        raise ConfigError("Only the embedded model can be trained: leave upstream.url out.")
+        raise ConfigError("Only the embedded model can be trained: leave upstream.url and [[upstreams]] out.")
     if importlib.util.find_spec("torch") is None:
         raise ConfigError("Training needs PyTorch: pip install 'metaclaw[train]'.")
     prepare = ReportingProcess("metaclaw.training.prepare", str(embedded.path), str(Home(settings).prepared))

@@ -1,32 +1,74 @@
 """Server-sent events, split from a byte stream without changing a byte.
 
-Source: the HTML standard, section 9.2. An event ends with an empty line; lines end with LF or CRLF.
+Source: the HTML standard, section 9.2. An event ends with an empty line; lines end with LF, CRLF or CR, also mixed.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
-EVENT_END = re.compile(rb"\r?\n\r?\n")
+# Only where the empty line ends matters. CR CR is one at once, so that a stream of bare CRs is not held back; a CR
+# after LF waits for its LF, since CRLF is what such streams write.
+EVENT_END = re.compile(rb"\n\r?\n|\r\r|\n\r(?=[^\n])")
+UNDECIDED = len(b"\n\r")  # what of the bytes seen so far may belong to an empty line that is not whole yet
+MAX_EVENT_BYTES = 16 * 1024 * 1024  # images come in events of a few megabytes; what has no end must not fill the memory
 
 
 class EventSplitter:
-    """Feed chunks of any size, get whole events with their closing blank line. `rest` is what is not whole yet."""
+    """Feed chunks of any size, get whole events with their closing blank line. `rest` is what is not whole yet.
+
+    Something longer than `MAX_EVENT_BYTES` comes out in pieces. Each byte is searched once, however small the chunks.
+    """
 
     def __init__(self) -> None:
-        self.rest = b""
+        self._held = bytearray()
 
-    def feed(self, chunk: bytes) -> Iterator[bytes]:
-        data = self.rest + chunk
-        start = 0
-        for end in EVENT_END.finditer(data):
-            yield data[start : end.end()]
-            start = end.end()
-        self.rest = data[start:]
+    @property
+    def rest(self) -> bytes:
+        return bytes(self._held)
+
+    def block(self, chunk: bytes) -> bytes:
+        """The same events as `feed` gives, in one piece: what may go on to the client."""
+        if not self._held and chunk.endswith(b"\n\n") and b"\r" not in chunk:
+            return chunk
+        return b"".join(self.feed(chunk))
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        if self._held:
+            return self._feed_held(chunk)
+        events, end = _split(chunk, 0)
+        if end < len(chunk):
+            self._held += chunk[end:]
+        return events
+
+    def _feed_held(self, chunk: bytes) -> list[bytes]:
+        searched = max(0, len(self._held) - UNDECIDED)
+        self._held += chunk
+        events, end = _split(self._held, searched)
+        if not end and len(self._held) > MAX_EVENT_BYTES:
+            events, end = [bytes(self._held)], len(self._held)
+        del self._held[:end]
+        return events
+
+
+def split(events: bytes) -> list[bytes]:
+    """Whole events, one by one."""
+    return _split(events, 0)[0]
+
+
+def _split(data: bytes | bytearray, searched: int) -> tuple[list[bytes], int]:
+    """The whole events in `data`, and where the last of them ends. No event ends before `searched`."""
+    events: list[bytes] = []
+    start = 0
+    for blank in EVENT_END.finditer(data, searched):
+        events.append(bytes(data[start : blank.end()]))
+        start = blank.end()
+    return events, start
 
 
 def data_of(event: bytes) -> bytes:
     """The event's `data` lines joined by LF, without the field name; empty for comments and other fields."""
+    if event.startswith(b"data: ") and event.find(b"\n") == len(event) - 2 and b"\r" not in event:
+        return event[6:-2]  # as nearly all events are
     lines = [line[5:].removeprefix(b" ") for line in event.splitlines() if line.startswith(b"data:")]
     return b"\n".join(lines)

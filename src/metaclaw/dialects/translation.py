@@ -6,15 +6,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from metaclaw.dialects import chat
-from metaclaw.dialects.base import Dialect, Request, object_or_empty
+from metaclaw.dialects import chat, chat_on_messages, messages, messages_on_chat, responses, responses_on_chat
+from metaclaw.dialects.base import Dialect, Request, error_in, object_or_empty
 from metaclaw.errors import RequestError
 
-DIALECTS: Mapping[str, Dialect] = {chat.NAME: chat}
+DIALECTS: Mapping[str, Dialect] = {dialect.NAME: dialect for dialect in (chat, messages, responses)}
 
 
 class StreamTranslation(Protocol):
@@ -34,12 +34,19 @@ class Translation(Protocol):
         """The upstream's request. Raises `RequestError` (400) for what cannot be asked of it."""
 
     def whole(self, body: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
-        """The client's reply from the upstream's. `asked` is the client's request."""
+        """The client's reply from the upstream's. `asked` is the client's request.
+
+        Raises `UpstreamError` (502) for what is no reply of the upstream's format.
+        """
 
     def stream(self, asked: Mapping[str, Any]) -> StreamTranslation: ...
 
 
-TRANSLATIONS: Mapping[tuple[str, str], Translation] = {}  # (the client's format, the upstream's)
+TRANSLATIONS: Mapping[tuple[str, str], Translation] = {  # (the client's format, the upstream's)
+    (messages.NAME, chat.NAME): messages_on_chat,
+    (chat.NAME, messages.NAME): chat_on_messages,
+    (responses.NAME, chat.NAME): responses_on_chat,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +61,22 @@ class Leg:
         """The bytes for the upstream."""
         if self.translation is None:
             return self.client.for_upstream(request, injected, model)
-        body = self.translation.request(request.body)
+        body = self.translation.request({**request.body, "model": model} if model else request.body)
         translated = replace(request, raw=json.dumps(body).encode(), body=body)
         return self.upstream.for_upstream(translated, injected, model)
 
     def whole(self, raw: bytes, status: int, asked: Mapping[str, Any]) -> bytes:
-        """The bytes for the client, from a reply that was not streamed."""
-        if self.translation is None:
+        """The bytes for the client, from a reply that was not streamed. Errors that are no JSON get the client's form.
+
+        Raises `UpstreamError` (502) for what says that all is well and is no reply.
+        """
+        if self.translation is None and status < 400:
             return raw
         body = object_or_empty(raw)
-        if status >= 400 or not body:
-            return self.client.error_body(status, *_error_in(body, raw))
+        if self.translation is None and body:
+            return raw
+        if self.translation is None or status >= 400:
+            return self.client.error_body(status, *error_in(body, raw))
         return json.dumps(self.translation.whole(body, asked)).encode()
 
     def stream(self, asked: Mapping[str, Any]) -> StreamTranslation | None:
@@ -81,6 +93,12 @@ def leg(client: Dialect, spoken: Collection[str]) -> Leg:
     raise RequestError(
         400, "unsupported_format", f"The upstream speaks {', '.join(spoken)}, and nothing translates {client.NAME}."
     )
+
+
+def as_chat(format_name: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """A request of any format, asked as a chat completion. Raises `RequestError` (400) where it cannot be."""
+    onto = TRANSLATIONS.get((format_name, chat.NAME))
+    return onto.request(body) if onto else dict(body)
 
 
 def _between(client: str, upstream: str) -> Translation | None:
@@ -121,12 +139,3 @@ class ChainedStream:
             yield from self.first.feed(between)
         yield from self.first.end()
 
-
-def _error_in(body: Mapping[str, Any], raw: bytes) -> tuple[str, str]:
-    """Code and text of an error in any provider's shape."""
-    error = body.get("error", body)
-    if isinstance(error, dict):
-        words: Sequence[Any] = [error.get("message"), error.get("type")]
-        code = error.get("code") or error.get("type") or "upstream_error"
-        return str(code), str(next((word for word in words if word), "The upstream refused the request."))
-    return "upstream_error", str(error) if error else raw[:500].decode(errors="replace")

@@ -3,9 +3,8 @@
 Intake is quick and never waits for a model: signals are written, and a correction in the user's own words is live as a
 `trial` skill within milliseconds. Verification follows in its own task, one failure at a time: a replay that confirms
 the skill makes it `active`, one that contradicts it retires it and lets the model try. The judge, where there is one,
-takes its turns in the same task, when no failure waits. Both cursors are stored, so a restart goes on where it stopped;
-evidence that is read twice counts once. What a restart forgets: turns that waited for the judge, and which sessions
-have fallen silent.
+takes its turns in the same task, when no failure waits. The cursors are stored, so a restart goes on where it stopped;
+evidence that is read twice counts once. What a restart forgets: turns that waited for the judge.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import asyncio
 import dataclasses
 import itertools
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -25,10 +25,10 @@ import numpy.typing as npt
 from metaclaw.errors import MetaClawError
 from metaclaw.evolve import by_model, extractive
 from metaclaw.evolve.failure import Failure
-from metaclaw.evolve.progress import FEEDBACK_CURSOR, TURN_CURSOR, advance, cursor, write_unsettled
+from metaclaw.evolve.progress import CLOSED_CURSOR, FEEDBACK_CURSOR, TURN_CURSOR, advance, cursor, write_unsettled
 from metaclaw.evolve.screen import objections
 from metaclaw.evolve.verify import Ask, can_score, verify
-from metaclaw.journal import trajectories
+from metaclaw.journal import open_sessions, trajectories
 from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog
 from metaclaw.signals import detectors, ledger, tone
@@ -42,6 +42,8 @@ log = logging.getLogger(__name__)
 
 SAME_RULE = 0.8  # cosine of two skills' texts above which they say the same thing
 LOOK_BACK = 8  # turns of a session among which a turn's predecessor is looked for: agents run several threads at once
+CLOSED_EVERY_SECONDS = 10.0  # how often sessions are looked for that have closed
+CLOSED_AT_ONCE = 20  # of them at most, so that intake stays quick after a long absence
 MOST_TO_JUDGE = 50  # turns that may wait for the judge: a slow one sees a sample, and falls behind no further
 
 Embed = Callable[[Sequence[str]], npt.NDArray[np.float32]]
@@ -71,6 +73,7 @@ class FastLoop:
         proposer: Literal["auto", "extractive", "model"],
         max_skill_tokens: int,
         judge: Judge | None = None,
+        session_idle_seconds: float = 3600.0,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
@@ -81,10 +84,11 @@ class FastLoop:
         self._proposer = proposer
         self._max_skill_tokens = max_skill_tokens
         self._judge = judge
+        self._session_idle_seconds = session_idle_seconds
         self._now = now
+        self._looked_for_closed_at = float("-inf")
         self._pending: asyncio.PriorityQueue[_Pending] = asyncio.PriorityQueue()
         self._numbers = itertools.count()
-        self._last_heard: dict[str, tuple[str, float]] = {}  # session: its last turn and when that ended; oldest first
         self._unsettled = 0
         self._tried: set[tuple[int, tuple[str, ...]]] = set()
         self._namespace = catalog.namespace
@@ -101,8 +105,8 @@ class FastLoop:
         for item in items:
             self._heed_feedback(item)
             advance(self._database, self._namespace, FEEDBACK_CURSOR, item.position)
-        if not turns:  # all is read: who is silent now is silent
-            self._heed_silence()
+        if not turns:  # all is read: a session that has closed has nothing more to say
+            self._heed_closed_sessions()
         return len(turns) + len(items)
 
     def resume(self) -> None:
@@ -152,8 +156,6 @@ class FastLoop:
         """What this turn says of those before it in its session."""
         if turn.kind is not TurnKind.MAIN:
             return
-        self._last_heard.pop(turn.session, None)  # to the end of the order
-        self._last_heard[turn.session] = (turn.id, turn.created_at + turn.timings.get("total_seconds", 0.0))
         earlier = trajectories.turns_before(self._database, turn, LOOK_BACK)
         messages = conversation_of(turn) if earlier else ()
         for before in earlier:
@@ -171,17 +173,19 @@ class FastLoop:
         self._note(found)
         self._let_judge(turn, followed)
 
-    def _heed_silence(self) -> None:
-        """Sessions that have ended, as far as one can tell: nothing has come for long."""
-        while self._last_heard:
-            session, (turn_id, ended_at) = next(iter(self._last_heard.items()))
-            quiet_seconds = self._now() - ended_at
-            if quiet_seconds < detectors.ABANDONED_AFTER_SECONDS:
-                return
-            del self._last_heard[session]
-            if turn := trajectories.turn(self._database, self._namespace, turn_id):
-                self._note(detectors.abandoned(turn, quiet_seconds))
-                self._let_judge(turn, Sequel(before=conversation_of(turn)))
+    def _heed_closed_sessions(self) -> None:
+        """How the sessions ended that a client closed, or that nothing has come from for long."""
+        now = self._now()
+        if now - self._looked_for_closed_at < CLOSED_EVERY_SECONDS:
+            return
+        self._looked_for_closed_at = now
+        since = cursor(self._database, self._namespace, CLOSED_CURSOR) / 1e6
+        found = open_sessions.closed(self._database, self._namespace, self._session_idle_seconds, now, since)
+        for session in found[:CLOSED_AT_ONCE]:
+            if last := trajectories.last_turn_of(self._database, self._namespace, session.name):
+                self._note(detectors.abandoned(last))
+                self._let_judge(last, Sequel(before=conversation_of(last)))
+            advance(self._database, self._namespace, CLOSED_CURSOR, math.ceil(session.closed_at * 1e6))
 
     def _note(self, found: Sequence[Signal]) -> None:
         """Write signals down. A turn that fails by them, without words, ends the trials under it."""

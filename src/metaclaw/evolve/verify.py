@@ -12,6 +12,7 @@ from typing import Any
 
 from metaclaw.context.compose import compose
 from metaclaw.dialects.chat import inject
+from metaclaw.dialects.translation import as_chat
 from metaclaw.evolve.failure import Failure
 from metaclaw.signals.checks import bare, passes
 from metaclaw.types import Skill, Verdict
@@ -56,8 +57,8 @@ def is_right(failure: Failure, reply: str) -> bool:
 
 
 def replay_body(failure: Failure, block: str) -> dict[str, Any]:
-    """The failed request as it was sent, not streamed, with `block` injected."""
-    body: dict[str, Any] = json.loads(failure.turn.request)
+    """The failed request as it was sent, as a chat completion, not streamed, with `block` injected."""
+    body = as_chat(failure.turn.dialect, json.loads(failure.turn.request))
     body |= {"messages": inject(body["messages"], block), "stream": False, "temperature": 0}
     body.pop("stream_options", None)
     if "max_completion_tokens" not in body:  # the newer name of the same limit; providers refuse both at once

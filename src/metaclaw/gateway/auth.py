@@ -1,18 +1,29 @@
 """Who may come in: a loopback host name, no foreign web page, and the token. Denied by default.
 
-`/healthz` alone answers without a token, and tells nothing but how we are.
+Without a token, `/healthz` says how we are, and `/` and `/api/hello` that somebody is here: with those two, Claude Code
+looks whether it is connected. All is decided on the path as it was sent, before anything decodes or tidies it. The
+token comes as a bearer token, as `x-api-key`, as `x-metaclaw-token`, or in the path (`/t/<token>/v1/...`): the last two
+leave the other headers to the provider's own key.
 """
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
-from urllib.parse import urlsplit
+import re
+from collections.abc import Iterator, Mapping
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from metaclaw.errors import RequestError
 
-OPEN_PATHS = frozenset({"/healthz"})
+OPEN_PATHS = re.compile(r"/healthz|(?:/s/[A-Za-z0-9._-]{1,64})?(?:/|/api/hello)?")
+# Whoever tidies such a path, here or at a provider to which it is passed on, would end up elsewhere.
+DOT_SEGMENT = re.compile(r"(?:/|\\|%2f|%5c)(?:\.|%2e){1,2}(?=$|/|\\|%2f|%5c)", re.IGNORECASE)
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
+TOKEN_HEADER = "x-metaclaw-token"  # noqa: S105 - a name
+TOKEN_IN_PATH = re.compile(r"/t/([^/?#]+)/")
+FOREIGN_SITES = frozenset({"cross-site", "same-site"})  # same-site: another port, or another program, of this machine
+# What a web page may post anywhere without asking first.
+FORM_TYPES = frozenset({"text/plain", "application/x-www-form-urlencoded", "multipart/form-data"})
 
 
 class Door:
@@ -22,20 +33,29 @@ class Door:
         self._token = token.encode()
         self._names = LOOPBACK_NAMES | {host}
 
-    def check(self, path: str, headers: Mapping[str, str]) -> None:
-        """Raise `RequestError` (401, 403) unless the request may come in."""
+    def check(self, target: str, headers: Mapping[str, str]) -> None:
+        """Raise `RequestError` (400, 401, 403) unless the request may come in. `target` is the request line's."""
+        path = target.partition("?")[0]
+        if not path.startswith("/") or DOT_SEGMENT.search(path):
+            raise RequestError(400, "invalid_target", "The request line must name a path, and none that leads upwards.")
         if _host_name(f"//{headers.get('host', '')}") not in self._names:
             raise RequestError(
                 403, "forbidden_host", "This gateway answers to its own address only. Use http://127.0.0.1:PORT."
             )
-        origin = headers.get("origin")
-        if origin and _host_name(origin) not in self._names:
-            raise RequestError(403, "forbidden_origin", "Requests from web pages of other sites are refused.")
-        if path not in OPEN_PATHS and not self._knows(_presented(headers)):
+        self._refuse_foreign_pages(headers)
+        if not OPEN_PATHS.fullmatch(path) and not any(map(self._knows, _presented(target, headers))):
             raise RequestError(
                 401, "invalid_api_key",
                 "Wrong or missing token. Send it as 'Authorization: Bearer TOKEN'; `metaclaw status` shows it.",
             )
+
+    def _refuse_foreign_pages(self, headers: Mapping[str, str]) -> None:
+        origin, site = headers.get("origin", ""), headers.get("sec-fetch-site", "")
+        if (origin and _host_name(origin) not in self._names) or site.lower() in FOREIGN_SITES:
+            raise RequestError(403, "forbidden_origin", "Requests from web pages of other sites are refused.")
+        of_browser = origin or site or headers.get("user-agent", "").startswith("Mozilla/")
+        if of_browser and headers.get("content-type", "").partition(";")[0].strip().lower() in FORM_TYPES:
+            raise RequestError(403, "forbidden_form", "Forms of web pages are refused. Send application/json.")
 
     def _knows(self, presented: bytes) -> bool:
         """An empty token opens nothing, not even where ours is empty."""
@@ -49,7 +69,11 @@ def _host_name(url: str) -> str:
         return ""
 
 
-def _presented(headers: Mapping[str, str]) -> bytes:
+def _presented(target: str, headers: Mapping[str, str]) -> Iterator[bytes]:
+    """Everything that may be our token."""
+    if found := TOKEN_IN_PATH.match(target):
+        yield unquote_to_bytes(found.group(1))
     scheme, _, value = headers.get("authorization", "").partition(" ")
-    shown = value.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
-    return shown.encode(errors="surrogateescape")  # as aiohttp reads header bytes that are not UTF-8
+    for shown in (headers.get(TOKEN_HEADER, ""), value.strip() if scheme.lower() == "bearer" else "",
+                  headers.get("x-api-key", "")):
+        yield shown.encode(errors="surrogateescape")  # as aiohttp reads header bytes that are not UTF-8

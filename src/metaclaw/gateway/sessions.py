@@ -1,44 +1,149 @@
-"""Which conversation a request belongs to.
+"""Which conversation a request belongs to, and which of its agents sent it. Pure.
 
-In order: an id that the client sends in a header or in its body, the tag in the path (`/s/<name>/v1/...`), and else a
-hash of what stays the same from turn to turn: the leading system text and the first thing that the user said,
-without the blocks that agents put around it and change each time.
+In order: the ids that a client sends (below, client by client), the tag in the path (`/s/<name>/v1/...`), and else
+`prefix`: a hash of what stays the same from turn to turn. What is known of the clients is known from their public
+sources and packages:
+
+- Claude Code (2.1.86 on, headers; before, and beside them, `metadata.user_id`) keeps one id for its sub-agents and side
+  calls, and since 2.1.139 names the sub-agent. Its first system block changes with every request.
+- Codex sends the root's id as `session-id` and each agent's own as `thread-id`; older ones `session_id` and
+  `prompt_cache_key`.
+- OpenClaw sends `session_id` and `x-session-affinity` only where `compat.sendSessionAffinityHeaders` is set; else there
+  is a `traceparent` with one trace id for each message of the user, sub-agents included.
+- opencode gives a sub-agent a session of its own, and names its parent.
+- nanobot's `x-session-affinity` is drawn once for each process, which may hold many conversations.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any
 
-from metaclaw.dialects.base import Dialect, Request, storable
+from metaclaw.dialects.base import Dialect, Request, object_or_empty, storable
 from metaclaw.dialects.boilerplate import strip_boilerplate
+from metaclaw.dialects.chat import text_of
+from metaclaw.gateway.sidecalls import side_reason
+from metaclaw.types import TurnKind
 
 MAX_ID = 200
-HEADERS = (
-    "x-session-id",  # our own, and opencode's
-    "x-claude-code-session-id",
-    "session-id",  # Codex
-    "thread-id",
-    "x-session-affinity",  # nanobot, and OpenClaw with its flag on
-)
+CLOSE_HEADER = "x-metaclaw-close"
+SYSTEM_HEAD = 200  # characters of the system text that count: agents write the date, the branch and more behind them
+NUMBER = re.compile(r"\d+")
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # the name goes into a header of the reply
+LEGACY_CLAUDE_USER = re.compile(r"_session_([0-9a-fA-F-]{8,})$")
+CONVERSATION_ID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|^ses_")
+TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
-def session_of(headers: Mapping[str, str], dialect: Dialect, request: Request, tag: str = "") -> str:
-    """A name of at most 200 characters, the same for every turn of a conversation. `tag` is the path's."""
-    sent = [headers.get(name, "") for name in HEADERS] + _in_body(request.body) + [tag]
-    named = next((value.strip() for value in sent if value.strip()), "")
-    return storable(named[:MAX_ID]) or _prefix_hash(*dialect.opening(request.body))
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """What a request says of its place.
+
+    `session` is a name of at most 200 characters, or empty where nobody gave one; then `prefix` is set, and
+    `journal.open_sessions` finds the name. `agent` tells the agents of a session apart: "" for the main one, or where
+    there is but one. `side` says why nothing is learned from the turn; "" for a main one. `closes`: the client says
+    that this turn is its session's last.
+    """
+
+    session: str
+    agent: str
+    prefix: str
+    trace: str
+    side: str
+    closes: bool
+
+    @property
+    def kind(self) -> TurnKind:
+        return TurnKind.SIDE if self.side else TurnKind.MAIN
 
 
-def _in_body(body: Mapping[str, Any]) -> list[str]:
-    """OpenClaw's `session_id`, Codex's `prompt_cache_key`, and the user id that Claude Code builds from its session."""
-    metadata = body.get("metadata")
-    sent = [body.get("session_id"), body.get("prompt_cache_key")]
-    sent.append(metadata.get("user_id") if isinstance(metadata, dict) else None)
-    return [value for value in sent if isinstance(value, str)]
+def recognise(headers: Mapping[str, str], dialect: Dialect, request: Request, tag: str = "") -> Recognised:
+    """`tag` is the path's. Reads the texts of the request only where its headers and fields do not tell enough."""
+    opening = cache(partial(dialect.opening, request.body))
+    session, agent, shared = _named(headers, request.body)
+    session = session or tag.strip()
+    prefix = "" if session and not shared else _prefix(dialect, request.body, *opening())
+    return Recognised(
+        session=_bounded(session),
+        agent=prefix if shared else _bounded(agent),
+        prefix="" if session else prefix,
+        trace="" if session else _trace(headers.get("traceparent", "")),
+        side=side_reason(headers, request, opening),
+        closes=headers.get(CLOSE_HEADER, "").strip().lower() in ("1", "true", "yes"),
+    )
 
 
-def _prefix_hash(system: str, said: str) -> str:
-    digest = hashlib.sha256(f"{strip_boilerplate(system)}\0{strip_boilerplate(said)}".encode()).hexdigest()
-    return f"prefix-{digest[:20]}"
+def _named(headers: Mapping[str, str], body: Mapping[str, Any]) -> tuple[str, str, bool]:
+    """Session, agent, and whether several conversations may share the session's name; empty where no id was sent."""
+    if claude := _sent(headers, "x-claude-code-session-id") or _claude_user(body.get("metadata")):
+        return claude, _sent(headers, "x-claude-code-agent-id"), False
+    if codex := _codex(headers, body.get("client_metadata")):
+        return *codex, False
+    if own := _sent(headers, "x-session-id") or _sent(headers, "x-opencode-session"):
+        parent = _sent(headers, "x-parent-session-id")
+        return (parent, own, False) if parent else (own, "", False)
+    if sent := _sent(headers, "session_id") or _text(body.get("session_id")):
+        return sent, "", False
+    sent = _sent(headers, "x-session-affinity") or _text(body.get("prompt_cache_key"))
+    return sent, "", bool(sent) and CONVERSATION_ID.search(sent) is None
+
+
+def _claude_user(metadata: Any) -> str:
+    """Claude Code's `user_id`: JSON with a `session_id`, formerly `user_…_account_…_session_…`.
+
+    Other clients put a person there, who has many conversations.
+    """
+    user = _text(metadata.get("user_id")) if isinstance(metadata, dict) else ""
+    if user.startswith("{"):
+        return _text(object_or_empty(user).get("session_id"))
+    found = LEGACY_CLAUDE_USER.search(user)
+    return found.group(1) if found else ""
+
+
+def _codex(headers: Mapping[str, str], metadata: Any) -> tuple[str, str] | None:
+    """The root's session, and the agent's own thread where it is not the root."""
+    flat = metadata if isinstance(metadata, dict) else {}
+    thread = _sent(headers, "thread-id") or _text(flat.get("thread_id"))
+    parent = _sent(headers, "x-codex-parent-thread-id") or _text(flat.get("x-codex-parent-thread-id"))
+    session = _sent(headers, "session-id") or _text(flat.get("session_id")) or parent or thread
+    return (session, thread if thread != session else "") if session else None
+
+
+def _prefix(dialect: Dialect, body: Mapping[str, Any], system: str, said: str) -> str:
+    """A hash of how the system text begins and of the first words of the user.
+
+    Numbers in the system text do not count, nor what agents put around the user's words. Where the first message in
+    the user's name is nothing else, the first that holds words counts.
+    """
+    said = strip_boilerplate(said) or _first_words(dialect, body)
+    head = NUMBER.sub("0", strip_boilerplate(system[: 10 * SYSTEM_HEAD])[:SYSTEM_HEAD])
+    return "prefix-" + hashlib.sha256(f"{head}\0{said}".encode()).hexdigest()[:20]
+
+
+def _first_words(dialect: Dialect, body: Mapping[str, Any]) -> str:
+    for message in dialect.conversation(body):
+        if message.get("role") == "user" and (said := strip_boilerplate(text_of(message.get("content")))):
+            return said
+    return ""
+
+
+def _trace(traceparent: str) -> str:
+    """The trace id of W3C's header; empty where it is not one."""
+    found = TRACEPARENT.fullmatch(traceparent.strip())
+    return found.group(1) if found and found.group(1).strip("0") else ""
+
+
+def _sent(headers: Mapping[str, str], name: str) -> str:
+    return headers.get(name, "").strip()
+
+
+def _text(value: Any) -> str:
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _bounded(name: str) -> str:
+    return CONTROL.sub("?", storable(name[:MAX_ID]))

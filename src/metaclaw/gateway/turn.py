@@ -1,97 +1,40 @@
 """One turn's life, top to bottom: read, look up skills, inject, send, relay, keep, end.
 
-In: a client's request. Out: the upstream's reply, byte for byte, with our headers. A turn is on disk before the end of
-its reply reaches the client. Learning is told afterwards and can neither delay nor fail a reply.
+In: a client's request. Out: the upstream's reply, byte for byte, with our headers. Where an upstream fails before any
+of its reply has reached the client, the next one is asked. A turn is on disk before the end of its reply reaches the
+client. Learning is told afterwards and can neither delay nor fail a reply.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
-import uuid
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
 
-from metaclaw.context.live import Context, LiveContext
+from metaclaw.context.live import LiveContext
 from metaclaw.dialects import sse
-from metaclaw.dialects.base import Dialect, ReplyReader, Request
-from metaclaw.dialects.translation import Leg, StreamTranslation, leg
+from metaclaw.dialects.base import Dialect, object_or_empty
+from metaclaw.dialects.translation import StreamTranslation
 from metaclaw.errors import UpstreamError
-from metaclaw.gateway.sessions import session_of
+from metaclaw.gateway.exchange import Exchange
+from metaclaw.gateway.sessions import Recognised, recognise
+from metaclaw.gateway.sidecalls import DECLARED, SIDE_HEADER
+from metaclaw.journal.open_sessions import OpenSessions
 from metaclaw.journal.recorder import Recorder
-from metaclaw.types import Turn, TurnKind
-from metaclaw.upstream.client import UpstreamClient, chunks, read
+from metaclaw.upstream.client import UpstreamClient, next_bytes, read
+from metaclaw.upstream.headers import for_client
 from metaclaw.upstream.route import Route, Router
 
-HOP_BY_HOP = frozenset(
-    {"connection", "keep-alive", "transfer-encoding", "content-length", "server", "date", "trailer", "upgrade"}
-)
-MAX_KEPT_REPLY_BYTES = 4 * 1024 * 1024
-SIDE_HEADER = "x-metaclaw-side"
+log = logging.getLogger(__name__)
+
+TOO_MANY = 429
 SKILLS_HEADER = "x-metaclaw-skills"
-
-
-@dataclass(slots=True)
-class Exchange:
-    """A turn in the making."""
-
-    leg: Leg
-    request: Request
-    session: str
-    kind: TurnKind
-    context: Context
-    route: Route
-    reader: ReplyReader
-    id: str = field(default_factory=lambda: f"turn-{uuid.uuid4().hex}")
-    created_at: float = field(default_factory=time.time)
-    started: float = field(default_factory=time.perf_counter)
-    first_byte: float | None = None
-    status: int = 0
-    kept: bytearray = field(default_factory=bytearray)
-    record: asyncio.Task[bool] | None = None
-
-    def take(self, piece: bytes) -> None:
-        if self.first_byte is None:
-            self.first_byte = time.perf_counter()
-        if len(self.kept) < MAX_KEPT_REPLY_BYTES:
-            self.kept += piece
-
-    def headers(self) -> dict[str, str]:
-        return {
-            "x-metaclaw-turn": self.id,
-            "x-metaclaw-session": self.session,
-            "x-metaclaw-policy": self.route.policy,
-            "x-metaclaw-generation": str(self.context.generation),
-            "x-metaclaw-skills": ",".join(skill.ref for skill in self.context.composition.skills),
-        }
-
-    def turn(self, namespace: str) -> Turn:
-        now = time.perf_counter()
-        first = self.first_byte or now
-        return Turn(
-            id=self.id,
-            namespace=namespace,
-            session=self.session,
-            kind=self.kind,
-            dialect=self.leg.client.NAME,
-            request=self.request.raw,
-            response=bytes(self.kept),
-            query=self.request.query,
-            reply=self.reader.text,
-            status=self.status,
-            complete=self.reader.finished,
-            skills=tuple(skill.ref for skill in self.context.composition.skills),
-            injected=self.context.composition.text,
-            generation=self.context.generation,
-            policy=self.route.policy,
-            usage=self.reader.usage,
-            timings={"first_byte_seconds": first - self.started, "total_seconds": now - self.started},
-            created_at=self.created_at,
-        )
 
 
 class Activity:
@@ -120,6 +63,7 @@ class TurnHandler:
         router: Router,
         client: UpstreamClient,
         recorder: Recorder,
+        sessions: OpenSessions,
         activity: Activity,
     ) -> None:
         self._namespace = namespace
@@ -127,57 +71,107 @@ class TurnHandler:
         self._router = router
         self._client = client
         self._recorder = recorder
+        self._sessions = sessions
         self._activity = activity
         self._records: set[asyncio.Task[bool]] = set()
 
     async def handle(self, request: web.Request, dialect: Dialect) -> web.StreamResponse:
         if request.headers.get(SIDE_HEADER):
-            return await self._serve(request, dialect, TurnKind.SIDE)
+            return await self._serve(request, dialect)
         self._activity.begin()
         try:
-            return await self._serve(request, dialect, TurnKind.MAIN)
+            return await self._serve(request, dialect)
         finally:
             self._activity.end()
 
     async def settle(self) -> None:
         await asyncio.gather(*self._records)
 
-    async def _serve(self, request: web.Request, dialect: Dialect, kind: TurnKind) -> web.StreamResponse:
+    async def _serve(self, request: web.Request, dialect: Dialect) -> web.StreamResponse:
         parsed = dialect.parse(await request.read())
-        wanted = request.headers.get(SKILLS_HEADER, "on").lower() != "off"
+        place = self._place(recognise(request.headers, dialect, parsed, request.match_info.get("tag", "")))
+        wanted = request.headers.get(SKILLS_HEADER, "on").lower() != "off" and place.side in ("", DECLARED)
         taken = parsed.tokens_taken()
         context = await self._context.for_query(parsed.query, with_skills=wanted, taken_tokens=taken)
-        async with self._router.lease() as route:
-            session = session_of(request.headers, dialect, parsed, request.match_info.get("tag", ""))
-            exchange = Exchange(leg(dialect, route.formats), parsed, session, kind, context, route, dialect.reader())
+        keyed = self._client.has_provider_key(request.headers)
+        routes = self._router.routes(model_named(parsed.body), keyed=keyed)
+        exchange = Exchange(dialect, parsed, place, context)
+        try:
+            return await self._answer(request, exchange, routes)
+        except UpstreamError as error:
+            exchange.status = error.status
+            await self._keep(exchange)
+            raise
+        except (asyncio.CancelledError, ConnectionError):  # the client left
+            self._keep(exchange)
+            raise
+
+    def _place(self, recognised: Recognised) -> Recognised:
+        """With a session's name, also where nobody sent one."""
+        place = recognised
+        if not place.session:
+            session, agent = self._sessions.place(place.prefix, place.trace, opens=not place.side)
+            place = replace(place, session=session, agent=agent)
+        if place.closes:
+            self._sessions.forget(place.session)
+        return place
+
+    async def _answer(self, request: web.Request, exchange: Exchange, routes: Sequence[Route]) -> web.StreamResponse:
+        """What the first of the routes says that replies, else what the last one says."""
+        *others, last = routes
+        for route in others:
             try:
-                return await self._relay(request, exchange)
+                return await self._attempt(request, exchange, route)
             except UpstreamError as error:
-                exchange.status = exchange.status or error.status
-                await self._keep(exchange)
-                raise
-            except (asyncio.CancelledError, ConnectionError):  # the client left
-                self._keep(exchange)
+                log.warning("turn %s goes on to the next upstream: %s", exchange.id, error)
+        return await self._attempt(request, exchange, last, is_last=True)
+
+    async def _attempt(
+        self, request: web.Request, exchange: Exchange, route: Route, *, is_last: bool = False
+    ) -> web.StreamResponse:
+        """Raises `UpstreamError` only while nothing has reached the client. The last one's refusal is its reply."""
+        with self._router.lease(route):
+            exchange.aim(route)
+            wire = exchange.leg.upstream
+            path = wire.PATH if exchange.leg.translation else with_query(wire.PATH, request)
+            try:
+                async with self._client.post(route, path, exchange.body(), request.headers, wire.NAME) as reply:
+                    exchange.status = reply.status
+                    if reply.status == TOO_MANY or reply.status >= 500:
+                        refusal = _refusal(reply, route)
+                        if not is_last:
+                            raise refusal
+                        self._router.failed(route, refusal)
+                    return await self._relay(request, reply, exchange, is_last=is_last)
+            except UpstreamError as error:
+                self._router.failed(route, error)
                 raise
 
-    async def _relay(self, request: web.Request, exchange: Exchange) -> web.StreamResponse:
-        injected = exchange.context.composition.text
-        body = exchange.leg.request(exchange.request, injected, exchange.route.model)
-        async with self._client.post(exchange.route, exchange.leg.upstream.PATH, body, request.headers) as reply:
-            exchange.status = reply.status
-            if reply.content_type == "text/event-stream":
-                return await self._relay_stream(request, reply, exchange)
-            return await self._relay_whole(reply, exchange)
+    async def _relay(
+        self, request: web.Request, reply: aiohttp.ClientResponse, exchange: Exchange, *, is_last: bool
+    ) -> web.StreamResponse:
+        if reply.content_type == "text/event-stream" and reply.status < 400:
+            # While another could still answer, the status line waits for the first bytes.
+            first = b"" if is_last else await _first_bytes(reply, exchange.route)
+            return await self._relay_stream(request, reply, exchange, first)
+        return await self._relay_whole(reply, exchange)
 
     async def _relay_whole(self, reply: aiohttp.ClientResponse, exchange: Exchange) -> web.Response:
-        raw = exchange.leg.whole(await read(reply, exchange.route), reply.status, exchange.request.body)
-        exchange.take(raw)
-        exchange.reader.whole(raw)
+        """Nothing has reached the client yet, whatever fails here."""
+        raw = await read(reply, exchange.route)
+        told = exchange.leg.whole(raw, reply.status, exchange.request.body)
+        exchange.take(told)
+        exchange.reader.whole(told)
+        if reply.status < 300 and not exchange.reader.finished and not object_or_empty(told):
+            raise _garbage(raw, exchange.route)
         await self._keep(exchange)
-        return web.Response(status=reply.status, body=raw, headers=_headers(reply, exchange))
+        headers = _headers(reply, exchange)
+        if told is not raw:
+            headers["content-type"] = "application/json"
+        return web.Response(status=reply.status, body=told, headers=headers)
 
     async def _relay_stream(
-        self, request: web.Request, reply: aiohttp.ClientResponse, exchange: Exchange
+        self, request: web.Request, reply: aiohttp.ClientResponse, exchange: Exchange, first: bytes
     ) -> web.StreamResponse:
         """Event by event, as they arrive; the one that ends the stream waits for the turn to be on disk."""
         out = web.StreamResponse(status=reply.status, headers=_headers(reply, exchange))
@@ -186,8 +180,13 @@ class TurnHandler:
         translation = exchange.leg.stream(exchange.request.body)
         failure = None
         try:
-            async for chunk in chunks(reply, exchange.route):
-                await self._forward(out, _in_clients_words(splitter.feed(chunk), translation), exchange)
+            chunk = first or await next_bytes(reply, exchange.route)
+            while chunk:
+                if translation:
+                    await self._forward(out, _in_clients_words(splitter.feed(chunk), translation), exchange)
+                else:
+                    await self._pass_on(out, splitter.block(chunk), exchange)
+                chunk = await next_bytes(reply, exchange.route)
         except UpstreamError as error:  # the status line is out: the error travels in the stream
             failure = error
         rest = splitter.rest
@@ -198,25 +197,35 @@ class TurnHandler:
         await self._end(out, rest, exchange, failure)
         return out
 
+    async def _pass_on(self, out: web.StreamResponse, events: bytes, exchange: Exchange) -> None:
+        """Whole events in the client's own words: read one by one only where they may end the stream."""
+        if exchange.reader.put_off(events):
+            exchange.take(events)
+            if events:
+                await out.write(events)
+        else:
+            await self._forward(out, sse.split(events), exchange)
+
     async def _forward(self, out: web.StreamResponse, events: Iterable[bytes], exchange: Exchange) -> None:
-        ready = bytearray()
+        ready: list[bytes] = []
         for event in events:
             exchange.take(event)
             exchange.reader.event(event)
             if exchange.reader.done and exchange.record is None:
                 if ready:
-                    await out.write(bytes(ready))
+                    await out.write(b"".join(ready))
                     ready.clear()
                 await self._keep(exchange)
-            ready += event
+            ready.append(event)
         if ready:
-            await out.write(bytes(ready))
+            await out.write(b"".join(ready))
 
     async def _end(
         self, out: web.StreamResponse, rest: bytes, exchange: Exchange, failure: UpstreamError | None
     ) -> None:
         """What came without a closing blank line, then the end. A reply that broke off ends with an error instead."""
         exchange.take(rest)
+        exchange.reader.catch_up()
         exchange.reader.event(rest)
         await self._keep(exchange)
         if exchange.reader.done or (exchange.reader.finished and not failure):
@@ -229,7 +238,9 @@ class TurnHandler:
     def _keep(self, exchange: Exchange) -> asyncio.Future[bool]:
         """Write the turn down, once, whatever becomes of its client; await this where the reply must wait for it."""
         if exchange.record is None:
-            exchange.record = asyncio.create_task(self._recorder.turn(exchange.turn(self._namespace)))
+            place, turn = exchange.place, exchange.turn(self._namespace)
+            prefix = "" if place.agent else place.prefix
+            exchange.record = asyncio.create_task(self._recorder.turn(turn, prefix, place.closes))
             self._records.add(exchange.record)
             exchange.record.add_done_callback(self._records.discard)
         return asyncio.shield(exchange.record)
@@ -242,10 +253,44 @@ def _in_clients_words(events: Iterable[bytes], translation: StreamTranslation | 
 
 
 def _headers(reply: aiohttp.ClientResponse, exchange: Exchange) -> CIMultiDict[str]:
-    """The upstream's headers, repeated ones too, and ours."""
-    passed = CIMultiDict((name, value) for name, value in reply.headers.items() if name.lower() not in HOP_BY_HOP)
+    """The upstream's headers and ours."""
+    passed = for_client(reply.headers)
     passed.update(exchange.headers())
     return passed
+
+
+def with_query(path: str, request: web.Request) -> str:
+    """The upstream's `path` with the client's query, as it came: for an upstream of the client's own format."""
+    query = request.rel_url.raw_query_string
+    return f"{path}?{query}" if query else path
+
+
+def model_named(body: Mapping[str, Any]) -> str | None:
+    """The model that a request asks for."""
+    model = body.get("model")
+    return model if isinstance(model, str) else None
+
+
+async def _first_bytes(reply: aiohttp.ClientResponse, route: Route) -> bytes:
+    """Raises `UpstreamError` where none come."""
+    first = await next_bytes(reply, route)
+    if not first:
+        raise _truncated(route)
+    return first
+
+
+def _refusal(reply: aiohttp.ClientResponse, route: Route) -> UpstreamError:
+    return UpstreamError(
+        reply.status, "upstream_refused", f"The upstream {route.url} answered {reply.status} {reply.reason}.",
+        reply.headers.get("retry-after"),
+    )
+
+
+def _garbage(raw: bytes, route: Route) -> UpstreamError:
+    shown = raw[:200].decode(errors="replace")
+    return UpstreamError(
+        502, "upstream_garbage", f"The upstream {route.url} answered something that is not JSON: {shown!r}. Try again."
+    )
 
 
 def _truncated(route: Route) -> UpstreamError:

@@ -1,1 +1,1 @@
-"""What happened: turns and what clients said of them. Owns the tables `turns` and `feedback`."""
+"""What happened: turns and what clients said of them. Owns the tables `turns`, `sessions` and `feedback`."""

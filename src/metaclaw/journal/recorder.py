@@ -12,9 +12,9 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Future
 
 from metaclaw.errors import RequestError, StoreError
+from metaclaw.journal.open_sessions import note_turn
 from metaclaw.journal.redact import Redactor
 from metaclaw.store import Connection, Database
 from metaclaw.types import Check, Feedback, Turn
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 TOO_SLOW = "turn: store too slow"
 TURN_COLUMNS = (
     "id, namespace, session, kind, dialect, request, response, query, reply, status, complete, skills, injected,"
-    " generation, policy, usage, timings, created_at"
+    " generation, policy, usage, timings, created_at, agent, side"
 )
 
 
@@ -42,29 +42,30 @@ class Recorder:
         self._redactor = redactor
         self._timeout = durable_timeout_seconds
         self._on_recorded = on_recorded
-        self._loop = asyncio.get_running_loop()
         self.lost: Counter[str] = Counter()
         self.late = 0
 
-    async def turn(self, turn: Turn) -> bool:
-        """Store a turn; true once it is on disk.
+    async def turn(self, turn: Turn, prefix: str = "", closes: bool = False) -> bool:
+        """Store a turn, and its session's state with it; true once both are on disk.
 
+        `prefix` is what its session was recognised by where no client named it; `closes`: it is the session's last.
         False when the store refused it, or has not answered in time: the turn then counts in `lost`, and when it comes
         through after all, in `late` instead.
         """
-        write = self._database.submit(lambda connection: _insert_turn(connection, self._clean(turn)))
+        size = len(turn.request) + len(turn.response)
+        write = self._database.submit_async(lambda connection: self._insert(connection, turn, prefix, closes), size)
         try:
             async with asyncio.timeout(self._timeout):
-                await asyncio.shield(asyncio.wrap_future(write))
+                await asyncio.shield(write)
         except TimeoutError:
-            write.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._came_late, done))
+            write.add_done_callback(self._came_late)
             return self._count(TOO_SLOW, turn.id)
         except StoreError as error:
             return self._count(f"turn: {type(error).__name__}", turn.id)
         self._on_recorded()
         return True
 
-    def _came_late(self, write: Future[None]) -> None:
+    def _came_late(self, write: asyncio.Future[None]) -> None:
         if write.exception() is None:
             self.lost -= Counter({TOO_SLOW: 1})
             self.late += 1
@@ -76,6 +77,10 @@ class Recorder:
         clean = dataclasses.replace(feedback, text=self._redactor.text(feedback.text), check=check)
         await self._database.write_async(lambda connection: _insert_feedback(connection, clean))
         self._on_recorded()
+
+    def _insert(self, connection: Connection, turn: Turn, prefix: str, closes: bool) -> None:
+        _insert_turn(connection, self._clean(turn))
+        note_turn(connection, turn, prefix, closes)
 
     def _clean(self, turn: Turn) -> Turn:
         text, raw = self._redactor.text, self._redactor.bytes
@@ -91,11 +96,12 @@ class Recorder:
 
 def _insert_turn(connection: Connection, turn: Turn) -> None:
     connection.execute(
-        f"INSERT INTO turns ({TURN_COLUMNS}) VALUES ({', '.join('?' * 18)})",
+        f"INSERT INTO turns ({TURN_COLUMNS}) VALUES ({', '.join('?' * 20)})",
         (
             turn.id, turn.namespace, turn.session, turn.kind.value, turn.dialect, turn.request, turn.response,
             turn.query, turn.reply, turn.status, int(turn.complete), json.dumps(turn.skills), turn.injected,
             turn.generation, turn.policy, json.dumps(turn.usage), json.dumps(turn.timings), turn.created_at,
+            turn.agent, turn.side,
         ),
     )
 

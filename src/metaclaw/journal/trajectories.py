@@ -18,19 +18,22 @@ def turn(database: Database, namespace: str, turn_id: str) -> Turn | None:
 
 
 def last_turn_of(database: Database, namespace: str, session: str) -> Turn | None:
+    """The last main turn of the session, its main agent's where that has spoken."""
     found = _turns(
-        database, "namespace = ? AND session = ? AND kind = 'main' ORDER BY position DESC LIMIT 1", (namespace, session)
+        database,
+        "namespace = ? AND session = ? AND kind = 'main' ORDER BY agent <> '', position DESC LIMIT 1",
+        (namespace, session),
     )
     return found[0] if found else None
 
 
 def turns_before(database: Database, turn: Turn, limit: int) -> list[Turn]:
-    """The last complete main turns of the same session before this one, newest first."""
+    """The last complete main turns of the same agent in the same session before this one, newest first."""
     return _turns(
         database,
-        "namespace = ? AND session = ? AND position < ? AND kind = 'main' AND complete = 1"
+        "namespace = ? AND session = ? AND agent = ? AND position < ? AND kind = 'main' AND complete = 1"
         " ORDER BY position DESC LIMIT ?",
-        (turn.namespace, turn.session, turn.position, limit),
+        (turn.namespace, turn.session, turn.agent, turn.position, limit),
     )
 
 
@@ -76,7 +79,8 @@ def _as_turn(row: tuple[Any, ...]) -> Turn:
         id=row[0], namespace=row[1], session=row[2], kind=TurnKind(row[3]), dialect=row[4], request=row[5],
         response=row[6], query=row[7], reply=row[8], status=row[9], complete=bool(row[10]),
         skills=tuple(json.loads(row[11])), injected=row[12], generation=row[13], policy=row[14],
-        usage=json.loads(row[15]), timings=json.loads(row[16]), created_at=row[17], position=row[18],
+        usage=json.loads(row[15]), timings=json.loads(row[16]), created_at=row[17], agent=row[18],
+        side=row[19], position=row[20],
     )
 
 

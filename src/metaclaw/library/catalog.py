@@ -169,9 +169,11 @@ class Catalog:
 
     def _follow(self, name: str) -> None:
         """Bring the folder on disk to what is live by this name."""
-        live = next((skill for skill in self.live() if skill.name == name), None)
-        if live:
-            skillfile.write_folder(self.folder, live)
+        rows = self._database.read(
+            f"SELECT {SKILL_COLUMNS} FROM skills WHERE namespace = ? AND name = ? AND {LIVE}", (self.namespace, name)
+        )
+        if rows:
+            skillfile.write_folder(self.folder, _as_skill(rows[0]))
         else:
             skillfile.remove_folder(self.folder, name)
 

@@ -17,7 +17,6 @@ from metaclaw.signals.tools import ToolResult, results_in
 from metaclaw.types import Feedback, Message, Signal, Turn
 
 MAX_EVIDENCE = 2_000  # characters of a message that are kept with the signal
-ABANDONED_AFTER_SECONDS = 1_800.0
 
 
 def what_followed(turn: Turn, sequel: Sequel) -> list[Signal]:
@@ -101,10 +100,8 @@ def asked_again(said: str, earlier: Sequence[Turn]) -> list[Signal]:
     return []
 
 
-def abandoned(turn: Turn, quiet_seconds: float) -> list[Signal]:
-    """A session that ended on failed calls. `turn` is its last; nothing has come for `quiet_seconds`."""
-    if quiet_seconds < ABANDONED_AFTER_SECONDS:
-        return []
+def abandoned(turn: Turn) -> list[Signal]:
+    """The last turn of a session that has closed, where it ended on failed calls."""
     last = _last_results(conversation_of(turn))
     failures = [failure_in(result) for result in last]
     if not failures or not all(failures):

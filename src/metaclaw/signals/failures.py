@@ -18,8 +18,8 @@ MAX_WRAPPING = 6  # lines that a format may put before the output itself
 MAX_HEAD, MAX_TAIL, MAX_JSON, MAX_SPAN = 4_000, 1_000, 200_000, 300
 
 EXIT_CODE_FIELDS = ("exit_code", "exitCode", "returncode", "return_code")
-EXIT_CODE = re.compile(
-    r"^(?:exit code:? ?|exit_code[:=] ?|(?:process )?exited with (?:exit )?(?:code|status) |<returncode>"
+EXIT_CODE = re.compile(  # 'error: ' is what the translation from Anthropic's format makes of `is_error`
+    r"^(?:error: )?(?:exit code:? ?|exit_code[:=] ?|(?:process )?exited with (?:exit )?(?:code|status) |<returncode>"
     r"|\[?(?:the )?command (?:failed|finished|completed|exited) with (?:exit )?(?:code|status) )(-?\d+)",
     re.IGNORECASE | re.MULTILINE,
 )

@@ -1,7 +1,7 @@
 """One SQLite database in WAL mode: connections, transactions, group commit and numbered migrations.
 
 The store knows no table. Each table has one room that writes it:
-turns, feedback: journal; signals: signals; skills, generations, support: library; adapters, jobs: training;
+turns, sessions, feedback: journal; signals: signals; skills, generations, support: library; adapters, jobs: training;
 routes: serving; cursors, evolve_state: evolve. `verdicts` alone is shared, by library and training, through the
 module of its name.
 """

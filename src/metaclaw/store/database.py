@@ -2,13 +2,15 @@
 
 In: functions that take a connection. Out: their results, once what they wrote is on disk.
 One thread of each process writes; it takes what has queued up meanwhile into one transaction (group commit),
-so that the cost of a disk sync is shared. Two processes (gateway and learner) may write: SQLite's own lock orders
-them. That is safe from 3.51.3 on, where the WAL-reset corruption bug is mended; older libraries are refused.
+so that the cost of a disk sync is shared. What waits for it is bounded, in number and in bytes: where the disk stands
+still, writes are refused, not piled up in memory. Two processes (gateway and learner) may write: SQLite's own lock
+orders them. That is safe from 3.51.3 on, where the WAL-reset corruption bug is mended; older libraries are refused.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
 import time
@@ -29,12 +31,21 @@ T = TypeVar("T")
 OLDEST_SAFE_SQLITE = (3, 51, 3)
 BUSY_MILLISECONDS = 5_000
 LARGEST_GROUP = 256
+MOST_WAITING = 10_000
+MOST_WAITING_BYTES = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class _Write:
+    """`loop` is where `done` belongs, if it is a future of asyncio's. `size` is what waiting costs, in bytes."""
+
     work: Callable[[Connection], Any]
-    done: Future[Any]
+    done: Future[Any] | asyncio.Future[Any]
+    size: int
+    loop: asyncio.AbstractEventLoop | None = None
+
+
+Outcome = tuple[_Write, Any, BaseException | None]
 
 
 class Database:
@@ -46,6 +57,7 @@ class Database:
         self._closed = False
         self._local = threading.local()
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        self._waiting, self._waiting_bytes, self._counting = 0, 0, threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -71,22 +83,48 @@ class Database:
         except apsw.Error as error:
             raise StoreError(f"The store at {self.path} could not be read: {error}") from error
 
-    def submit(self, work: Callable[[Connection], T]) -> Future[T]:
-        """Queue a write. The future ends after the commit is on disk, or with the `StoreError` that stopped it."""
+    def submit(self, work: Callable[[Connection], T], size: int = 0) -> Future[T]:
+        """Queue a write. The future ends after the commit is on disk, or with the `StoreError` that stopped it.
+
+        `size` is roughly what the write holds in memory until then.
+        """
         done: Future[T] = Future()
-        if self._closed:
-            done.set_exception(StoreError(f"The store at {self.path} is closed."))
-        else:
-            self._queue.put(_Write(work, done))
+        if refusal := self._enqueue(_Write(work, done, size)):
+            done.set_exception(refusal)
         return done
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """Write and wait, from a thread that may block."""
         return self.submit(work).result()
 
+    def submit_async(self, work: Callable[[Connection], T], size: int = 0) -> asyncio.Future[T]:
+        """The same from a coroutine. Cancelling the future cancels the waiting, never the write."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[T] = loop.create_future()
+        if refusal := self._enqueue(_Write(work, done, size, loop)):
+            done.set_exception(refusal)
+        return done
+
+    def _enqueue(self, write: _Write) -> StoreError | None:
+        """None, or why the write is refused."""
+        if self._closed:
+            return StoreError(f"The store at {self.path} is closed.")
+        with self._counting:
+            waiting, size = self._waiting + 1, self._waiting_bytes + write.size
+            if waiting > MOST_WAITING or (size > MOST_WAITING_BYTES and self._waiting):
+                return StoreError(f"The store at {self.path} is too slow: {self._waiting} writes wait. Check its disk.")
+            self._waiting, self._waiting_bytes = waiting, size
+        self._queue.put(write)
+        return None
+
+    def _dequeued(self, group: list[_Write]) -> None:
+        with self._counting:
+            self._waiting -= len(group)
+            self._waiting_bytes -= sum(write.size for write in group)
+
     async def write_async(self, work: Callable[[Connection], T]) -> T:
         """Write and wait, from a coroutine."""
-        return await asyncio.wrap_future(self.submit(work))
+        return await self.submit_async(work)
 
     def close(self) -> None:
         """Finish what is queued, then close the writer. Readers close with their threads."""
@@ -99,8 +137,9 @@ class Database:
         while True:
             group, closing = self._next_group()
             # Nobody waits any more for a cancelled write; claiming the others keeps them from being cancelled now.
-            if claimed := [write for write in group if write.done.set_running_or_notify_cancel()]:
-                self._commit(claimed)
+            if claimed := [write for write in group if _claim(write)]:
+                _tell(self._commit(claimed))
+            self._dequeued(group)
             if closing:
                 return
 
@@ -117,23 +156,45 @@ class Database:
                 return group, False
         return group, True
 
-    def _commit(self, group: list[_Write]) -> None:
+    def _commit(self, group: list[_Write]) -> list[Outcome]:
         """One transaction for all; each write in a savepoint, so that one failure spares the others."""
-        outcomes: list[tuple[Future[Any], Any, BaseException | None]] = []
         try:
             self._writer.execute("BEGIN IMMEDIATE")
-            outcomes = [(write.done, *_attempt(self._writer, write.work)) for write in group]
+            outcomes = [(write, *_attempt(self._writer, write.work)) for write in group]
             self._writer.execute("COMMIT")
         except apsw.Error as error:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
             failure = StoreError(f"The store at {self.path} refused a write: {error}")
-            outcomes = [(write.done, None, failure) for write in group]
-        for done, result, raised in outcomes:
-            if raised is None:
-                done.set_result(result)
-            else:
-                done.set_exception(raised)
+            outcomes = [(write, None, failure) for write in group]
+        return outcomes
+
+
+def _claim(write: _Write) -> bool:
+    return not isinstance(write.done, Future) or write.done.set_running_or_notify_cancel()
+
+
+def _tell(outcomes: list[Outcome]) -> None:
+    """Wake who waits: threads one by one, and each event loop once for all of its own."""
+    of_loop: dict[asyncio.AbstractEventLoop, list[Outcome]] = {}
+    for outcome in outcomes:
+        if loop := outcome[0].loop:
+            of_loop.setdefault(loop, []).append(outcome)
+        else:
+            _settle([outcome])
+    for loop, own in of_loop.items():
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits there
+            loop.call_soon_threadsafe(_settle, own)
+
+
+def _settle(outcomes: list[Outcome]) -> None:
+    for write, result, raised in outcomes:
+        if write.done.done():
+            continue
+        if raised is None:
+            write.done.set_result(result)
+        else:
+            write.done.set_exception(raised)
 
 
 def _attempt(connection: Connection, work: Callable[[Connection], Any]) -> tuple[Any, BaseException | None]:

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from metaclaw.dialects.chat import inject
+from metaclaw.dialects.translation import DIALECTS
 from metaclaw.signals.combine import Outcome
 from metaclaw.types import Check, Message, Turn
 
@@ -144,5 +145,5 @@ def _why_not(turn: Turn, support: frozenset[str], outcome: Outcome) -> str:
 
 
 def _example(turn: Turn, check: Check | None) -> Example:
-    messages: list[Message] = json.loads(turn.request)["messages"]
+    messages = DIALECTS[turn.dialect].conversation(json.loads(turn.request))
     return Example(turn.id, messages, inject(messages, turn.injected), turn.reply, check)

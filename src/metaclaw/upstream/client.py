@@ -1,38 +1,36 @@
 """Send a request to a route and hand back its reply as it arrives; every failure in our own words, once.
 
-Uses aiohttp: measured about thirteen times cheaper a request than httpx. No redirects, no compression, no retries:
-what to retry is the client's decision.
+Uses aiohttp: measured about thirteen times cheaper a request than httpx. No redirects and no compression. What is sent
+again is the caller's decision, but for one case: a pooled connection that had been closed before we used it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 import aiohttp
 from multidict import CIMultiDict
+from yarl import URL
 
 from metaclaw.errors import UpstreamError
+from metaclaw.upstream.connections import Connections, StaleConnectionError
+from metaclaw.upstream.headers import OutgoingHeaders
 from metaclaw.upstream.route import Route
-
-# Everything else that a client sends goes on: what belongs to its connection with us, and our own token, does not.
-KEPT_FROM_UPSTREAM = frozenset(
-    "accept-encoding authorization connection content-encoding content-length cookie expect host keep-alive origin"
-    " proxy-authorization proxy-connection referer te trailer transfer-encoding upgrade x-api-key".split()
-)
-OUR_HEADERS = "x-metaclaw-"
-UNCOMPRESSED = {"accept-encoding": "identity"}  # replies pass through as they come
 
 
 class UpstreamClient:
-    """One connection pool. Close it, or use it as an asynchronous context manager."""
+    """One connection pool. Close it, or use it as an asynchronous context manager. `token` is our own door's."""
 
-    def __init__(self, connect_timeout_seconds: float, idle_timeout_seconds: float) -> None:
-        self._timeouts = (connect_timeout_seconds, idle_timeout_seconds)
-        self._session: aiohttp.ClientSession | None = None
+    def __init__(self, connect_timeout_seconds: float, idle_timeout_seconds: float, token: str = "") -> None:
+        self._timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=connect_timeout_seconds, sock_read=idle_timeout_seconds
+        )
+        self._headers = OutgoingHeaders(token)
+        self._pooled: aiohttp.ClientSession | None = None
+        self._fresh: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> UpstreamClient:
         return self
@@ -41,30 +39,44 @@ class UpstreamClient:
         await self.close()
 
     async def close(self) -> None:
-        if self._session:
-            await self._session.close()
+        for session in (self._pooled, self._fresh):
+            if session:
+                await session.close()
 
-    @asynccontextmanager
-    async def post(
-        self, route: Route, path: str, body: bytes, headers: Mapping[str, str] | None = None
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """POST `body` to `route.url + path`; the reply's body is not read yet.
+    def post(
+        self,
+        route: Route,
+        path: str,
+        body: bytes,
+        headers: Mapping[str, str] | None = None,
+        wire_format: str | None = None,
+    ) -> Reply:
+        """POST `body` to `route.url + path`; without `wire_format` it is in the route's preferred one.
 
-        Raises `UpstreamError` where no reply began. What breaks later is raised by `chunks` and `read`.
+        Raises `UpstreamError` where no reply began. What breaks later is raised by `next_bytes` and `read`.
         """
-        sent = _sent(headers or {}, route)
-        try:
-            response = await self._open().post(route.url + path, data=body, headers=sent, allow_redirects=False)
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise explain(error, route) from error
-        try:
-            yield response
-        finally:
-            response.close()  # ends the upstream's work when the client went away; a finished one returns to the pool
+        return self.request("POST", route, path, body, headers, wire_format)
+
+    def request(
+        self,
+        method: str,
+        route: Route,
+        path: str,
+        body: bytes | None,
+        headers: Mapping[str, str] | None = None,
+        wire_format: str | None = None,
+    ) -> Reply:
+        """The same with any method."""
+        sent = self._headers.for_upstream(headers or {}, route, wire_format or route.formats[0])
+        return Reply(self._send(method, route, path, body, sent))
+
+    def has_provider_key(self, headers: Mapping[str, str]) -> bool:
+        """Whether a client sent a key that is not for us."""
+        return self._headers.has_provider_key(headers)
 
     async def json(self, route: Route, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """One whole exchange, for our own questions to the model. Raises `UpstreamError` for anything but a 200."""
-        async with self.post(route, path, json.dumps(body).encode()) as response:
+        async with self.post(route, path, json.dumps(body).encode(), wire_format="chat") as response:
             raw = await read(response, route)
         if response.status != 200:
             raise UpstreamError(response.status, "upstream_error", raw[:500].decode(errors="replace"))
@@ -76,35 +88,46 @@ class UpstreamClient:
             raise UpstreamError(502, "upstream_garbage", f"{route.url} answered JSON that is not an object.")
         return reply
 
-    async def get(self, route: Route, path: str) -> tuple[int, bytes]:
-        """Status and body of a GET. Raises `UpstreamError` where no reply came."""
+    async def _send(
+        self, method: str, route: Route, path: str, body: bytes | None, headers: CIMultiDict[str]
+    ) -> aiohttp.ClientResponse:
+        url = URL(route.url + path, encoded=True)  # a client's query goes on as it came
+
+        async def ask(session: aiohttp.ClientSession) -> aiohttp.ClientResponse:
+            return await session.request(method, url, data=body, headers=headers, allow_redirects=False)
+
+        self._pooled = self._pooled or self._session(Connections())
         try:
-            async with self._open().get(route.url + path, headers=_sent({}, route), allow_redirects=False) as response:
-                return response.status, await response.read()
+            try:
+                return await ask(self._pooled)
+            except StaleConnectionError:
+                self._fresh = self._fresh or self._session(Connections(fresh=True))
+                return await ask(self._fresh)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise explain(error, route) from error
 
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            connect, idle = self._timeouts
-            timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=idle)
-            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60)
-            self._session = aiohttp.ClientSession(timeout=timeout, connector=connector, auto_decompress=False)
-        return self._session
+    def _session(self, connections: Connections) -> aiohttp.ClientSession:
+        """No cookies: one client's would go out with the next one's request."""
+        return aiohttp.ClientSession(connector=connections, timeout=self._timeout, cookie_jar=aiohttp.DummyCookieJar())
 
 
-def _sent(headers: Mapping[str, str], route: Route) -> CIMultiDict[str]:
-    """The client's headers less what is not for the upstream, under those of the route."""
-    sent = CIMultiDict({"content-type": "application/json"})
-    sent.update((name, value) for name, value in headers.items() if _passes(name.lower()))
-    sent.update({**UNCOMPRESSED, **dict(route.headers)})
-    if route.api_key:
-        sent["authorization"] = f"Bearer {route.api_key}"
-    return sent
+class Reply:
+    """`async with` waits for an upstream's reply to begin, and closes it at the end of the block.
 
+    That ends the upstream's work where a client went away; the connection of a finished reply is in the pool by then.
+    """
 
-def _passes(name: str) -> bool:
-    return name not in KEPT_FROM_UPSTREAM and not name.startswith(OUR_HEADERS)
+    __slots__ = ("_began", "_coming")
+
+    def __init__(self, coming: Coroutine[Any, Any, aiohttp.ClientResponse]) -> None:
+        self._coming = coming
+
+    async def __aenter__(self) -> aiohttp.ClientResponse:
+        self._began = await self._coming
+        return self._began
+
+    async def __aexit__(self, *_: object) -> None:
+        self._began.close()
 
 
 def reply_text(reply: Mapping[str, Any]) -> str:
@@ -115,11 +138,13 @@ def reply_text(reply: Mapping[str, Any]) -> str:
         raise UpstreamError(502, "upstream_garbage", "The upstream's reply is not a chat completion.") from error
 
 
-async def chunks(response: aiohttp.ClientResponse, route: Route) -> AsyncIterator[bytes]:
-    """The reply's bytes as they arrive. Raises `UpstreamError` when the reply breaks off."""
+async def next_bytes(response: aiohttp.ClientResponse, route: Route) -> bytes:
+    """What has arrived of the reply since last time, waiting for it; empty at its end. Raises `UpstreamError` else.
+
+    While nobody takes them, half a megabyte is read ahead at most, and the upstream has to wait.
+    """
     try:
-        async for chunk in response.content.iter_any():
-            yield chunk
+        return await response.content.readany()
     except (aiohttp.ClientError, TimeoutError) as error:
         raise explain(error, route) from error
 
@@ -144,7 +169,7 @@ def explain(error: Exception, route: Route) -> UpstreamError:
         return UpstreamError(
             502, "upstream_unreachable",
             f"The upstream {route.url} cannot be reached ({error.os_error.strerror or error.os_error}). Check"
-            " upstream.url and that it is running.",
+            " its url in the settings and that it is running.",
         )
     return UpstreamError(
         502, "upstream_broke_off", f"The upstream {route.url} broke off its reply ({type(error).__name__}). Try again."

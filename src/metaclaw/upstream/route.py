@@ -1,24 +1,28 @@
 """Which upstream a request goes to, and how a new one takes over while requests flow.
 
-A `Route` is immutable and names one policy version. A request leases the current route and keeps it from its
-first token to its last; `Router.switch` sends new requests elsewhere at once and tells when the old route is empty.
+A `Route` is immutable and names one policy version. A request leases its route and keeps it from its first token to
+its last; `Router.switch` sends new requests elsewhere at once and tells when the old route is empty.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from metaclaw.errors import UpstreamError
+
+Auth = Literal["key", "passthrough"]
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
     """`url` is the base with its /v1. `model` replaces the client's model name where given; `headers` are added.
 
-    `formats` are the wire formats that it speaks, the preferred one first.
+    `formats` are the wire formats that it speaks, the preferred one first. `auth` says whose key it gets: ours
+    (`api_key`, if there is one), or the client's own.
     """
 
     url: str
@@ -27,36 +31,52 @@ class Route:
     api_key: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
     formats: tuple[str, ...] = ("chat",)
+    auth: Auth = "key"
 
 
 class Router:
-    """The current route of one gateway. Used on one event loop only."""
+    """The route of one gateway, which can be switched; `Providers` has several. Used on one event loop only."""
 
     def __init__(self, route: Route | None = None) -> None:
         self._current = route
         self._leases: dict[Route, int] = {}
-        self._released = asyncio.Condition()
+        self._emptied: dict[Route, asyncio.Event] = {}
 
     @property
-    def current(self) -> Route | None:
-        return self._current
+    def policy(self) -> str | None:
+        """What answers; None while nothing does."""
+        return self._current.policy if self._current else None
+
+    def routes(self, model: str | None = None, *, keyed: bool = False) -> Sequence[Route]:
+        """Where to send a request for the client's `model`: the first, and where nothing has come of that, the next.
+
+        None for a request that names no model. `keyed` says that the client sent a provider's key. Raises
+        `UpstreamError` (503) while there is no route.
+        """
+        if self._current is None:
+            raise UpstreamError(
+                503, "model_loading", "The model is not ready. Try again in a few seconds; GET /healthz tells.", "2"
+            )
+        return (self._current,)
+
+    @contextmanager
+    def lease(self, route: Route) -> Iterator[None]:
+        """Hold `route` until the block ends. Enter it before anything is awaited: else a switch may come in between."""
+        self._leases[route] = self._leases.get(route, 0) + 1
+        try:
+            yield
+        finally:
+            self._release(route)
+
+    def failed(self, route: Route, error: UpstreamError) -> None:
+        """It could not be reached, broke off before it replied, or refused for a while (429, 5xx)."""
 
     def in_flight(self) -> int:
         return sum(self._leases.values())
 
-    @asynccontextmanager
-    async def lease(self) -> AsyncIterator[Route]:
-        """The current route, held until the block ends. Raises `UpstreamError` (503) while there is none."""
-        route = self._current
-        if route is None:
-            raise UpstreamError(
-                503, "model_loading", "The model is not ready. Try again in a few seconds; GET /healthz tells.", "2"
-            )
-        self._leases[route] = self._leases.get(route, 0) + 1
-        try:
-            yield route
-        finally:
-            await self._release(route)
+    def state(self) -> list[dict[str, Any]]:
+        """How each provider is, for people; nothing where the embedded model answers."""
+        return []
 
     def switch(self, route: Route | None) -> Route | None:
         """Send new requests to `route` from now on. Returns the one before it, to be drained."""
@@ -65,12 +85,12 @@ class Router:
 
     async def drained(self, route: Route) -> None:
         """Return when no request holds `route` any more."""
-        async with self._released:
-            await self._released.wait_for(lambda: route not in self._leases)
+        while route in self._leases:
+            await self._emptied.setdefault(route, asyncio.Event()).wait()
 
-    async def _release(self, route: Route) -> None:
+    def _release(self, route: Route) -> None:
         self._leases[route] -= 1
         if not self._leases[route]:
             del self._leases[route]
-        async with self._released:
-            self._released.notify_all()
+            if emptied := self._emptied.pop(route, None):
+                emptied.set()

@@ -1,0 +1,1 @@
+"""The gateway against the direct way, a bare pass-through and its peers: added latency, throughput, memory."""

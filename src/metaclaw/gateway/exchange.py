@@ -1,0 +1,92 @@
+"""A turn in the making: what is known of it so far, from the client's request to the last byte of the reply."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from dataclasses import dataclass, field
+
+from metaclaw.context.live import Context
+from metaclaw.dialects.base import Dialect, ReplyReader, Request
+from metaclaw.dialects.translation import Leg, leg
+from metaclaw.gateway.sessions import Recognised
+from metaclaw.types import Turn
+from metaclaw.upstream.route import Route
+
+MAX_KEPT_REPLY_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class Exchange:
+    """A turn in the making. `aim` comes first."""
+
+    client: Dialect
+    request: Request
+    place: Recognised
+    context: Context
+    route: Route = field(init=False)
+    leg: Leg = field(init=False)
+    reader: ReplyReader = field(init=False)
+    id: str = field(default_factory=lambda: f"turn-{uuid.uuid4().hex}")
+    created_at: float = field(default_factory=time.time)
+    started: float = field(default_factory=time.perf_counter)
+    first_byte: float | None = None
+    status: int = 0
+    kept: bytearray = field(default_factory=bytearray)
+    record: asyncio.Task[bool] | None = None
+
+    def aim(self, route: Route) -> None:
+        """Begin, or begin again, with another route. Raises `RequestError` where nothing translates for it."""
+        self.route = route
+        self.leg = leg(self.client, route.formats)
+        self.reader = self.client.reader()
+        self.status = 0
+        self.first_byte = None
+        self.kept.clear()
+
+    def body(self) -> bytes:
+        """What the upstream gets."""
+        return self.leg.request(self.request, self.context.composition.text, self.route.model)
+
+    def take(self, piece: bytes) -> None:
+        if self.first_byte is None:
+            self.first_byte = time.perf_counter()
+        if len(self.kept) < MAX_KEPT_REPLY_BYTES:
+            self.kept += piece
+
+    def headers(self) -> dict[str, str]:
+        return {
+            "x-metaclaw-turn": self.id,
+            "x-metaclaw-session": self.place.session,
+            "x-metaclaw-policy": self.route.policy,
+            "x-metaclaw-generation": str(self.context.generation),
+            "x-metaclaw-skills": ",".join(skill.ref for skill in self.context.composition.skills),
+        }
+
+    def turn(self, namespace: str) -> Turn:
+        now = time.perf_counter()
+        first = self.first_byte or now
+        self.reader.catch_up()
+        return Turn(
+            id=self.id,
+            namespace=namespace,
+            session=self.place.session,
+            agent=self.place.agent,
+            kind=self.place.kind,
+            side=self.place.side,
+            dialect=self.client.NAME,
+            request=self.request.raw,
+            response=bytes(self.kept),
+            query=self.request.query,
+            reply=self.reader.text,
+            status=self.status,
+            complete=self.reader.finished,
+            skills=tuple(skill.ref for skill in self.context.composition.skills),
+            injected=self.context.composition.text,
+            generation=self.context.generation,
+            policy=self.route.policy,
+            usage=self.reader.usage,
+            timings={"first_byte_seconds": first - self.started, "total_seconds": now - self.started},
+            created_at=self.created_at,
+        )

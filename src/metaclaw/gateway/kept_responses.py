@@ -1,0 +1,78 @@
+"""What lies below `/v1/responses/`: responses that a provider keeps, passed through to the one that speaks the format.
+
+That is `GET` and `DELETE /v1/responses/{id}`, `cancel`, `input_items`, `compact`, `input_tokens` and what may come.
+None of it is a turn of a conversation, so nothing is injected or journaled. An upstream of another format keeps no
+responses: a 404 says so.
+"""
+
+from __future__ import annotations
+
+import aiohttp
+from aiohttp import web
+
+from metaclaw.dialects import responses, splice
+from metaclaw.dialects.base import object_or_empty
+from metaclaw.errors import RequestError, UpstreamError
+from metaclaw.upstream.client import UpstreamClient, next_bytes, read
+from metaclaw.upstream.headers import for_client
+from metaclaw.upstream.route import Route, Router
+
+BELOW = f"{responses.PATH}/"
+
+
+class KeptResponses:
+    def __init__(self, router: Router, client: UpstreamClient) -> None:
+        self._router = router
+        self._client = client
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        path = BELOW + request.rel_url.raw_path_qs.partition(BELOW)[2]
+        body = await request.read()
+        route = self._native(request)
+        sent = _renamed(body, route.model) or None
+        with self._router.lease(route):
+            asking = self._client.request(request.method, route, path, sent, request.headers, responses.NAME)
+            async with asking as reply:
+                if reply.content_type == "text/event-stream":
+                    return await _relay(request, reply, route)
+                raw = await read(reply, route)
+        return web.Response(status=reply.status, body=raw, headers=for_client(reply.headers))
+
+    def _native(self, request: web.Request) -> Route:
+        """The first that speaks the format: no model says which of several keeps a response."""
+        routes = self._router.routes(None, keyed=self._client.has_provider_key(request.headers))
+        for route in routes:
+            if responses.NAME in route.formats:
+                return route
+        raise RequestError(
+            404, "response_not_found",
+            f"There is no {request.method} {request.path} here: the upstream speaks {', '.join(routes[0].formats)},"
+            " which keeps no responses. Send the whole conversation to POST /v1/responses.",
+        )
+
+
+def _renamed(body: bytes, model: str | None) -> bytes:
+    """The body with the route's model name where the client names one."""
+    named = object_or_empty(body).get("model")
+    return splice.apply(body, [splice.set_member(body, "model", model)]) if model and named else body
+
+
+async def _relay(request: web.Request, reply: aiohttp.ClientResponse, route: Route) -> web.StreamResponse:
+    out = web.StreamResponse(status=reply.status, headers=for_client(reply.headers))
+    await out.prepare(request)
+    try:
+        while chunk := await next_bytes(reply, route):
+            await out.write(chunk)
+    except UpstreamError as error:  # the status line is out: the error travels in the stream
+        await out.write(b"\n\n" + responses.error_event(error.status, error.code, str(error)))
+    await out.write_eof()
+    return out
+
+
+async def refuse_upgrade(request: web.Request) -> web.Response:
+    """`GET /v1/responses` is how Codex asks for a WebSocket. At a 426 it turns to HTTP at once (tried with 0.169)."""
+    message = "Responses are served over HTTP, not over a WebSocket: send them by POST, with 'stream' if you like."
+    return web.Response(
+        status=426, body=responses.error_body(426, "upgrade_refused", message), content_type="application/json",
+        headers={"upgrade": "HTTP/1.1", "connection": "Upgrade"},
+    )

@@ -1,0 +1,39 @@
+"""`POST /v1/messages/count_tokens`: the provider's own count, or an estimate, which a header says that it is.
+
+Not a turn: nothing is injected, and nothing is kept.
+"""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from metaclaw.dialects import messages
+from metaclaw.dialects.estimate import estimated_tokens
+from metaclaw.dialects.translation import as_chat, leg
+from metaclaw.gateway.turn import model_named, with_query
+from metaclaw.upstream.client import UpstreamClient, read
+from metaclaw.upstream.headers import for_client
+from metaclaw.upstream.route import Router
+
+PATH = f"{messages.PATH}/count_tokens"
+ESTIMATE_HEADER = "x-metaclaw-estimate"
+
+
+class TokenCounter:
+    def __init__(self, router: Router, client: UpstreamClient) -> None:
+        self._router = router
+        self._client = client
+
+    async def handle(self, request: web.Request) -> web.Response:
+        asked = messages.parse(await request.read())
+        keyed = self._client.has_provider_key(request.headers)
+        route = self._router.routes(model_named(asked.body), keyed=keyed)[0]
+        way = leg(messages, route.formats)
+        if way.translation:
+            count = estimated_tokens(as_chat(messages.NAME, asked.body))
+            return web.json_response({"input_tokens": count}, headers={ESTIMATE_HEADER: "input_tokens"})
+        body, path = way.request(asked, "", route.model), with_query(PATH, request)
+        with self._router.lease(route):
+            async with self._client.post(route, path, body, request.headers, messages.NAME) as reply:
+                raw = await read(reply, route)
+        return web.Response(status=reply.status, body=raw, headers=for_client(reply.headers))

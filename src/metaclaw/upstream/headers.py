@@ -1,0 +1,70 @@
+"""Which headers travel: whose key goes upstream, that our token never does, and what of a reply's the client gets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from multidict import CIMultiDict
+
+from metaclaw.upstream.route import Route
+
+KEYS = frozenset({"authorization", "x-api-key"})
+# Everything else that a client sends goes on: what belongs to its connection with us does not.
+KEPT_FROM_UPSTREAM = frozenset(
+    "accept-encoding connection content-encoding content-length cookie expect host keep-alive origin"
+    " proxy-authorization proxy-connection referer te trailer transfer-encoding upgrade".split()
+)
+KEPT_FROM_CLIENT = frozenset(
+    "connection content-encoding content-length date keep-alive server trailer transfer-encoding upgrade".split()
+)
+OUR_HEADERS = "x-metaclaw-"
+MESSAGES = "messages"
+ANTHROPIC_VERSION = "2023-06-01"  # required there; what a client of its own sends wins
+
+
+class OutgoingHeaders:
+    """Built with the token of our own door, which must not reach any provider, whatever header it comes in."""
+
+    def __init__(self, token: str = "") -> None:
+        self._token = token
+        self._as_a_word = re.compile(rf"(?<![A-Za-z0-9]){re.escape(token)}(?![A-Za-z0-9])")
+
+    def for_upstream(self, headers: Mapping[str, str], route: Route, wire_format: str) -> CIMultiDict[str]:
+        """The client's headers less what is not for the upstream, under those of the route and its key."""
+        passing = KEPT_FROM_UPSTREAM if route.auth == "passthrough" else KEPT_FROM_UPSTREAM | KEYS
+        sent = CIMultiDict(self._passed(headers.items(), passing))
+        sent.setdefault("content-type", "application/json")
+        sent["accept-encoding"] = "identity"  # replies pass through as they come
+        if wire_format == MESSAGES:
+            sent.setdefault("anthropic-version", ANTHROPIC_VERSION)
+        if route.api_key:
+            sent.update([_key(route.api_key, wire_format)])
+        sent.update(route.headers)
+        return sent
+
+    def has_provider_key(self, headers: Mapping[str, str]) -> bool:
+        """Whether the client sent a key that is not for us."""
+        return any(value and not self._gives_us_away(value) for name in KEYS if (value := headers.get(name)))
+
+    def _passed(self, items: Iterable[tuple[str, str]], kept: frozenset[str]) -> list[tuple[str, str]]:
+        return [
+            (name, value)
+            for name, value in items
+            if (lower := name.lower()) not in kept
+            and not lower.startswith(OUR_HEADERS)
+            and not self._gives_us_away(value)
+        ]
+
+    def _gives_us_away(self, value: str) -> bool:
+        return self._token in value and bool(self._token) and bool(self._as_a_word.search(value))
+
+
+def _key(key: str, wire_format: str) -> tuple[str, str]:
+    """As the providers of that format take it."""
+    return ("x-api-key", key) if wire_format == MESSAGES else ("authorization", f"Bearer {key}")
+
+
+def for_client(headers: Mapping[str, str]) -> CIMultiDict[str]:
+    """A reply's headers, repeated ones too, less what belonged to the upstream's connection with us."""
+    return CIMultiDict([(name, value) for name, value in headers.items() if name.lower() not in KEPT_FROM_CLIENT])

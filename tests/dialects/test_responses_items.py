@@ -1,0 +1,136 @@
+"""Input items of every kind as chat messages."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from metaclaw.dialects.responses_items import messages
+
+
+def chat(*items: dict[str, Any], **more: Any) -> list[dict[str, Any]]:
+    return messages({"input": list(items), **more})
+
+
+def call(call_id: str, name: str, arguments: str) -> dict[str, Any]:
+    return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+def test_instructions_and_leading_system_messages_become_one() -> None:
+    string, parts = {"role": "developer", "content": "B"}, [{"type": "input_text", "text": "C"}]
+    late = {"role": "developer", "content": "Late."}
+    said = chat(string, {"role": "system", "content": parts}, {"role": "user", "content": "Hi"}, late, instructions="A")
+    assert said == [
+        {"role": "system", "content": "A\n\nB\n\nC"},
+        {"role": "user", "content": "Hi"},
+        {"role": "system", "content": "Late."},
+    ]
+    assert messages({"input": "Hi"}) == [{"role": "user", "content": "Hi"}]
+
+
+def test_calls_join_what_was_said_before_them_and_each_other() -> None:
+    said = chat(
+        {"role": "user", "content": "Both, please."},
+        {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Looking."}]},
+        {"type": "function_call", "id": "fc_1", "call_id": "a", "name": "ls", "arguments": '{"p": 1}'},
+        {"type": "function_call", "call_id": "b", "name": "spawn", "namespace": "agents", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "b", "output": "B"},
+        {"type": "function_call_output", "call_id": "a", "output": [{"type": "input_text", "text": "A"}]},
+        {"type": "function_call", "call_id": "c", "name": "ls", "arguments": "{}"},
+    )
+    assert said[1:] == [
+        {
+            "role": "assistant", "content": "Looking.",
+            "tool_calls": [call("a", "ls", '{"p": 1}'), call("b", "agents__spawn", "{}")],
+        },
+        {"role": "tool", "tool_call_id": "b", "content": "B"},
+        {"role": "tool", "tool_call_id": "a", "content": "A"},
+        {"role": "assistant", "content": None, "tool_calls": [call("c", "ls", "{}")]},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("item", "name", "arguments"),
+    [
+        ({"type": "custom_tool_call", "name": "patch", "input": "*** Begin"}, "patch", {"input": "*** Begin"}),
+        ({"type": "local_shell_call", "action": {"command": ["ls"]}}, "local_shell", {"command": ["ls"]}),
+        ({"type": "shell_call", "action": {"commands": ["ls"]}}, "shell", {"commands": ["ls"]}),
+        ({"type": "apply_patch_call", "operation": {"path": "a"}}, "apply_patch", {"path": "a"}),
+        ({"type": "tool_search_call", "arguments": {"query": "mail"}}, "tool_search", {"query": "mail"}),
+    ],
+)
+def test_every_call_that_the_client_answers(item: dict[str, Any], name: str, arguments: Any) -> None:
+    (said,) = chat({"call_id": "c1", **item})
+    (one,) = said["tool_calls"]
+    assert (one["id"], one["function"]["name"], json.loads(one["function"]["arguments"])) == ("c1", name, arguments)
+
+
+@pytest.mark.parametrize(
+    ("item", "content"),
+    [
+        ({"type": "custom_tool_call_output", "output": "Done."}, "Done."),
+        ({"type": "shell_call_output", "output": [{"stdout": "a"}]}, '[{"stdout": "a"}]'),
+        ({"type": "tool_search_output", "tools": [{"type": "function", "name": "send"}]}, '["send"]'),
+        ({"type": "function_call_output", "output": []}, ""),
+    ],
+)
+def test_every_answer_to_a_call(item: dict[str, Any], content: str) -> None:
+    assert chat({"call_id": "c1", **item}) == [{"role": "tool", "tool_call_id": "c1", "content": content}]
+
+
+def test_a_local_shell_is_answered_under_its_own_id() -> None:
+    """Its output has no `call_id`."""
+    assert chat({"type": "local_shell_call_output", "id": "c1", "output": "a"})[0]["tool_call_id"] == "c1"
+
+
+def test_images_files_and_sound() -> None:
+    parts = [
+        {"type": "input_text", "text": "Look:"},
+        {"type": "input_image", "image_url": "data:image/png;base64,AA", "detail": "high"},
+        {"type": "input_image", "image_url": "data:image/png;base64,BB", "detail": "original"},
+        {"type": "input_file", "filename": "a.pdf", "file_data": "data:application/pdf;base64,CC"},
+        {"type": "input_audio", "input_audio": {"data": "DD", "format": "wav"}},
+    ]
+    assert chat({"role": "user", "content": parts}) == [
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "Look:"},
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA", "detail": "high"}},
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64,BB"}},
+                {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,CC"}},
+                {"type": "input_audio", "input_audio": {"data": "DD", "format": "wav"}},
+            ],
+        }
+    ]
+    seen = {"type": "function_call_output", "call_id": "c", "output": parts[1:2]}
+    assert chat(seen)[0]["content"][0]["type"] == "image_url"
+
+
+def test_thoughts_go_back_to_the_model_that_had_them_and_no_others_do() -> None:
+    def thought(**fields: Any) -> dict[str, Any]:
+        return {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "no"}], **fields}
+
+    in_full = thought(content=[{"type": "reasoning_text", "text": "Hm."}])
+    ls = {"type": "function_call", "call_id": "c1", "name": "ls", "arguments": "{}"}
+    assert chat(in_full, ls)[0]["reasoning_content"] == "Hm."
+    assert chat(in_full, {"role": "assistant", "content": "Yes."}) == [
+        {"role": "assistant", "content": "Yes.", "reasoning_content": "Hm."}
+    ]
+    assert [len(one["tool_calls"]) for one in chat(ls, in_full, ls)] == [1, 1]
+    assert "reasoning_content" not in chat(thought(encrypted_content="gAAA"), ls)[0]
+
+
+def test_what_only_the_provider_can_read_or_run_is_left_out() -> None:
+    assert (
+        chat(
+            {"type": "web_search_call", "id": "ws_1", "status": "completed"},
+            {"type": "compaction", "encrypted_content": "gAAA"},
+            {"type": "additional_tools", "role": "developer", "tools": []},
+            {"type": "message", "role": "tool", "content": "no such role"},
+            {"role": 7, "content": "x"},
+        )
+        == []
+    )
