@@ -7,7 +7,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 FULL   ?=
 
-.PHONY: setup run demo test test-clients check format bench bench-gateway bench-retrieval clean
+.PHONY: setup run demo test test-clients check format bench bench-gateway bench-retrieval bench-signals clean
 
 setup: $(VENV)/.installed
 
@@ -48,6 +48,9 @@ bench-gateway: setup
 
 bench-retrieval: setup
 	$(BIN)/metaclaw bench retrieval
+
+bench-signals: setup
+	$(BIN)/python -m metaclaw.bench.signals
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist src/*.egg-info

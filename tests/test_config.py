@@ -133,6 +133,15 @@ def test_the_token_is_made_once_and_is_for_its_owner_only(tmp_path: Path) -> Non
     assert (settings.home / "token").stat().st_mode & 0o077 == 0
 
 
+def test_a_judge_elsewhere_needs_the_name_of_its_model() -> None:
+    with pytest.raises(ConfigError, match=r"judge\.url needs judge\.model"):
+        load(flags={"judge": {"url": "http://127.0.0.1:1/v1"}})
+    judge = load(flags={"judge": {"url": "http://127.0.0.1:1/v1", "model": "m", "votes": 5}}).judge
+    assert (judge.enabled, judge.votes) == (False, 5)
+    with pytest.raises(ConfigError, match=r"judge\.votes"):
+        load(flags={"judge": {"votes": 2}})  # two votes have no majority but agreement
+
+
 def test_settings_cannot_be_changed_afterwards() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load().gateway.port = 1

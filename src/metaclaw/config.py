@@ -144,6 +144,28 @@ class EvolveSettings(Section):
     where they are missing or did not hold (`auto`)."""
 
 
+class JudgeSettings(Section):
+    enabled: bool = False
+    """Whether a model judges the turns that nothing else decided. What it approves may be trained on."""
+    votes: Literal[1, 3, 5, 7, 9] = 3
+    """Opinions asked for each turn; the majority of them decides, else the judge abstains."""
+    rubric: Annotated[str, Field(max_length=4_000)] = ""
+    """What a good reply is in this namespace, in your words; a general rubric where none is given."""
+    url: Annotated[str, Field(pattern=r"^https?://[^\s/]+")] | None = None
+    """Base URL of an OpenAI-compatible judge, with its /v1; the gateway's own model where none is given. It is sent
+    what the turns hold."""
+    model: str | None = None
+    """Model name sent to the judge; with a `url` it is needed."""
+    api_key: SecretStr | None = None
+    """The judge's key."""
+
+    @model_validator(mode="after")
+    def _named(self) -> JudgeSettings:
+        if self.url and not self.model:
+            raise ValueError("judge.url needs judge.model, the name of the model there")
+        return self
+
+
 class TrainingSettings(Section):
     enabled: bool = True
     """Whether the embedded model is trained while you are away."""
@@ -193,6 +215,7 @@ class Settings(BaseSettings):
     model: ModelSettings = ModelSettings()
     context: ContextSettings = ContextSettings()
     evolve: EvolveSettings = EvolveSettings()
+    judge: JudgeSettings = JudgeSettings()
     training: TrainingSettings = TrainingSettings()
     schedule: ScheduleSettings = ScheduleSettings()
 

@@ -12,6 +12,7 @@ import os
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,11 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from metaclaw import __version__
-from metaclaw.config import Settings, ensure_token
+from metaclaw.config import JudgeSettings, Settings, ensure_token
 from metaclaw.context.embed import StaticEmbedder
 from metaclaw.context.live import LiveContext
 from metaclaw.errors import MetaClawError
-from metaclaw.evolve.loop import FastLoop
+from metaclaw.evolve.loop import FastLoop, Judge
 from metaclaw.evolve.progress import settled
 from metaclaw.gateway.app import build_app
 from metaclaw.gateway.auth import Door
@@ -48,6 +49,7 @@ from metaclaw.serving.arena import open_arena
 from metaclaw.serving.engine import EngineSpec
 from metaclaw.serving.host import EngineHost
 from metaclaw.serving.routes import Routes, promote
+from metaclaw.signals.judge import judge
 from metaclaw.store import Database
 from metaclaw.tasks import Tasks
 from metaclaw.training.comparison import Arena
@@ -98,7 +100,7 @@ class Gateway:
         self.token = ensure_token(settings)
         self.url = ""
         home = Home(settings)
-        secrets = [self.token, *(key.get_secret_value() for key in _provider_keys(settings))]
+        secrets = [self.token, *(key.get_secret_value() for key in _model_keys(settings))]
         self._database = Database(home.store)
         self._catalog = Catalog(self._database, settings.namespace, home.skills)
         self._registry = Registry(self._database, settings.namespace, home.adapters)
@@ -292,13 +294,16 @@ def build_learner(settings: Settings, gateway_url: str, token: str, embedded: di
     database = Database(home.store)
     catalog = Catalog(database, settings.namespace, home.skills)
     client = UpstreamClient(settings.upstream.connect_timeout_seconds, settings.upstream.idle_timeout_seconds)
-    ask = _Ask(client, gateway_url, token)
+    gateway = _own_door(gateway_url, token)
+    ask = _Ask(client, gateway)
     loop = None
     if settings.evolve.enabled:
         embedder = StaticEmbedder()
+        key = settings.judge.api_key
         loop = FastLoop(
-            database, catalog, ask, embedder.embed, Redactor([token]), settings.evolve.proposer,
-            settings.context.max_skill_tokens,
+            database, catalog, ask, embedder.embed, Redactor([token, *([key.get_secret_value()] if key else [])]),
+            settings.evolve.proposer, settings.context.max_skill_tokens, _judge(settings.judge, client, gateway),
+            settings.gateway.session_idle_seconds,
         )
     scheduler = None
     if settings.training.enabled and embedded and _can_train():
@@ -329,16 +334,34 @@ def engine_spec(
 
 
 class _Ask:
-    """A question to the model through the gateway's own door."""
+    """A question to the model behind a route."""
 
-    def __init__(self, client: UpstreamClient, gateway_url: str, token: str) -> None:
+    def __init__(self, client: UpstreamClient, route: Route, model: str = "metaclaw") -> None:
         self._client = client
-        headers = ((SIDE_HEADER, "learner"), (SKILLS_HEADER, "off"))
-        self._route = Route(f"{gateway_url}/v1", "gateway", api_key=token, headers=headers)
+        self._route = route
+        self._model = model
 
     async def __call__(self, body: dict[str, Any]) -> str:
-        reply = await self._client.json(self._route, "/chat/completions", {"model": "metaclaw", **body})
+        reply = await self._client.json(self._route, "/chat/completions", {"model": self._model, **body})
         return reply_text(reply)
+
+
+def _own_door(gateway_url: str, token: str) -> Route:
+    """The gateway as the learner asks it: side calls, without skills."""
+    return Route(
+        f"{gateway_url}/v1", "gateway", api_key=token, headers=((SIDE_HEADER, "learner"), (SKILLS_HEADER, "off"))
+    )
+
+
+def _judge(settings: JudgeSettings, client: UpstreamClient, gateway: Route) -> Judge | None:
+    if not settings.enabled:
+        return None
+    route = gateway
+    if settings.url:
+        key = settings.api_key.get_secret_value() if settings.api_key else None
+        route = Route(settings.url.rstrip("/"), "judge", api_key=key)
+    ask = _Ask(client, route, settings.model or "metaclaw")
+    return partial(judge, rubric=settings.rubric, votes=settings.votes, ask=ask)
 
 
 def _training_job(
@@ -372,9 +395,10 @@ def _training_job(
     )
 
 
-def _provider_keys(settings: Settings) -> list[SecretStr]:
+def _model_keys(settings: Settings) -> list[SecretStr]:
+    """Other people's keys, which must not reach the disk."""
     keys = [one.api_key for one in (settings.upstream, *settings.upstreams)]
-    return [key for key in (*keys, settings.context.embeddings_api_key) if key]
+    return [key for key in (*keys, settings.judge.api_key, settings.context.embeddings_api_key) if key]
 
 
 def _embeddings(settings: Settings, client: UpstreamClient) -> EmbeddingsEndpoint | None:
@@ -386,11 +410,13 @@ def _embeddings(settings: Settings, client: UpstreamClient) -> EmbeddingsEndpoin
 
 
 def _shareable(settings: Settings) -> dict[str, Any]:
-    """The settings without the secrets, which the learner does not need."""
+    """The settings, with no more secrets than the learner needs. They travel over its stdin and are written nowhere."""
     tree = settings.model_dump(mode="json")
     for section in (tree["upstream"], *tree["upstreams"]):
         section["api_key"] = None
     tree["gateway"]["token"] = tree["context"]["embeddings_api_key"] = None
+    key = settings.judge.api_key
+    tree["judge"]["api_key"] = key.get_secret_value() if key else None
     return tree
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -12,14 +13,15 @@ from typing import Any, Literal
 import pytest
 
 from metaclaw.errors import UpstreamError
-from metaclaw.evolve.loop import FastLoop
+from metaclaw.evolve.loop import MOST_TO_JUDGE, FastLoop, Judge
 from metaclaw.evolve.progress import settled
 from metaclaw.evolve.verify import Ask
 from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog
 from metaclaw.signals import ledger
+from metaclaw.signals.judge import Part
 from metaclaw.store import Database
-from metaclaw.types import Skill, SkillState, Turn, TurnKind
+from metaclaw.types import Signal, Skill, SkillState, Turn, TurnKind
 from support import NAMESPACE, ScriptedModel, embedder, has_skill, keep, make_feedback, make_turn, until
 
 RIGHT, WRONG = "20260304_notes.md", "notes.md"
@@ -32,6 +34,7 @@ PROPOSAL = json.dumps({
 })
 ACTIVE, TRIAL, RETIRED = SkillState.ACTIVE, SkillState.TRIAL, SkillState.RETIRED
 SECRET = "the-providers-own-key-1"
+IDLE = 3600.0
 
 Proposer = Literal["auto", "extractive", "model"]
 
@@ -41,8 +44,13 @@ def catalog(database: Database, tmp_path: Path) -> Catalog:
     return Catalog(database, NAMESPACE, tmp_path / "skills")
 
 
-def loop_over(catalog: Catalog, database: Database, ask: Ask, proposer: Proposer = "auto") -> FastLoop:
-    return FastLoop(database, catalog, ask, embedder().embed, Redactor([SECRET]), proposer, 800)
+def loop_over(
+    catalog: Catalog, database: Database, ask: Ask, proposer: Proposer = "auto", judge: Judge | None = None,
+    now: float = 0.0,
+) -> FastLoop:
+    return FastLoop(
+        database, catalog, ask, embedder().embed, Redactor([SECRET]), proposer, 800, judge, IDLE, lambda: now
+    )
 
 
 @asynccontextmanager
@@ -326,3 +334,243 @@ async def test_other_namespaces_are_not_read(database: Database, catalog: Catalo
     await told_off(database, namespace="somebody-else")
     assert loop_over(catalog, database, ScriptedModel(WRONG, RIGHT)).intake() == 0
     assert catalog.all() == []
+
+
+# --- what followed a turn ---
+
+FAILED, BUILT = "Exit code 2\nmake: *** No rule to make target 'all'.", "Exit code: 0\nbuilt"
+SYSTEM, BUILD = {"role": "system", "content": "Be brief."}, {"role": "user", "content": "Build the whole project."}
+
+
+def step(number: int, result: str, arguments: str = "make all") -> list[dict[str, Any]]:
+    """A call and what came back from it."""
+    function = {"name": "run", "arguments": arguments}
+    return [
+        {"role": "assistant", "tool_calls": [{"id": f"c{number}", "type": "function", "function": function}]},
+        {"role": "tool", "tool_call_id": f"c{number}", "content": result},
+    ]
+
+
+def said(text: str, reply: str) -> list[dict[str, Any]]:
+    return [{"role": "assistant", "content": reply}, {"role": "user", "content": text}]
+
+
+def turn_of(*messages: dict[str, Any], reply: str = "", session: str = "work", **changes: Any) -> Turn:
+    words = [message["content"] for message in messages if message["role"] == "user"]
+    request = json.dumps({"messages": messages}).encode()
+    return make_turn(words[-1], reply, request=request, session=session, **changes)
+
+
+def sources(database: Database, turn: Turn) -> list[tuple[str, float | None]]:
+    return [(found.source, found.value) for found in ledger.signals_on(database, NAMESPACE, turn.id)]
+
+
+async def test_an_agent_at_work_repeats_its_users_words_and_they_count_once(
+    database: Database, catalog: Catalog
+) -> None:
+    first = turn_of(SYSTEM, BUILD, reply="Done.")
+    told: list[dict[str, Any]] = [SYSTEM, BUILD, *said("No. Build the tests too, every time.", "Done.")]
+    steps = [turn_of(*told), turn_of(*told, *step(1, BUILT)), turn_of(*told, *step(1, BUILT), *step(2, BUILT))]
+    await keep(database, first, *steps)
+    loop_over(catalog, database, ScriptedModel(WRONG, RIGHT)).intake()
+    assert sources(database, first) == [("next_message", -0.8)]
+    assert [sources(database, turn) for turn in steps] == [[], [], []]
+    [skill] = catalog.live()
+    assert catalog.support_of(skill) == [first.id]
+
+
+async def test_a_side_conversation_of_the_agents_says_nothing_of_the_main_one(
+    database: Database, catalog: Catalog
+) -> None:
+    first = turn_of(SYSTEM, BUILD, reply="Done.")
+    titles = turn_of({"role": "system", "content": "You write titles."}, {"role": "user", "content": "No. Wrong."})
+    later = turn_of(SYSTEM, BUILD, *said("Perfect.", "Done."))
+    await keep(database, first, titles, later)
+    loop_over(catalog, database, ScriptedModel(WRONG, RIGHT)).intake()
+    assert sources(database, first) == [("next_message", 0.5)]
+    assert sources(database, titles) == []
+
+
+async def test_a_call_that_fails_three_times_ends_the_trial_under_it_without_a_word(
+    database: Database, catalog: Catalog
+) -> None:
+    on_trial, _ = catalog.publish(Skill("trial-rule", "d", "On trial."), TRIAL, "new", [])
+    talk, turns = [SYSTEM, BUILD], []
+    for number in range(4):
+        turns.append(turn_of(*talk, skills=(on_trial.ref,)))
+        talk += step(number, FAILED)
+    await keep(database, *turns)
+    model = ScriptedModel(WRONG, RIGHT, PROPOSAL)
+    loop = loop_over(catalog, database, model)
+    loop.intake()
+    assert [sources(database, turn) for turn in turns] == [
+        [("tool_error", -0.4)],
+        [("tool_error", -0.4), ("repeated_failure", -0.4)],
+        [("tool_error", -0.4), ("repeated_failure", -1.0)],
+        [],  # nothing has come back yet
+    ]
+    assert catalog.live() == []
+    await settle(loop, database)
+    assert model.asked == []  # no words to make a rule of, and nothing to prove one by
+
+
+async def test_one_failed_call_decides_nothing(database: Database, catalog: Catalog) -> None:
+    on_trial, _ = catalog.publish(Skill("trial-rule", "d", "On trial."), TRIAL, "new", [])
+    first = turn_of(SYSTEM, BUILD, skills=(on_trial.ref,))
+    await keep(database, first, turn_of(SYSTEM, BUILD, *step(1, FAILED)))
+    loop_over(catalog, database, ScriptedModel(WRONG, RIGHT)).intake()
+    assert sources(database, first) == [("tool_error", -0.4)]
+    assert len(catalog.live()) == 1
+
+
+async def test_asking_again_and_regenerating_are_told_of_the_turn_that_answered(
+    database: Database, catalog: Catalog
+) -> None:
+    first = turn_of(SYSTEM, BUILD, reply="Done.")
+    weather = [SYSTEM, BUILD, *said("And the weather?", "Done.")]
+    again = turn_of(*weather, *said("Please build the whole project!", "Rain."))
+    await keep(database, first, turn_of(*weather, reply="Rain."), again)
+    await keep(database, turn_of(SYSTEM, BUILD, session="other", reply="Done."))
+    await keep(database, turn_of(SYSTEM, BUILD, session="other"))
+    loop_over(catalog, database, ScriptedModel(WRONG, RIGHT)).intake()
+    assert sources(database, first) == [("asked_again", -0.6)]
+    regenerated = [row[0] for row in database.read("SELECT source FROM signals ORDER BY id")]
+    assert regenerated == ["asked_again", "regenerated"]
+
+
+@pytest.mark.parametrize(("quiet", "expected"), [(IDLE, [("abandoned", -0.6)]), (10.0, [])])
+async def test_a_session_that_fell_silent_on_a_failed_call_was_abandoned(
+    database: Database, catalog: Catalog, quiet: float, expected: list[tuple[str, float]]
+) -> None:
+    last = turn_of(SYSTEM, BUILD, *step(1, FAILED), reply="It fails.", created_at=5_000.0)
+    await keep(database, last)
+    loop = loop_over(catalog, database, ScriptedModel(WRONG, RIGHT), now=5_000.0 + quiet)
+    loop.intake()
+    assert sources(database, last) == []  # there was something to read: who knows what else there is
+    loop.intake()
+    assert sources(database, last) == expected
+    restarted = loop_over(catalog, database, ScriptedModel(WRONG, RIGHT), now=5_000.0 + IDLE)
+    restarted.intake()
+    assert sources(database, last) == [("abandoned", -0.6)]
+
+
+async def test_a_session_that_its_client_closed_need_not_fall_silent(database: Database, catalog: Catalog) -> None:
+    last = turn_of(SYSTEM, BUILD, *step(1, FAILED), reply="It fails.", created_at=5_000.0)
+    await keep(database, last)
+    database.write(lambda connection: connection.execute("UPDATE sessions SET closed_at = 5001"))
+    loop = loop_over(catalog, database, ScriptedModel(WRONG, RIGHT), now=5_002.0)
+    loop.intake()
+    loop.intake()
+    assert sources(database, last) == [("abandoned", -0.6)]
+
+
+class Bench:
+    """A judge that says what it is told, and keeps what it was shown."""
+
+    def __init__(self, value: float | None) -> None:
+        self.value = value
+        self.shown: list[tuple[str, Sequence[Part]]] = []
+
+    async def __call__(self, turn_id: str, transcript: Sequence[Part]) -> Signal:
+        self.shown.append((turn_id, transcript))
+        return Signal(turn_id, "judge", self.value, "2 of 2 votes: so it is", "Done.")
+
+
+async def test_the_judge_is_never_asked_at_intake(database: Database, catalog: Catalog) -> None:
+    first = turn_of(SYSTEM, BUILD, reply="Done.")
+    await keep(database, first, turn_of(SYSTEM, BUILD, *said("And the tests?", "Done.")))
+    bench = Bench(-1.0)
+    loop = loop_over(catalog, database, ScriptedModel(WRONG, RIGHT), judge=bench)
+    loop.intake()
+    assert bench.shown == []
+    assert not settled(database, NAMESPACE)
+    await settle(loop, database)
+    [(turn_id, transcript)] = bench.shown
+    assert turn_id == first.id
+    assert [(part.who, part.text) for part in transcript] == [
+        ("USER ASKED", "Build the whole project."), ("ASSISTANT REPLIED (judge this)", "Done."),
+        ("USER SAID NEXT", "And the tests?"),
+    ]
+    assert sources(database, first) == [("judge", -1.0)]
+
+
+async def test_what_is_decided_already_is_not_judged(database: Database, catalog: Catalog) -> None:
+    corrected = turn_of(SYSTEM, BUILD, reply="Done.", session="a")
+    praised = turn_of(SYSTEM, BUILD, reply="Done.", session="b")
+    scored = turn_of(SYSTEM, BUILD, reply="Done.", session="c")
+    await keep(
+        database, corrected, turn_of(SYSTEM, BUILD, *said("No, that's wrong.", "Done."), session="a"),
+        praised, turn_of(SYSTEM, BUILD, *said("Perfect.", "Done."), session="b"),
+        scored, turn_of(SYSTEM, BUILD, *said("And the tests?", "Done."), session="c"),
+    )
+    bench = Bench(-1.0)
+    loop = loop_over(catalog, database, ScriptedModel(WRONG, RIGHT), judge=bench)
+    loop.intake()
+    await keep(database, make_feedback(scored, score=1.0))  # while it waits for the judge
+    await settle(loop, database)
+    assert bench.shown == []
+
+
+async def test_no_failure_waits_behind_the_judge(database: Database, catalog: Catalog) -> None:
+    for session in ("a", "b"):
+        await keep(
+            database, turn_of(SYSTEM, BUILD, reply="Done.", session=session),
+            turn_of(SYSTEM, BUILD, *said("And the tests?", "Done."), session=session),
+        )
+    await told_off(database)
+    bench, order = Bench(None), []
+
+    async def judging(turn_id: str, transcript: Sequence[Part]) -> Signal:
+        order.append("judge")
+        return await bench(turn_id, transcript)
+
+    async def asking(body: dict[str, Any]) -> str:
+        order.append("replay")
+        return RIGHT if has_skill(body["messages"]) else WRONG
+
+    await settle(loop_over(catalog, database, asking, judge=judging), database)
+    assert order == ["replay", "replay", "judge", "judge"]
+
+
+async def test_an_abstention_is_kept_and_is_no_zero(database: Database, catalog: Catalog) -> None:
+    first = turn_of(SYSTEM, BUILD, reply="Done.")
+    await keep(database, first, turn_of(SYSTEM, BUILD, *said("And the tests?", "Done.")))
+    await settle(loop_over(catalog, database, ScriptedModel(WRONG, RIGHT), judge=Bench(None)), database)
+    assert sources(database, first) == [("judge", None)]
+    assert ledger.outcome_of(database, NAMESPACE, first.id).value is None
+
+
+async def test_a_verdict_against_a_turn_ends_the_trial_under_it(database: Database, catalog: Catalog) -> None:
+    on_trial, _ = catalog.publish(Skill("trial-rule", "d", "On trial."), TRIAL, "new", [])
+    first = turn_of(SYSTEM, BUILD, reply="Done.", skills=(on_trial.ref,))
+    await keep(database, first, turn_of(SYSTEM, BUILD, *said("And the tests?", "Done.")))
+    await settle(loop_over(catalog, database, ScriptedModel(WRONG, RIGHT), judge=Bench(-1.0)), database)
+    assert catalog.live() == []
+
+
+async def test_the_last_turn_of_a_silent_session_is_judged_too(database: Database, catalog: Catalog) -> None:
+    last = turn_of(SYSTEM, BUILD, reply="Done.", created_at=5_000.0)
+    await keep(database, last)
+    bench = Bench(1.0)
+    loop = loop_over(catalog, database, ScriptedModel(WRONG, RIGHT), judge=bench, now=time.time())
+    loop.intake()
+    await settle(loop, database)
+    assert [turn_id for turn_id, _ in bench.shown] == [last.id]
+    await settle(loop, database)
+    assert len(bench.shown) == 1
+
+
+async def test_a_slow_judge_sees_a_sample(database: Database, catalog: Catalog) -> None:
+    for number in range(MOST_TO_JUDGE + 5):
+        session = f"talk-{number}"
+        await keep(
+            database, turn_of(SYSTEM, BUILD, reply="Done.", session=session),
+            turn_of(SYSTEM, BUILD, *said("And the tests?", "Done."), session=session),
+        )
+    bench = Bench(None)
+    loop = loop_over(catalog, database, ScriptedModel(WRONG, RIGHT), judge=bench)
+    while loop.intake():
+        pass
+    async with verifying(loop):
+        await until(lambda: settled(database, NAMESPACE))
+    assert len(bench.shown) == MOST_TO_JUDGE

@@ -53,8 +53,8 @@ async def test_agents_of_a_session_are_told_apart_and_only_their_own_turns_prece
     turns = await door.turns()
     assert [(turn.session, turn.agent, turn.side) for turn in turns] == [("s", who, "") for who in ("", "a", "", "a")]
     with Database(door.store) as database:
-        before = [trajectories.turn_before(database, turn) for turn in turns]
-        assert [turn and turn.query for turn in before] == [None, None, "main 1", "sub 1"]
+        before = [trajectories.turns_before(database, turn, 1) for turn in turns]
+        assert [[turn.query for turn in found] for found in before] == [[], [], ["main 1"], ["sub 1"]]
         last = trajectories.last_turn_of(database, "default", "s")
     assert last is not None
     assert last.query == "main 2"  # feedback on a session is about what its user saw

@@ -113,15 +113,16 @@ async def test_only_whole_main_turns_of_exactly_one_generation_are_handed_to_tra
     assert [turn.id for turn in trajectories.turns_of_generation(database, NAMESPACE, 2)] == [right.id]
 
 
-async def test_the_turn_before_is_the_last_whole_main_one_of_the_session_and_agent(database: Database) -> None:
+async def test_the_turns_before_are_the_whole_main_ones_of_session_and_agent_newest_first(database: Database) -> None:
     first, last = make_turn(session="s"), make_turn(session="s")
     broken, aside = make_turn(session="s", complete=False), make_turn(session="s", kind=TurnKind.SIDE)
     elsewhere, of_another = make_turn(session="other"), make_turn(session="s", agent="sub")
-    for turn in (first, broken, aside, elsewhere, of_another, last):
+    second = make_turn(session="s")
+    for turn in (first, broken, aside, elsewhere, of_another, second, last):
         await keep(database, turn)
     stored = trajectories.turn(database, NAMESPACE, last.id)
     assert stored is not None
-    before = trajectories.turn_before(database, stored)
-    assert before is not None
-    assert before.id == first.id
-    assert trajectories.turn_before(database, before) is None
+    before = trajectories.turns_before(database, stored, 5)
+    assert [turn.id for turn in before] == [second.id, first.id]
+    assert trajectories.turns_before(database, stored, 1) == before[:1]
+    assert trajectories.turns_before(database, before[-1], 5) == []

@@ -1,61 +1,58 @@
-"""What people say of replies, labelled; and checks, whose patterns come from strangers."""
+"""What each detector says, with its reason and evidence; how often it is right, in tests/bench/test_signals.py."""
 
 from __future__ import annotations
 
+import json
 import time
+from typing import cast
 
 import pytest
 
+from metaclaw.signals import detectors
 from metaclaw.signals.checks import bare, passes
-from metaclaw.signals.detectors import explicit_feedback, next_message, posted_checks, tone, tone_of_feedback
-from metaclaw.types import Check
+from metaclaw.signals.combine import WEIGHTS
+from metaclaw.signals.detectors import explicit_feedback, next_message, posted_checks
+from metaclaw.signals.sequel import Sequel
+from metaclaw.signals.tools import results_in
+from metaclaw.types import Check, Message
 from support import make_feedback, make_turn
 
-CORRECTIONS = [
-    "No, the date comes first.", "no. use underscores", "Nope, lower case please", "Wrong, it is 5 pm",
-    "That's wrong.", "That is not how we name files.", "that's not what I meant", "You forgot the header.",
-    "You should have used ISO dates", "I said millimetres", "I asked for a list, not prose", "I told you: no emojis",
-    "This is wrong", "please redo it in French", "Not quite: two decimals", "incorrect", "Actually, it should be 12",
-    "Actually, we use tabs here", "No we write the year first", "Thanks, but that's wrong", "Great, but you forgot Bob",
-    "It's not right yet",
-]
-PRAISE = [
-    "Thanks!", "thank you, that works", "Perfect.", "Great, now the next one", "Exactly what I needed", "Well done",
-    "That's right.", "No problem, thanks", "No worries!", "No, that's fine", "no thanks", "No, that is perfect",
-]
-NEITHER = [
-    "What is the capital of France?", "Now write the tests.", "Nothing else for today", "Notes of the meeting, please",
-    "Know any good books?", "No one answered the door in my story. Continue it.", "No more than 3 words: name a fruit",
-    "Actually, can you also translate it?", "I asked Bob to dinner. Write him a reminder.", "Norway or Sweden?",
-    "Write a policy: passwords must never be shared and must always be long.", "Thanks, but first: who is Bob?",
-    "Tell our customers that we never sell their data.", "", "  ", "Write the sentence 'it should be fun' in German.",
-]
+FAILURE = "Exit code 2\nmake: *** No rule to make target 'all'."
 
 
-@pytest.mark.parametrize("text", CORRECTIONS)
-def test_a_correction_counts_against_the_reply(text: str) -> None:
-    found = next_message(make_turn(), text)
-    assert [signal.value for signal in found] == [-0.8]
-    assert found[0].evidence == text
+def call(number: int, arguments: str = '{"command": "make"}') -> Message:
+    function = {"name": "run", "arguments": arguments}
+    called = {"role": "assistant", "tool_calls": [{"id": f"c{number}", "type": "function", "function": function}]}
+    return cast(Message, called)
 
 
-@pytest.mark.parametrize("text", PRAISE)
-def test_praise_counts_for_it(text: str) -> None:
-    assert tone(text) == 0.5
-    assert tone_of_feedback(text) == 0.5
+def came_back(number: int, text: str = FAILURE) -> Message:
+    return cast(Message, {"role": "tool", "tool_call_id": f"c{number}", "content": text})
 
 
-@pytest.mark.parametrize("text", NEITHER)
-def test_the_next_task_says_nothing_of_the_last_reply(text: str) -> None:
-    assert next_message(make_turn(), text) == []
+def followed(*messages: Message, before: tuple[Message, ...] = ()) -> Sequel:
+    return Sequel(before=before, messages=messages, results=results_in(messages))
 
 
-@pytest.mark.parametrize(
-    "text", ["It should have been `a.md`.", "We always put the date first.", "In our files it must never start so."]
-)
-def test_a_rule_that_is_sent_as_feedback_is_a_correction(text: str) -> None:
+def test_a_correction_counts_against_the_reply_and_is_its_own_evidence() -> None:
+    [found] = next_message(make_turn(), "No, the date comes first.")
+    assert (found.source, found.value, found.evidence) == ("next_message", -0.8, "No, the date comes first.")
+    assert found.reason == "the user corrected it in the next message: 'no'"
+
+
+def test_praise_counts_for_it_and_the_next_task_for_nothing() -> None:
+    assert [signal.value for signal in next_message(make_turn(), "Perfect, thanks!")] == [0.5]
+    assert next_message(make_turn(), "Now write the tests.") == []
+
+
+def test_no_after_a_question_of_the_reply_is_an_answer() -> None:
+    assert next_message(make_turn(reply="Shall I delete it?"), "No, keep it.") == []
+
+
+def test_words_sent_as_feedback_count_by_their_tone() -> None:
     turn = make_turn()
-    assert [signal.value for signal in explicit_feedback(turn, [make_feedback(turn, text)])] == [-0.8]
+    found = explicit_feedback(turn, [make_feedback(turn, "We always put the date first.")])
+    assert [(signal.value, signal.reason) for signal in found] == [(-0.8, "what the client said of it: 'we always'")]
 
 
 def test_a_score_counts_as_it_is_whatever_the_text_says() -> None:
@@ -73,6 +70,70 @@ def test_a_posted_check_is_applied_to_the_whole_reply_and_an_unusable_one_abstai
     turn = make_turn(reply="```\n123.md\n```")
     assert [signal.value for signal in posted_checks(turn, [make_feedback(turn, pattern=pattern)])] == [value]
     assert posted_checks(turn, [make_feedback(turn, "text")]) == []
+
+
+def test_a_failed_call_is_weak_evidence_with_the_results_own_words() -> None:
+    [found] = detectors.tool_errors(make_turn(), followed(call(1), came_back(1)))
+    assert (found.source, found.value, found.evidence) == ("tool_error", -0.4, "Exit code 2")
+    assert found.reason == "its call of run failed"
+    assert detectors.tool_errors(make_turn(), followed(call(1), came_back(1, "built"))) == []
+
+
+def test_the_same_failing_call_weighs_more_each_time() -> None:
+    now = followed(call(9), came_back(9))
+    once: tuple[Message, ...] = ({"role": "user", "content": "Build it."}, call(1), came_back(1))
+    twice = (*once, call(2), came_back(2))
+    values = [
+        [signal.value for signal in detectors.repeated_failures(make_turn(), followed(*now.messages, before=before))]
+        for before in ((), once, twice)
+    ]
+    assert values == [[], [-0.4], [-1.0]]
+
+
+def test_another_call_and_one_before_the_user_spoke_are_no_repetition() -> None:
+    other = (call(1, '{"command": "make all"}'), came_back(1))
+    long_ago: tuple[Message, ...] = (call(1), came_back(1), {"role": "user", "content": "Try once more."})
+    for before in (other, long_ago):
+        assert detectors.repeated_failures(make_turn(), followed(call(9), came_back(9), before=before)) == []
+
+
+def test_a_repetition_that_works_is_none() -> None:
+    found = followed(call(9), came_back(9, "built"), before=(call(1), came_back(1)))
+    assert detectors.repeated_failures(make_turn(), found) == []
+
+
+def test_the_same_request_again_is_told_of_the_turn_that_answered_it_last() -> None:
+    turns = [make_turn("What is the weather?"), make_turn("List the open bills."), make_turn("List the open bills.")]
+    [found] = detectors.asked_again("Please list the open bills.", turns)
+    assert (found.turn_id, found.value) == (turns[1].id, -0.6)
+    assert detectors.asked_again("List the paid bills.", turns) == []
+
+
+def test_a_regenerated_request() -> None:
+    assert [s.source for s in detectors.regenerated(make_turn(), Sequel(regenerated=True))] == ["regenerated"]
+    assert detectors.regenerated(make_turn(), Sequel()) == []
+
+
+@pytest.mark.parametrize(("messages", "abandoned"), [
+    ((call(1), came_back(1)), True),
+    ((call(1), came_back(1, "built")), False),
+    ((call(1), came_back(1), call(2), came_back(2, "built")), False),
+    ((call(1), came_back(1), {"role": "assistant", "content": "Fails."}, {"role": "user", "content": "Thanks"}), False),
+    ((), False),
+])
+def test_a_session_that_ends_on_failed_calls_was_abandoned(messages: tuple[Message, ...], abandoned: bool) -> None:
+    request = json.dumps({"messages": [{"role": "user", "content": "Build it."}, *messages]}).encode()
+    assert bool(detectors.abandoned(make_turn(request=request))) is abandoned
+
+
+def test_every_source_has_a_weight() -> None:
+    sequel = Sequel(
+        before=(call(1), came_back(1)), messages=(call(2), came_back(2)), said="No.",
+        results=results_in([call(2), came_back(2)]), regenerated=True,
+    )
+    found = detectors.what_followed(make_turn(), sequel)
+    assert {signal.source for signal in found} == {"next_message", "tool_error", "repeated_failure", "regenerated"}
+    assert {signal.source for signal in found} <= set(WEIGHTS)
 
 
 def test_a_pattern_that_never_ends_abstains_soon() -> None:

@@ -7,6 +7,7 @@ import time
 from metaclaw.store import Database
 
 FEEDBACK_CURSOR, TURN_CURSOR = "evolve-feedback", "evolve-turns"
+CLOSED_CURSOR = "evolve-closed"  # in microseconds: the sessions that had closed by then have been looked at
 
 
 def cursor(database: Database, namespace: str, reader: str) -> int:

@@ -27,15 +27,14 @@ def last_turn_of(database: Database, namespace: str, session: str) -> Turn | Non
     return found[0] if found else None
 
 
-def turn_before(database: Database, turn: Turn) -> Turn | None:
-    """The last complete main turn of the same agent in the same session before this one."""
-    found = _turns(
+def turns_before(database: Database, turn: Turn, limit: int) -> list[Turn]:
+    """The last complete main turns of the same agent in the same session before this one, newest first."""
+    return _turns(
         database,
         "namespace = ? AND session = ? AND agent = ? AND position < ? AND kind = 'main' AND complete = 1"
-        " ORDER BY position DESC LIMIT 1",
-        (turn.namespace, turn.session, turn.agent, turn.position),
+        " ORDER BY position DESC LIMIT ?",
+        (turn.namespace, turn.session, turn.agent, turn.position, limit),
     )
-    return found[0] if found else None
 
 
 def turns_after(database: Database, namespace: str, position: int, limit: int = 100) -> list[Turn]:

@@ -1,39 +1,32 @@
 """What went right or wrong in a turn: pure functions over the turn and what came after it.
 
-Each returns signals with the reason and the words that it rests on; none where it has nothing to say.
+Each returns signals with the reason and the words that it rests on; none where it has nothing to say. How much a source
+weighs is `combine`'s business; a value says how bad or good the thing is, were it certain.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from metaclaw.signals.checks import passes
-from metaclaw.types import Feedback, Signal, Turn
+from metaclaw.signals.failures import failure_in
+from metaclaw.signals.repeats import same_request
+from metaclaw.signals.sequel import Sequel, conversation_of
+from metaclaw.signals.tone import WRONG, Tone, tone, tone_of_remark
+from metaclaw.signals.tools import ToolResult, results_in
+from metaclaw.types import Feedback, Message, Signal, Turn
 
 MAX_EVIDENCE = 2_000  # characters of a message that are kept with the signal
-CORRECTION = re.compile(
-    r"^\s*(?:no(?:[,.!:;]| (?=(?:that|this|it|its|it's|you|i|we|the|use|not|don't|never|always|please)\b))"
-    r"|nope\b|wrong\b|(?:that|it)(?:'s| is) (?:wrong|not (?:right|correct|what|how|our))|not (?:quite|like that)"
-    r"|incorrect\b|you (?:forgot|missed|should have)|i (?:said|meant|told you|asked (?:for|you))\b"
-    r"|this is (?:wrong|not)|please (?:redo|fix|correct)"
-    r"|actually,? (?:it(?:'s| is| should)|the|we|our|you|use|no)\b)",
-    re.IGNORECASE,
-)
-# Said of a turn these words correct it; in a message of its own they may as well describe the next task.
-CORRECTION_IN_FEEDBACK = re.compile(
-    r"\b(?:should have been|it should be|we never|we always|must always|must never)\b", re.IGNORECASE
-)
-BUT = re.compile(r"^[^.!?\n]{0,60}?\b(?:but|however|except)\b[\s,]*", re.IGNORECASE)
-NOT_A_CORRECTION = re.compile(
-    r"^\s*(?:no (?:problem|worries|rush|need|thanks|idea)\b"
-    r"|no,? (?:that(?:'s| is) (?:fine|right|good|perfect|all)|thanks?))",
-    re.IGNORECASE,
-)
-PRAISE = re.compile(
-    r"^\s*(?:thanks?\b|thank you|perfect\b|great\b|exactly\b|well done|(?:that(?:'s| is) )?(?:right|correct|it)\b[.!])",
-    re.IGNORECASE,
-)
+
+
+def what_followed(turn: Turn, sequel: Sequel) -> list[Signal]:
+    """All that the sequel says of the turn."""
+    return [
+        *next_message(turn, sequel.said),
+        *tool_errors(turn, sequel),
+        *repeated_failures(turn, sequel),
+        *regenerated(turn, sequel),
+    ]
 
 
 def explicit_feedback(turn: Turn, feedback: Sequence[Feedback]) -> list[Signal]:
@@ -42,8 +35,9 @@ def explicit_feedback(turn: Turn, feedback: Sequence[Feedback]) -> list[Signal]:
     for item in feedback:
         if item.score is not None:
             signals.append(Signal(turn.id, "feedback", item.score, "the client scored it", item.id))
-        elif item.text and (value := tone_of_feedback(item.text)):
-            signals.append(Signal(turn.id, "feedback", value, "what the client said of it", item.id))
+        elif item.text and (heard := tone_of_remark(item.text)).value:
+            reason = f"what the client said of it: '{heard.span}'"
+            signals.append(Signal(turn.id, "feedback", heard.value, reason, item.id))
     return signals
 
 
@@ -61,25 +55,83 @@ def posted_checks(turn: Turn, feedback: Sequence[Feedback]) -> list[Signal]:
 
 def next_message(turn: Turn, said_next: str) -> list[Signal]:
     """The user's next message, where it corrects or praises the reply."""
-    value = tone(said_next)
-    if not value:
+    heard = tone(said_next, answers_a_question=turn.reply.rstrip().endswith(("?", "？")))
+    if not heard.value:
         return []
-    reason = "the user corrected it in the next message" if value < 0 else "the user was content in the next message"
-    return [Signal(turn.id, "next_message", value, reason, said_next[:MAX_EVIDENCE])]
+    return [Signal(turn.id, "next_message", heard.value, _in_words(heard), said_next[:MAX_EVIDENCE])]
 
 
-def tone(text: str) -> float:
-    """-0.8 for a correction, 0.5 for praise, 0 for neither."""
-    if NOT_A_CORRECTION.search(text):
-        return 0.5
-    if CORRECTION.search(text):
-        return -0.8
-    if not PRAISE.search(text):
-        return 0.0
-    turned = BUT.match(text)  # 'Thanks, but ...': what comes after is what counts
-    return min(tone(text[turned.end() :]), 0.0) if turned else 0.5
+def tool_errors(turn: Turn, sequel: Sequel) -> list[Signal]:
+    """Calls of this turn that failed: often the surroundings' fault, so little by itself."""
+    failed = [(result, words) for result in sequel.results if (words := failure_in(result))]
+    return [
+        Signal(turn.id, "tool_error", -0.4, f"its call of {result.name or 'a tool'} failed", words[:MAX_EVIDENCE])
+        for result, words in failed
+    ]
 
 
-def tone_of_feedback(text: str) -> float:
-    """The same for words that are known to be about the turn."""
-    return -0.8 if CORRECTION_IN_FEEDBACK.search(text) else tone(text)
+def repeated_failures(turn: Turn, sequel: Sequel) -> list[Signal]:
+    """A call that had failed before, made again unchanged: from the third time on the surroundings are no excuse."""
+    failed = [result for result in sequel.results if failure_in(result)]
+    if not failed:
+        return []
+    before = [_as_made(result) for result in results_in(_since_the_user_spoke(sequel.before)) if failure_in(result)]
+    signals = []
+    for result in failed:
+        if result.name and (times := before.count(_as_made(result))):
+            reason = f"it called {result.name} again as it had failed before ({times + 1} times)"
+            value = -0.4 if times == 1 else -1.0
+            signals.append(Signal(turn.id, "repeated_failure", value, reason, result.arguments[:MAX_EVIDENCE]))
+    return signals
+
+
+def regenerated(turn: Turn, sequel: Sequel) -> list[Signal]:
+    """The same messages, sent once more after the reply had come."""
+    if not sequel.regenerated:
+        return []
+    return [Signal(turn.id, "regenerated", -0.5, "the same request was sent again", turn.query[:MAX_EVIDENCE])]
+
+
+def asked_again(said: str, earlier: Sequence[Turn]) -> list[Signal]:
+    """Of the earlier turns, newest first, the last one that answered the same request."""
+    for turn in earlier:
+        if same_request(said, turn.query):
+            return [Signal(turn.id, "asked_again", -0.6, "the user asked for the same again", said[:MAX_EVIDENCE])]
+    return []
+
+
+def abandoned(turn: Turn) -> list[Signal]:
+    """The last turn of a session that has closed, where it ended on failed calls."""
+    last = _last_results(conversation_of(turn))
+    failures = [failure_in(result) for result in last]
+    if not failures or not all(failures):
+        return []
+    return [Signal(turn.id, "abandoned", -0.6, "the session ended after failed calls", failures[-1][:MAX_EVIDENCE])]
+
+
+def _in_words(heard: Tone) -> str:
+    did = "corrected it" if heard.value == WRONG else "was content"
+    return f"the user {did} in the next message: '{heard.span}'"
+
+
+def _as_made(result: ToolResult) -> tuple[str, str]:
+    return result.name, result.arguments
+
+
+def _since_the_user_spoke(messages: Sequence[Message]) -> Sequence[Message]:
+    """The messages after the user's last words; tool results that travel as the user's are not words."""
+    for index in range(len(messages) - 1, -1, -1):
+        if messages[index].get("role") == "user" and not results_in(messages[index : index + 1]):
+            return messages[index:]
+    return messages
+
+
+def _last_results(messages: Sequence[Message]) -> list[ToolResult]:
+    """The results that end the conversation; none where something else does."""
+    for index in range(len(messages) - 1, -1, -1):
+        message = messages[index]
+        if message.get("role") == "assistant" or str(message.get("type")).endswith("_call"):
+            return results_in(messages[index:])
+        if message.get("role") == "user" and not results_in([message]):
+            return []
+    return results_in(messages)
