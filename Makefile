@@ -7,7 +7,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 FULL   ?=
 
-.PHONY: setup run demo test test-clients check format bench bench-gateway bench-signals clean
+.PHONY: setup run demo test test-clients check format bench bench-gateway bench-retrieval bench-signals clean
 
 setup: $(VENV)/.installed
 
@@ -39,12 +39,15 @@ format: setup
 	$(BIN)/ruff check --fix src tests tests_clients scripts
 	$(BIN)/python scripts/reference.py
 
-bench: setup bench-gateway
+bench: setup bench-gateway bench-retrieval
 	$(BIN)/metaclaw demo --full
 
 bench-gateway: setup
 	@command -v wrk >/dev/null || { echo "bench-gateway needs wrk (apt-get install wrk)"; exit 1; }
 	$(BIN)/metaclaw bench gateway
+
+bench-retrieval: setup
+	$(BIN)/metaclaw bench retrieval
 
 bench-signals: setup
 	$(BIN)/python -m metaclaw.bench.signals
