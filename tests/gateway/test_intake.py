@@ -120,7 +120,7 @@ async def test_four_times_what_it_takes(tmp_path: Path, capsys: pytest.CaptureFi
         print(f"\nrefused in a burst: {milliseconds(burst)}; alone: {milliseconds(alone)}")
         print(f"served again after {recovered:.3f} s")
     assert statistics.median(alone) < 0.05
-    assert statistics.median(burst) < 0.5
+    assert statistics.median(burst) < 5
     assert recovered < 5
 
 
