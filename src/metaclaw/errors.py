@@ -7,6 +7,7 @@
     |-- StoreError         the database refused
     |-- SkillError         a skill folder or a proposal that breaks the rules of skills
     |-- WeightsError       model weights missing, or not the bytes that were pinned
+    |-- SandboxError       a code skill cannot run here; the text says what is missing and how to get it
     |-- EngineError        an engine process that would not start, answer or stop
     `-- TrainingError      a training job that cannot run, or an adapter that cannot be used
         `-- ChildInterruptedError  its process was stopped from outside; it can be started again
@@ -53,6 +54,10 @@ class SkillError(MetaClawError):
 
 
 class WeightsError(MetaClawError):
+    pass
+
+
+class SandboxError(MetaClawError):
     pass
 
 
