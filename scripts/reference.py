@@ -19,8 +19,8 @@ from metaclaw.config import ENV_PREFIX, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 README, CONFIGURATION = ROOT / "README.md", ROOT / "docs" / "configuration.md"
-FOLDERS = ("store", "gateway", "dialects", "context", "upstream", "journal", "signals", "library", "evolve", "training",
-           "serving", "scheduler", "cli", "bench", "bench/demo")  # in the order in which data visits them
+FOLDERS = ("store", "gateway", "dialects", "context", "upstream", "sandbox", "journal", "signals", "library", "evolve",
+           "training", "serving", "scheduler", "cli", "bench", "bench/demo")  # in the order in which data visits them
 RESULT = ROOT / "bench" / "results" / "demo.json"
 DEMO = re.compile(r"(?<=<!-- demo -->\n).*?(?=\n<!-- /demo -->)", re.DOTALL)
 TREE = re.compile(r"(?<=## The tree\n\n).*?(?=\n\n## )", re.DOTALL)

@@ -47,6 +47,7 @@ FILES = (
     _one("hard_link_out", "os.link(path, 'link')\nreturn open('link').read()", "import os"),
     _one("overwrite_file", "open(path, 'w').write('gone')\nreturn True"),
     _one("delete_file", "os.remove(path)\nreturn True", "import os"),
+    _one("write_root", "return open('/new', 'w').write('here')"),
     _one("change_library", "open(json.__file__, 'a').write('#')\nreturn True", "import json"),
     _one("change_worker", "open('/jail/metaclaw/sandbox/jail_worker.py', 'a').write('#')\nreturn True"),
     _one("database_file", "return sqlite3.connect(path).execute('create table t(x)') and True", "import sqlite3"),

@@ -14,6 +14,7 @@ import json
 import math
 import os
 import platform
+import select
 import shutil
 import signal
 import subprocess
@@ -71,41 +72,40 @@ class Worker:
     @classmethod
     async def start(cls, jail: Sequence[str], limits: Limits) -> Worker:
         """Start one, and wait until its locks hold. SandboxError, with what bubblewrap or the worker said, if not."""
-        reader, writer = os.pipe()
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *(*jail, "--info-fd", str(writer), "--", *jail_root.interpreter()),
-                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-                env={}, cwd="/", pass_fds=(writer,), limit=8 * limits.output_bytes + (1 << 16),
-            )
-        except OSError as error:
-            os.close(reader)
-            raise SandboxError(f"bubblewrap does not start: {error}. {INSTALL}") from error
-        finally:
-            os.close(writer)
-        worker = cls(process)
-        try:
-            async with asyncio.timeout(START_SECONDS):
-                await worker._become_ready(limits)
-            worker._inner = os.pidfd_open(json.loads(os.read(reader, 4096))["child-pid"])
-        except (OSError, ValueError, KeyError) as error:
-            await worker.end()
-            reason = await worker._said() or str(error) or f"it was not ready after {START_SECONDS:g} s"
-            raise SandboxError(f"The jail does not start: {reason}") from error
-        except BaseException:
-            await worker.end()
-            raise
-        finally:
-            os.close(reader)
+        # No pipe: where its reader has died, bubblewrap would give up and leave its inner process waiting for ever.
+        with os.fdopen(os.memfd_create("child-pid"), "rb") as told:
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *(*jail, "--info-fd", str(told.fileno()), "--", *jail_root.interpreter()),
+                    stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+                    env={}, cwd="/", pass_fds=(told.fileno(),), limit=8 * limits.output_bytes + (1 << 16),
+                    start_new_session=True,  # Ctrl-C is for us, who then end it in order
+                )
+            except OSError as error:
+                raise SandboxError(f"bubblewrap does not start: {error}. {INSTALL}") from error
+            worker = cls(process)
+            try:
+                async with asyncio.timeout(START_SECONDS):
+                    await worker._become_ready(limits)
+                told.seek(0)
+                worker._inner = os.pidfd_open(json.load(told)["child-pid"])
+            except (OSError, ValueError, KeyError) as error:
+                await worker.end()
+                reason = await worker._said() or str(error) or f"it was not ready after {START_SECONDS:g} s"
+                raise SandboxError(f"The jail does not start: {reason}") from error
+            except BaseException:
+                await worker.end()
+                raise
         return worker
 
     @property
     def alive(self) -> bool:
-        return self._process.returncode is None
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
+        """Whether the jail's first process still runs, as the kernel knows it now."""
+        if self._inner is None:
+            return False
+        exited = select.poll()
+        exited.register(self._inner, select.POLLIN)
+        return not exited.poll(0)
 
     async def run(self, call: Call, limits: Limits) -> Result:
         """Serve the call. However it ends, the worker is of no further use: `end` it."""
@@ -121,19 +121,31 @@ class Worker:
         return read(line, time.monotonic() - started, limits)
 
     def kill(self) -> None:
-        """End what runs in it, at once; a call under way comes back as crashed."""
+        """End what runs in it, at once; a call under way comes back as crashed.
+
+        Not by way of bubblewrap's outer process, which collects the inner one. A worker that is not ready yet finds its
+        input at an end, and goes by itself.
+        """
+        assert self._process.stdin  # noqa: S101 - a pipe
+        self._process.stdin.close()
         inner, self._inner = self._inner, None
         if inner is not None:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(inner, signal.SIGKILL)
             os.close(inner)
-        elif self.alive:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()  # with bubblewrap goes the jail (--die-with-parent)
 
     async def end(self) -> None:
         """Kill it, and wait until nothing is left."""
         self.kill()
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                await self._gone()
+        except TimeoutError:  # it hangs in its beginnings
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            await self._gone()
+
+    async def _gone(self) -> None:
         assert self._process.stdout  # noqa: S101 - a pipe
         while await self._process.stdout.read(1 << 16):
             pass  # an answer that nobody reads would keep `wait` waiting

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from metaclaw.errors import SandboxError
 from metaclaw.sandbox.jail import ENGINE, Worker, command
+from metaclaw.sandbox.slots import Slots
 from metaclaw.sandbox.values import Call, Limits, Result, stopped
 
 WAITING = 2  # workers kept ready
@@ -47,15 +48,13 @@ class StrongEngine:
     def __init__(self, limits: Limits, *, waiting: int = WAITING, at_once: int = AT_ONCE) -> None:
         self._limits = limits
         self._keep = waiting
-        self._at_once = at_once
-        self._slots = asyncio.Semaphore(at_once)
+        self._slots = Slots(at_once)
         self._probe = asyncio.Lock()
         self._jail: Sequence[str] = ()
         self._missing: str | None = None
         self._waiting: deque[asyncio.Task[Worker]] = deque()  # started, or being started
         self._running: set[Worker] = set()
         self._ending: set[asyncio.Task[None]] = set()
-        self._closed = False
 
     async def missing(self) -> str | None:
         """What keeps this machine from it, and the mend; None where it works. Found out once."""
@@ -71,10 +70,10 @@ class StrongEngine:
 
     async def run(self, call: Call) -> Result:
         """Serve the call in a worker of its own. SandboxError where this machine cannot jail, or no longer can."""
-        if (reason := await self.missing()) is not None:
+        if not self._slots.shut and (reason := await self.missing()) is not None:
             raise SandboxError(reason)
         async with self._slots:
-            if self._closed:
+            if self._slots.shut:
                 return stopped("close", "", 0.0, ENGINE, self._limits)
             worker = await self._take()
             try:
@@ -83,7 +82,7 @@ class StrongEngine:
                 self._running.discard(worker)
                 self._end(worker)
                 self._refill()  # only now: starting a process beside the call would slow it down
-        if self._closed and result.ended_by == "crash":
+        if self._slots.shut and result.ended_by == "crash":
             return stopped("close", "", result.seconds, ENGINE, self._limits)
         return result
 
@@ -95,11 +94,10 @@ class StrongEngine:
 
     async def close(self) -> None:
         """End every worker, also those that are serving: their calls come back as stopped."""
-        self._closed = True
+        self._slots.shut = True
         for worker in self._running:
             worker.kill()
-        for _ in range(self._at_once):
-            await self._slots.acquire()  # what was waiting for one is told that it is too late
+        await self._slots.emptied()
         for started in await asyncio.gather(*self._waiting, return_exceptions=True):
             if isinstance(started, Worker):
                 self._end(started)
@@ -120,25 +118,30 @@ class StrongEngine:
 
     async def _take(self) -> Worker:
         """A worker that waits, or the next one to be ready. What failed to start, or died waiting, is tried again."""
-        while self._waiting:
-            starting = self._waiting.popleft()
+        while True:
+            starting = self._waiting.popleft() if self._waiting else self._start()
             if starting.done() and starting.exception():
                 continue
-            worker = await starting
+            try:
+                worker = await asyncio.shield(starting)
+            except asyncio.CancelledError:
+                self._waiting.append(starting)  # whoever was to have it is gone; the next one takes it
+                raise
             if worker.alive:
                 break
             self._end(worker)
-        else:
-            worker = await Worker.start(self._jail, self._limits)
         self._running.add(worker)
-        if self._closed:
+        if self._slots.shut:
             worker.kill()
         return worker
 
+    def _start(self) -> asyncio.Task[Worker]:
+        return asyncio.create_task(Worker.start(self._jail, self._limits))
+
     def _refill(self) -> None:
         """Start in the background what is missing from those that wait."""
-        while not self._closed and len(self._waiting) < self._keep:
-            self._waiting.append(asyncio.create_task(Worker.start(self._jail, self._limits)))
+        while not self._slots.shut and len(self._waiting) < self._keep:
+            self._waiting.append(self._start())
 
     def _end(self, worker: Worker) -> None:
         task = asyncio.create_task(worker.end())

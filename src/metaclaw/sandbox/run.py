@@ -84,6 +84,8 @@ class Sandbox:
             if (reason := await self._strong.missing()) is None:
                 return await self._strong.run(call)
             reasons.append(reason)
+        else:
+            reasons.append("Full Python is not tried, since sandbox.engine is 'monty'.")
         if doubted is not None:
             return doubted
         raise SandboxError(f"This code skill cannot run here. {' '.join(reasons)}")
