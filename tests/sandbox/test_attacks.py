@@ -42,6 +42,7 @@ async def sandbox(request: pytest.FixtureRequest) -> AsyncIterator[Sandbox]:
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
 async def test_an_attack_gets_nothing(sandbox: Sandbox, attack: Attack) -> None:
     largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    await sandbox.warm_up()
     started = time.monotonic()
     leak, result = await attacked(sandbox, attack, SECONDS)
     assert leak == ""

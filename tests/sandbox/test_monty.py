@@ -184,7 +184,7 @@ async def test_the_event_loop_goes_on_while_programs_loop() -> None:
         await asyncio.sleep(0.001)
         turns += 1
     await engine.close()
-    assert turns > 50
+    assert turns > 10
     assert {task.result().outcome for task in loops} == {"time"}
 
 

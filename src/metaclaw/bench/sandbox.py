@@ -119,6 +119,7 @@ class _Datagrams(asyncio.DatagramProtocol):
 
 async def attacked(sandbox: Sandbox, attack: Attack, seconds_allowed: float) -> tuple[str, Result | None]:
     """What leaked (empty: nothing), and the result (None: refused)."""
+    await sandbox.warm_up()
     async with Host() as host:
         started = time.perf_counter()
         try:
@@ -144,11 +145,11 @@ async def attacked_plainly(attack: Attack) -> str:
         return host.leak(Result(answer["ok"], answer["value"], answer["stdout"], answer["error"], 0.0, "none"))
 
 
-async def attack_all(engine: EngineName) -> list[str]:
-    """What each attack leaked on this engine, in the order of `ATTACKS`."""
+async def attack_all(engine: EngineName) -> list[tuple[str, Result | None]]:
+    """What each attack leaked on this engine, and its result, in the order of `ATTACKS`."""
     sandbox = Sandbox(SandboxSettings(engine=engine, seconds=ATTACK_SECONDS))
     try:
-        return [(await attacked(sandbox, attack, ATTACK_SECONDS))[0] for attack in ATTACKS]
+        return [await attacked(sandbox, attack, ATTACK_SECONDS) for attack in ATTACKS]
     finally:
         await sandbox.close()
 
@@ -185,7 +186,8 @@ async def run(results: Path, calls: int = 300) -> Path:
     engines: tuple[EngineName, ...] = ("monty", "strong")
     warm = {engine: await time_calls(engine, calls) for engine in engines}
     first = {engine: await time_starts(engine, 10) for engine in engines}
-    leaks: dict[str, list[str]] = {engine: await attack_all(engine) for engine in engines}
+    ended = {engine: await attack_all(engine) for engine in engines}
+    leaks: dict[str, list[str]] = {engine: [leak for leak, _ in ended[engine]] for engine in engines}
     plainly = [await attacked_plainly(attack) for attack in ATTACKS if attack.plain]
     held = {**leaks, "no_sandbox": plainly}
     arms = {name: share("share of attacks held", [not leak for leak in found]) for name, found in held.items()}
@@ -201,6 +203,7 @@ async def run(results: Path, calls: int = 300) -> Path:
             engine: {"warm": _spread(warm[engine]), "first_call": _spread(first[engine])} for engine in engines
         },
         "user": "root" if os.geteuid() == 0 else "not root",
+        "refused_as_unsupported": {engine: sum(result is None for _, result in ended[engine]) for engine in engines},
         "leaks": {
             engine: {attack.name: leak for attack, leak in zip(ATTACKS, leaks[engine], strict=True) if leak}
             for engine in engines
