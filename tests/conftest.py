@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from metaclaw.store import Database
+from processes import children
 
 MODELS = Path("~/.metaclaw/models").expanduser()
 
@@ -16,6 +17,14 @@ MODELS = Path("~/.metaclaw/models").expanduser()
 def database(tmp_path: Path) -> Iterator[Database]:
     with Database(tmp_path / "store.db") as opened:
         yield opened
+
+
+@pytest.fixture
+def nothing_left() -> Iterator[None]:
+    """Fails the test if a process of ours is still there afterwards."""
+    before = children()
+    yield
+    assert children() - before == set()
 
 
 @pytest.fixture(scope="session")

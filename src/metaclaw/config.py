@@ -166,6 +166,18 @@ class JudgeSettings(Section):
         return self
 
 
+class SandboxSettings(Section):
+    engine: Literal["auto", "monty", "strong"] = "auto"
+    """Where code skills run: `monty` (a subset of Python, everywhere), `strong` (all of it, in a bubblewrap jail, Linux
+    only), or Monty first and the jail for what it cannot run (`auto`)."""
+    seconds: Positive = 5.0
+    """How long one call of a code skill may take."""
+    memory_mb: Annotated[int, Field(ge=64)] = 256
+    """Memory that one call may use."""
+    output_bytes: Annotated[int, Field(ge=1024)] = 64 * 1024
+    """What one call may print, and how large the JSON of its value may be."""
+
+
 class TrainingSettings(Section):
     enabled: bool = True
     """Whether the embedded model is trained while you are away."""
@@ -216,6 +228,7 @@ class Settings(BaseSettings):
     context: ContextSettings = ContextSettings()
     evolve: EvolveSettings = EvolveSettings()
     judge: JudgeSettings = JudgeSettings()
+    sandbox: SandboxSettings = SandboxSettings()
     training: TrainingSettings = TrainingSettings()
     schedule: ScheduleSettings = ScheduleSettings()
 

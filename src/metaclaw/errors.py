@@ -9,6 +9,7 @@
     |-- ConnectError       a client's configuration that cannot be read, changed or put back
     |-- WeightsError       model weights missing, or not the bytes that were pinned
     |-- CacheError         a file that only saves work is damaged, or cannot be written; work goes on without it
+    |-- SandboxError       a code skill cannot run here; the text says what is missing and how to get it
     |-- EngineError        an engine process that would not start, answer or stop
     `-- TrainingError      a training job that cannot run, or an adapter that cannot be used
         `-- ChildInterruptedError  its process was stopped from outside; it can be started again
@@ -67,6 +68,10 @@ class WeightsError(MetaClawError):
 
 
 class CacheError(MetaClawError):
+    pass
+
+
+class SandboxError(MetaClawError):
     pass
 
 
