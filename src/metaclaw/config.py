@@ -227,6 +227,11 @@ class Settings(BaseSettings):
         return not self.provider_urls
 
     @property
+    def may_ask(self) -> bool:
+        """Whether there is a model that the learner may ask: with `passthrough`, only clients have a key."""
+        return any(one.auth == "key" for one in self.upstreams or [self.upstream])
+
+    @property
     def provider_urls(self) -> list[str]:
         return [one.url for one in (self.upstream, *self.upstreams) if one.url]
 

@@ -296,6 +296,8 @@ def build_learner(settings: Settings, gateway_url: str, token: str, embedded: di
     ask = _Ask(client, gateway_url, token)
     loop = None
     if settings.evolve.enabled:
+        if not settings.may_ask:
+            log.warning("Only clients have a key (auth = 'passthrough'): no skill is replayed, or written by a model.")
         embedder = StaticEmbedder()
         loop = FastLoop(
             database, catalog, ask, embedder.embed, Redactor([token]), settings.evolve.proposer,

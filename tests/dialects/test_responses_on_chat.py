@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from metaclaw.dialects import chat, responses, responses_on_chat
 from metaclaw.dialects.sse import EventSplitter
-from metaclaw.errors import RequestError
+from metaclaw.errors import RequestError, UpstreamError
 from upstream_server import DONE
 
 EVENTS: TypeAdapter[ResponseStreamEvent] = TypeAdapter(ResponseStreamEvent)  # what the SDK says an event is
@@ -149,8 +149,10 @@ def test_replies_of_other_shapes() -> None:
     one, two = whole({"content": None, "tool_calls": no_ids})["output"]
     assert (one["arguments"], two["name"]) == ('{"city": "Rome"}', "unknown")
     assert one["call_id"] != two["call_id"]
-    for odd in ({}, {"choices": 3, "usage": 4}, {"choices": [None, {"message": 4}]}):
+    for odd in ({"choices": 3, "usage": 4}, {"choices": [None, {"message": 4}]}):
         assert responses_on_chat.whole(odd, ASKED)["output"] == []
+    with pytest.raises(UpstreamError, match="not a chat completion"):
+        responses_on_chat.whole({"hello": 1}, ASKED)
 
 
 def test_an_error_in_a_reply_that_came_with_200_is_one() -> None:

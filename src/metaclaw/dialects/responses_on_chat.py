@@ -18,7 +18,7 @@ from metaclaw.dialects.base import object_or_empty
 from metaclaw.dialects.responses import encode
 from metaclaw.dialects.responses_items import items_of, messages
 from metaclaw.dialects.responses_reply import Event, Reply
-from metaclaw.errors import RequestError
+from metaclaw.errors import RequestError, UpstreamError
 
 # Servers that speak no Responses know `max_tokens` all, and `max_completion_tokens` not all.
 RENAMED = {
@@ -45,12 +45,15 @@ def request(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def whole(body: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Raises `UpstreamError` (502) where `body` is neither a chat completion nor an error."""
     reply = Reply(asked)
     if body.get("error") and not body.get("choices"):
         _run(reply.fail(body["error"]))
-    else:
+    elif "choices" in body:
         _run(reply.chunk(body, "message"))
         _run(reply.complete())
+    else:
+        raise UpstreamError(502, "upstream_garbage", "The upstream's reply is not a chat completion. Try again.")
     return reply.response()
 
 
