@@ -10,7 +10,7 @@ import difflib
 import os
 import secrets
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -229,7 +229,8 @@ class Settings(BaseSettings):
     @property
     def may_ask(self) -> bool:
         """Whether there is a model that the learner may ask: with `passthrough`, only clients have a key."""
-        return any(one.auth == "key" for one in self.upstreams or [self.upstream])
+        providers: Sequence[ProviderSettings] = self.upstreams or [self.upstream]
+        return any(one.auth == "key" for one in providers)
 
     @property
     def provider_urls(self) -> list[str]:
