@@ -1,12 +1,13 @@
 # make demo            the whole circle on the embedded model, under ten minutes after set-up
 # make demo FULL=1     the same with at least 60 held-out tasks, about half an hour
 # make test            lint, types, tests
+# make test-clients    real agents, installed and run through the gateway (4 GB; needs npm)
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 FULL   ?=
 
-.PHONY: setup run demo test check format bench bench-gateway clean
+.PHONY: setup run demo test test-clients check format bench bench-gateway bench-retrieval clean
 
 setup: $(VENV)/.installed
 
@@ -26,21 +27,27 @@ demo: setup
 test: setup check
 	$(BIN)/python -m pytest
 
+test-clients: setup
+	$(BIN)/python -m pytest -rs tests_clients
+
 check: setup
-	$(BIN)/ruff check src tests scripts
+	$(BIN)/ruff check src tests tests_clients scripts
 	$(BIN)/mypy
 	$(BIN)/python scripts/reference.py --check
 
 format: setup
-	$(BIN)/ruff check --fix src tests scripts
+	$(BIN)/ruff check --fix src tests tests_clients scripts
 	$(BIN)/python scripts/reference.py
 
-bench: setup bench-gateway
+bench: setup bench-gateway bench-retrieval
 	$(BIN)/metaclaw demo --full
 
 bench-gateway: setup
 	@command -v wrk >/dev/null || { echo "bench-gateway needs wrk (apt-get install wrk)"; exit 1; }
 	$(BIN)/metaclaw bench gateway
+
+bench-retrieval: setup
+	$(BIN)/metaclaw bench retrieval
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist src/*.egg-info

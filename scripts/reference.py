@@ -21,7 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 README, CONFIGURATION = ROOT / "README.md", ROOT / "docs" / "configuration.md"
 FOLDERS = (  # in the order in which data visits them
     "store", "gateway", "dialects", "context", "upstream", "journal", "signals", "library", "evolve", "training",
-    "serving", "scheduler", "cli", "bench", "bench/demo", "bench/gateway",
+    "serving", "scheduler", "connect", "connect/clients", "connect/formats", "cli", "bench", "bench/demo",
+    "bench/gateway", "bench/retrieval",
 )
 RESULT = ROOT / "bench" / "results" / "demo.json"
 DEMO = re.compile(r"(?<=<!-- demo -->\n).*?(?=\n<!-- /demo -->)", re.DOTALL)

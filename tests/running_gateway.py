@@ -16,7 +16,7 @@ import aiohttp
 import apsw
 
 from metaclaw.config import Settings
-from metaclaw.context.retrieve import StaticEmbedder
+from metaclaw.context.embed import StaticEmbedder
 from metaclaw.journal import trajectories
 from metaclaw.library.catalog import Catalog
 from metaclaw.runtime import Gateway, Home

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from metaclaw.context.compose import OPENING
-from metaclaw.context.retrieve import StaticEmbedder
+from metaclaw.context.embed import StaticEmbedder
 from metaclaw.journal.recorder import Recorder
 from metaclaw.journal.redact import Redactor
 from metaclaw.store import Database

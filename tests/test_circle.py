@@ -19,7 +19,7 @@ import pytest
 from aiohttp import web
 
 from metaclaw.config import load
-from metaclaw.context.retrieve import StaticEmbedder
+from metaclaw.context.embed import StaticEmbedder
 from metaclaw.evolve.loop import FastLoop
 from metaclaw.evolve.progress import settled
 from metaclaw.journal.redact import Redactor

@@ -6,7 +6,9 @@
     |-- UpstreamError      the provider or the engine failed (HTTP 5xx, or the provider's own status)
     |-- StoreError         the database refused
     |-- SkillError         a skill folder or a proposal that breaks the rules of skills
+    |-- ConnectError       a client's configuration that cannot be read, changed or put back
     |-- WeightsError       model weights missing, or not the bytes that were pinned
+    |-- CacheError         a file that only saves work is damaged, or cannot be written; work goes on without it
     |-- EngineError        an engine process that would not start, answer or stop
     `-- TrainingError      a training job that cannot run, or an adapter that cannot be used
         `-- ChildInterruptedError  its process was stopped from outside; it can be started again
@@ -56,7 +58,15 @@ class SkillError(MetaClawError):
     pass
 
 
+class ConnectError(MetaClawError):
+    pass
+
+
 class WeightsError(MetaClawError):
+    pass
+
+
+class CacheError(MetaClawError):
     pass
 
 

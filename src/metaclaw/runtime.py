@@ -21,8 +21,8 @@ from pydantic import SecretStr
 
 from metaclaw import __version__
 from metaclaw.config import Settings, ensure_token
+from metaclaw.context.embed import StaticEmbedder
 from metaclaw.context.live import LiveContext
-from metaclaw.context.retrieve import StaticEmbedder
 from metaclaw.errors import MetaClawError
 from metaclaw.evolve.loop import FastLoop
 from metaclaw.evolve.progress import settled
@@ -57,6 +57,7 @@ from metaclaw.training.registry import Registry
 from metaclaw.training.selection import Evidence
 from metaclaw.upstream import providers
 from metaclaw.upstream.client import UpstreamClient, reply_text
+from metaclaw.upstream.embeddings import EmbeddingsEndpoint
 from metaclaw.upstream.route import Route, Router
 
 log = logging.getLogger(__name__)
@@ -83,6 +84,7 @@ class Home:
         self.skills = settings.home / "skills" / settings.namespace
         self.adapters = settings.home / "adapters" / settings.namespace
         self.jobs = settings.home / "jobs" / settings.namespace
+        self.indexes = settings.home / "indexes" / settings.namespace
         self.logs = settings.home / "logs"
         self.prepared = settings.weights_dir / "trainable"
 
@@ -102,9 +104,12 @@ class Gateway:
         self._registry = Registry(self._database, settings.namespace, home.adapters)
         self._routes = Routes(self._database, settings.namespace)
         self._jobs = Jobs(self._database, settings.namespace, home.jobs)
-        self._context = LiveContext(self._catalog, settings.context, StaticEmbedder, _model_tokens(settings))
         self._client = UpstreamClient(
             settings.upstream.connect_timeout_seconds, settings.upstream.idle_timeout_seconds, self.token
+        )
+        self._context = LiveContext(
+            self._catalog, settings.context, StaticEmbedder, _model_tokens(settings), home.indexes,
+            _embeddings(settings, self._client),
         )
         self._router = providers.configured(settings) or Router()
         self._link: LearnerLink | None = None
@@ -142,7 +147,7 @@ class Gateway:
                 }
             )
             self._tasks.start(self._link.run())
-        self._tasks.start(self._warm())
+        self._tasks.start(self._context.run())
 
     async def __aexit__(self, *_: object) -> None:
         if self._runner:
@@ -225,12 +230,6 @@ class Gateway:
             self._router,
             self._client,
         )
-
-    async def _warm(self) -> None:
-        try:
-            await self._context.warm()
-        except MetaClawError as error:
-            log.error("skills will not be found by meaning: %s", error)
 
     def _recorded(self) -> None:
         if self._link:
@@ -376,7 +375,16 @@ def _training_job(
 
 
 def _provider_keys(settings: Settings) -> list[SecretStr]:
-    return [one.api_key for one in (settings.upstream, *settings.upstreams) if one.api_key]
+    keys = [one.api_key for one in (settings.upstream, *settings.upstreams)]
+    return [key for key in (*keys, settings.context.embeddings_api_key) if key]
+
+
+def _embeddings(settings: Settings, client: UpstreamClient) -> EmbeddingsEndpoint | None:
+    context = settings.context
+    if context.embeddings_url is None:
+        return None
+    key = context.embeddings_api_key.get_secret_value() if context.embeddings_api_key else None
+    return EmbeddingsEndpoint(client, context.embeddings_url, context.embeddings_model, key)
 
 
 def _shareable(settings: Settings) -> dict[str, Any]:
@@ -384,7 +392,7 @@ def _shareable(settings: Settings) -> dict[str, Any]:
     tree = settings.model_dump(mode="json")
     for section in (tree["upstream"], *tree["upstreams"]):
         section["api_key"] = None
-    tree["gateway"]["token"] = None
+    tree["gateway"]["token"] = tree["context"]["embeddings_api_key"] = None
     return tree
 
 

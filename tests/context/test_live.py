@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from metaclaw.config import ContextSettings
+from metaclaw.context.dense import Vectors
+from metaclaw.context.embed import Embedder
 from metaclaw.context.live import LiveContext
-from metaclaw.context.retrieve import Embedder, SkillIndex
 from metaclaw.errors import StoreError, WeightsError
-from metaclaw.library.catalog import Catalog
+from metaclaw.library.catalog import Catalog, Changes
 from metaclaw.store import Database
-from metaclaw.types import Skill, SkillState
-from support import NAMESPACE, embedder, make_skill
+from metaclaw.types import SkillState
+from support import NAMESPACE, embedder, make_skill, until
 
 QUERY = "Suggest a file name for the notes of the garden party."
 SKILL = make_skill("file-names", "Rule: the date first.", description="Use for: Suggest a file name for the notes.")
@@ -21,11 +26,31 @@ SKILL = make_skill("file-names", "Rule: the date first.", description="Use for: 
 
 class BreakableCatalog(Catalog):
     broken = False
+    readings = 0
 
     def generation(self) -> int:
         if self.broken:
             raise StoreError("the disk is gone")
         return super().generation()
+
+    def changes(self, position: int) -> Changes:
+        self.readings += 1
+        return super().changes(position)
+
+
+class CountingEmbedder:
+    """The real one; keeps what it was asked."""
+
+    name = embedder().name
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.texts: list[str] = []
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        self.calls += 1
+        self.texts += texts
+        return embedder().embed(texts)
 
 
 @pytest.fixture
@@ -35,6 +60,21 @@ def catalog(database: Database, tmp_path: Path) -> BreakableCatalog:
 
 def live(catalog: Catalog) -> LiveContext:
     return LiveContext(catalog, ContextSettings(), embedder)
+
+
+def _same(known: Embedder) -> Embedder:
+    return known
+
+
+@asynccontextmanager
+async def running(context: LiveContext) -> AsyncIterator[None]:
+    task = asyncio.create_task(context.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 async def test_a_published_skill_is_in_the_very_next_call_and_a_retired_one_is_not(catalog: BreakableCatalog) -> None:
@@ -86,20 +126,71 @@ async def test_missing_word_vectors_give_no_skills_and_are_counted(catalog: Brea
     assert context.failures == {"WeightsError": 1}
 
 
-async def test_a_generation_is_indexed_once(catalog: BreakableCatalog, monkeypatch: pytest.MonkeyPatch) -> None:
-    built: list[int] = []
-    whole = SkillIndex.__init__
-
-    def counted(self: SkillIndex, skills: list[Skill], known: Embedder) -> None:
-        built.append(len(skills))
-        whole(self, skills, known)
-
-    monkeypatch.setattr(SkillIndex, "__init__", counted)
+async def test_a_generation_is_read_once_and_a_text_ranked_once(catalog: BreakableCatalog) -> None:
     catalog.publish(SKILL, SkillState.ACTIVE, "new", [])
-    context = live(catalog)
+    counting = CountingEmbedder()
+    context = LiveContext(catalog, ContextSettings(), lambda: counting)
+    first = await context.for_query(QUERY)
+    asked = counting.calls
     for _ in range(5):
-        await context.for_query(QUERY)
-    assert built == [1]
+        assert await context.for_query(QUERY) is first
+    assert (catalog.readings, counting.calls) == (1, asked)
+    catalog.publish(make_skill("sea"), SkillState.ACTIVE, "new", [])
+    again = await context.for_query(QUERY)
+    assert (again.generation, again.composition) == (2, first.composition)  # the same bytes, for a provider's cache
+    assert catalog.readings == 2
+
+
+async def test_many_texts_are_remembered_but_not_all(
+    catalog: BreakableCatalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metaclaw.context.live.ANSWERS", 2)
+    catalog.publish(SKILL, SkillState.ACTIVE, "new", [])
+    counting = CountingEmbedder()
+    context = LiveContext(catalog, ContextSettings(), lambda: counting)
+    for query in ("first", "second", "first", "third"):
+        await context.for_query(query)
+    asked = counting.calls
+    await context.for_query("first")
+    assert counting.calls == asked
+    await context.for_query("second")
+    assert counting.calls == asked + 1
+
+
+async def test_the_next_start_finds_its_index_and_a_damaged_one_is_made_anew(
+    catalog: BreakableCatalog, tmp_path: Path
+) -> None:
+    published, _ = catalog.publish(SKILL, SkillState.ACTIVE, "new", [])
+    file = tmp_path / "indexes" / "static.npz"
+    async with running(LiveContext(catalog, ContextSettings(), embedder, cache_dir=file.parent)):
+        await until(file.exists)
+    for damage, failures in ((b"", {}), (b"damaged", {"CacheError": 1})):
+        if damage:
+            file.write_bytes(damage)
+        counting = CountingEmbedder()
+        context = LiveContext(catalog, ContextSettings(), partial(_same, counting), cache_dir=file.parent)
+        assert (await context.for_query(QUERY)).composition.skills == (published,)
+        assert context.failures == failures
+        assert (SKILL.description in counting.texts) is bool(damage)  # made from the text again, or not
+
+
+async def test_an_index_that_cannot_be_kept_is_counted_and_used(catalog: BreakableCatalog, tmp_path: Path) -> None:
+    catalog.publish(SKILL, SkillState.ACTIVE, "new", [])
+    (tmp_path / "indexes").write_text("a file where the folder should be")
+    context = LiveContext(catalog, ContextSettings(), embedder, cache_dir=tmp_path / "indexes")
+    async with running(context):
+        await until(lambda: context.failures["CacheError"] > 0)
+        assert (await context.for_query(QUERY)).composition.skills
+
+
+async def test_a_library_that_fails_at_the_start_is_counted_and_tried_again(catalog: BreakableCatalog) -> None:
+    catalog.publish(SKILL, SkillState.ACTIVE, "new", [])
+    catalog.broken = True
+    context = live(catalog)
+    async with running(context):
+        await until(lambda: context.failures["StoreError"] > 0)
+        catalog.broken = False
+        assert (await context.for_query(QUERY)).composition.skills
 
 
 async def test_skills_that_would_not_fit_beside_the_request_are_left_out(catalog: BreakableCatalog) -> None:

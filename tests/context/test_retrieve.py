@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from metaclaw.bench.retrieval.data import distractors
 from metaclaw.config import ContextSettings
 from metaclaw.context.retrieve import SkillIndex
+from metaclaw.context.segment import skill_vectors
 from metaclaw.types import Skill
-from support import embedder
+from support import embedder, make_skill
 
 FLOOR = ContextSettings().min_score
 LIKE = "How this user wants it done. Use for requests like: "
@@ -22,9 +29,13 @@ SKILLS = [
 ]
 
 
+def indexed(skills: Sequence[Skill]) -> SkillIndex:
+    return SkillIndex.of(skills, skill_vectors(skills, embedder().embed))
+
+
 @pytest.fixture(scope="module")
 def index() -> SkillIndex:
-    return SkillIndex(SKILLS, embedder())
+    return indexed(SKILLS)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +48,7 @@ def index() -> SkillIndex:
     ],
 )
 def test_the_right_skill_is_found_for_other_words(index: SkillIndex, query: str, name: str) -> None:
-    found = index.rank(query, 2, FLOOR)
+    found = index.rank(query, embedder().embed, 2, FLOOR)
     assert found
     assert found[0].skill.name == name
     assert all(FLOOR <= match.score <= 1 for match in found)
@@ -52,16 +63,116 @@ def test_the_right_skill_is_found_for_other_words(index: SkillIndex, query: str,
     ],
 )
 def test_nothing_is_found_for_what_has_nothing_to_do_with_it(index: SkillIndex, query: str) -> None:
-    assert index.rank(query, 2, FLOOR) == []
+    assert index.rank(query, embedder().embed, 2, FLOOR) == []
 
 
 def test_at_most_so_many_and_the_best_first(index: SkillIndex) -> None:
-    found = index.rank("file name, time stamp, length in inches", 2, 0.0)
+    found = index.rank("file name, time stamp, length in inches", embedder().embed, 2, 0.0)
     assert len(found) <= 2
     assert [match.score for match in found] == sorted((match.score for match in found), reverse=True)
-    assert SkillIndex([], embedder()).rank("file name", 2, 0.0) == []
+    assert indexed([]).rank("file name", embedder().embed, 2, 0.0) == []
 
 
 def test_vectors_have_unit_length_and_an_empty_text_has_none() -> None:
     vectors = embedder().embed(["a file name", "the sea"])
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+
+
+def answers(index: SkillIndex, queries: Sequence[str]) -> list[list[tuple[str, float]]]:
+    return [[(found.skill.name, round(found.score, 4)) for found in index.search(query, embedder().embed)]
+            for query in queries]
+
+
+NAMES = ["tide-tables", "rope-colours", "bell-times", "sand-depth", "cork-sizes", "felt-order"]
+BODIES = ["Rule: {} in metres.", "Rule: {} are red, always.", "Rule: first the {}, then the date, then the rest."]
+QUERIES = ["How are tide tables written?", "Which colour has the rope?", "When is the bell rung?", "Order felt, cork"]
+
+
+def varied(name: str, body: int) -> Skill:
+    return make_skill(name, BODIES[body].format(name.replace("-", " ")))
+
+
+@given(
+    st.dictionaries(st.sampled_from(NAMES), st.integers(0, 2)),
+    st.lists(st.dictionaries(st.sampled_from(NAMES), st.none() | st.integers(0, 2), max_size=3), max_size=4),
+)
+def test_an_index_that_was_changed_ranks_as_one_made_anew(
+    start: dict[str, int], steps: list[dict[str, int | None]]
+) -> None:
+    live = {name: varied(name, body) for name, body in start.items()}
+    index = indexed(list(live.values()))
+    for step in steps:
+        live = {name: skill for name, skill in live.items() if name not in step}
+        new = [varied(name, body) for name, body in step.items() if body is not None]
+        live |= {skill.name: skill for skill in new}
+        index = index.changed(step, new, skill_vectors(new, embedder().embed))
+    assert len(index) == len(live)
+    anew, joined = answers(indexed(list(live.values())), QUERIES), answers(index.joined(), QUERIES)
+    assert [[name for name, _ in one] for one in joined] == [[name for name, _ in one] for one in anew]
+    assert {name for one in answers(index, QUERIES) for name, _ in one} <= set(live)
+    assert joined == anew
+
+
+def test_of_skills_that_say_the_same_one_is_enough() -> None:
+    rule = "Rule: a file name starts with the date as YYYYMMDD, then the subject, then .md."
+    request = "Suggest a file name for the notes of the {} review."
+    same = [Skill(f"file-name-{n}", LIKE + request.format(what), rule) for n, what in enumerate(("budget", "stock"))]
+    other = Skill("file-place", LIKE + "Where do I save a file with notes of the review?", "Rule: they go into /notes.")
+    found = indexed([*same, other]).rank("Which file name do the notes of the review get?", embedder().embed, 3, 0.2)
+    assert len({match.skill.name for match in found} & {skill.name for skill in same}) == 1
+
+
+def test_the_order_does_not_depend_on_the_order_of_the_library() -> None:
+    twins = [Skill(name, "Ring the bell.", "Rule: ring it twice.") for name in ("w1", "w2", "w3")]
+    found = [answers(indexed(order), ["How is the bell rung?"]) for order in itertools.permutations(twins)]
+    assert all(one == found[0] for one in found)
+    assert len(found[0][0]) == 3
+
+
+@pytest.fixture(scope="module")
+def many() -> list[Skill]:
+    return distractors(3_000, seed=7)
+
+
+def test_candidates_hold_what_the_true_scores_of_all_would_give(
+    many: list[Skill], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = indexed([*SKILLS, *many])
+    queries = [f"{skill.description[-40:]} {n}" for n, skill in enumerate(many[::60])]
+    two_steps = answers(index, queries)
+    monkeypatch.setattr("metaclaw.context.retrieve.CANDIDATES", len(index))
+    kept = [one[:6] == other[:6] for one, other in zip(two_steps, answers(index, queries), strict=True)]
+    assert sum(kept) >= 0.95 * len(queries)
+
+
+def test_what_is_gone_from_a_large_segment_is_found_no_more(many: list[Skill]) -> None:
+    index = indexed(many)
+    for skill in many[:50]:
+        asked = skill.description.removeprefix(LIKE)
+        assert index.search(asked, embedder().embed)[0].skill.description == skill.description
+        index = index.changed([skill.name], [], skill_vectors([], embedder().embed))
+        assert skill.name not in [found.skill.name for found in index.search(asked, embedder().embed)]
+    assert len(index) == len(many) - 50
+
+
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [
+        ("会议纪要应该怎么写？", "huiyi-jiyao"), ("請求書に番号を付けて", "seikyusho"), ("회의록을 정리해", "hoeuirok"),
+        ("Составь протокол встречи", "protokol"), ("ใบแจ้งหนี้เลขที่เท่าไร", "invoice-thai"),
+        ("Numérote le devis pour Ito", "numero-devis"), ("बैठक का विवरण लिखो", "baithak"),
+    ],
+)
+def test_other_scripts_find_their_skills(query: str, name: str) -> None:
+    skills = [
+        Skill("huiyi-jiyao", "请写预算的会议纪要。", "会议纪要先写决定，再写负责人。"),
+        Skill("seikyusho", "請求書の番号は何ですか。", "請求書番号は顧客コードと年と連番にする。"),
+        Skill("hoeuirok", "회의록을 작성해 주세요.", "회의록은 결정 사항을 먼저 적는다."),
+        Skill("protokol", "Напиши протокол встречи.", "В протоколе сначала решения."),
+        Skill("invoice-thai", "ใบแจ้งหนี้ต้องมีเลขที่อะไร", "เลขที่ใบแจ้งหนี้ขึ้นต้นด้วยปี"),
+        Skill("numero-devis", "Quel numéro pour le devis de Acme ?", "Les devis portent la lettre D et un compteur."),
+        Skill("baithak", "बैठक का विवरण तैयार करें", "विवरण में पहले निर्णय लिखें"),
+        *SKILLS,
+    ]
+    found = indexed(skills).rank(query, embedder().embed, 2, FLOOR)
+    assert [match.skill.name for match in found][:1] == [name]

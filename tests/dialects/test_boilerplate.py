@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from metaclaw.dialects.boilerplate import strip_boilerplate
+from metaclaw.dialects.boilerplate import first_words, strip_boilerplate
 
 QUESTION = "Write a haiku about the sea."
 REMINDER = "<system-reminder>The shelf is 120 cm long, its length in inches and millimetres.</system-reminder>"
@@ -45,6 +45,32 @@ def test_what_agents_write_anew_into_each_request_does_not_count(block: str) -> 
     assert strip_boilerplate(block) == ""
 
 
+WHOLE_FILES = "To suggest changes to a file you MUST return the entire content of the updated file.\nYou MUST use this"
+BLOCKS = "# *SEARCH/REPLACE block* Rules:\n\nEvery *SEARCH/REPLACE block* must use this format:"
+MINI = "You can execute bash commands and edit files to implement the necessary changes.\n\n## Recommended Workflow"
+RUNTIME = "Runtime: agent=main | session=agent:main:explicit:x | sessionId=x | host=vm | model=metaclaw/m"
+
+
+@pytest.mark.parametrize("block", [WHOLE_FILES, BLOCKS, MINI, RUNTIME])
+def test_what_agents_put_behind_the_users_words_does_not_count(block: str) -> None:
+    assert strip_boilerplate(f"{QUESTION}\n\n{block}") == QUESTION
+    assert strip_boilerplate(block) == ""
+    assert strip_boilerplate(f"Please solve this issue: {QUESTION}\n\n{MINI}") == QUESTION
+
+
+EXAMPLE, SWITCH = "Change the greeting to be more casual", (
+    "I switched to a new code base. Please don't consider the above files or try to edit them any longer."
+)
+FILES = "I have *added these files to the chat* so you can go ahead and edit them.\n\nsea.py\n```\n```"
+
+
+def test_aiders_worked_examples_and_files_are_not_the_users_first_words() -> None:
+    assert first_words([EXAMPLE, SWITCH, FILES, f"{QUESTION}\n\n{WHOLE_FILES}"]).startswith(QUESTION)
+    assert first_words([EXAMPLE]) == EXAMPLE
+    assert first_words([EXAMPLE, SWITCH]) == ""
+    assert strip_boilerplate(FILES) == ""
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -59,6 +85,9 @@ def test_what_agents_write_anew_into_each_request_does_not_count(block: str) -> 
         "[Note 1] Keep this",
         "At [Tue 2026-11-24 10:15 UTC] it broke",
         "[Runtime Context] is what I see",
+        "Please solve this issue: the sea is too wide.",
+        "Why does it say `# *SEARCH/REPLACE block* Rules:`?",
+        "Runtime: agent=main",
     ],
 )
 def test_what_only_resembles_it_stays(words: str) -> None:

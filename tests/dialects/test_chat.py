@@ -80,8 +80,14 @@ def test_the_first_and_the_last_of_the_user() -> None:
         {"role": "user", "content": "two"},
         {"role": "tool", "content": "t"},
     ]
-    assert (chat.first_user_text(messages), chat.last_user_text(messages)) == ("one", "two")
-    assert chat.last_user_text(messages[:1]) == ""
+    assert (chat.first_user_text(messages), chat.last_words(messages)) == ("one", "two")
+    assert chat.last_words(messages[:1]) == ""
+
+
+def test_the_last_words_are_the_users_own_even_before_a_message_of_the_agents() -> None:
+    context = "<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>\nnone\n<<<END_OPENCLAW_INTERNAL_CONTEXT>>>"
+    messages = [{"role": "user", "content": "one"}, {"role": "user", "content": [{"type": "text", "text": context}]}]
+    assert chat.parse(json.dumps({"messages": messages}).encode()).query == "one"
 
 
 def test_a_stream_is_read_as_it_goes_by() -> None:

@@ -273,6 +273,16 @@ def test_a_reply_of_any_shape_is_no_reason_to_fail(raw: bytes) -> None:
     assert reader.text == ""
 
 
+@pytest.mark.parametrize("odd", [{}, [], 3, None])
+def test_an_event_of_any_shape_is_no_reason_to_fail(odd: Any) -> None:
+    reader = responses.reader()
+    for name in ("type", "delta", "item", "response"):
+        for kind in ("response.output_text.delta", "response.output_item.done", "response.completed"):
+            body = {"type": kind, "item": {"type": odd}, "response": {"output": [odd, {"content": odd}]}, name: odd}
+            reader.event(f"data: {json.dumps(body)}\n\n".encode())
+    assert (reader.text, reader.calls) == ("", 0)
+
+
 def test_the_text_of_a_stream_without_deltas_is_in_its_last_event() -> None:
     reader = responses.reader()
     reader.event(event("response.completed", response={"output": OUTPUT}))

@@ -25,7 +25,7 @@ def test_instructions_and_leading_system_messages_become_one() -> None:
     assert said == [
         {"role": "system", "content": "A\n\nB\n\nC"},
         {"role": "user", "content": "Hi"},
-        {"role": "system", "content": "Late."},
+        {"role": "user", "content": "<system-reminder>\nLate.\n</system-reminder>"},
     ]
     assert messages({"input": "Hi"}) == [{"role": "user", "content": "Hi"}]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -152,7 +153,7 @@ def test_replies_of_other_shapes() -> None:
     for odd in ({"choices": 3, "usage": 4}, {"choices": [None, {"message": 4}]}):
         assert responses_on_chat.whole(odd, ASKED)["output"] == []
     with pytest.raises(UpstreamError, match="not a chat completion"):
-        responses_on_chat.whole({"hello": 1}, ASKED)
+        responses_on_chat.whole({"choices": []}, ASKED)
 
 
 def test_an_error_in_a_reply_that_came_with_200_is_one() -> None:
@@ -338,6 +339,46 @@ def test_an_error_in_the_stream_ends_it() -> None:
     assert events[-1]["type"] == "response.failed"
     assert events[-1]["response"]["error"] == {"code": "server_error", "message": "out of memory"}
     assert [event["type"] for event in translated([error])][-1] == "response.failed"
+
+
+# -- nonsense ----------------------------------------------------------------------------------------------------------
+
+WORD = st.sampled_from(
+    "type role content text name arguments call_id namespace tools message user assistant developer function custom"
+    " function_call function_call_output additional_tools reasoning input_text input_image image_url namespace"
+    " tool_search_output index id delta choices finish_reason tool_calls usage prompt_tokens_details stop".split()
+)
+LEAF = st.one_of(st.none(), st.booleans(), st.integers(-1, 2), st.just(1.5), st.text(max_size=3), WORD)
+ODD = st.recursive(
+    LEAF, lambda one: st.one_of(st.lists(one, max_size=3), st.dictionaries(WORD, one, max_size=5)), max_leaves=12
+)
+OBJECT = st.dictionaries(WORD, ODD, max_size=5)
+
+
+OPTIONS = st.dictionaries(st.sampled_from(["tools", "tool_choice", "text", "reasoning"]), ODD)
+BODY = st.dictionaries(st.sampled_from(["id", "created", "choices", "usage", "error"]), ODD)
+
+
+@given(st.lists(OBJECT, max_size=4), OPTIONS)
+def test_a_request_of_any_shape_is_served_or_refused(items: list[Any], more: dict[str, Any]) -> None:
+    request = responses.parse(json.dumps({"input": items, **more}).encode())
+    responses.conversation(request.body)
+    responses.opening(request.body)
+    json.loads(responses.for_upstream(request, "NEW", "other"))
+    with contextlib.suppress(RequestError):
+        json.dumps(responses_on_chat.request(request.body))
+
+
+@given(st.lists(BODY, max_size=3), OBJECT)
+def test_a_reply_of_any_shape_is_no_reason_to_fail(bodies: list[dict[str, Any]], asked: dict[str, Any]) -> None:
+    stream = responses_on_chat.stream(asked)
+    for body in bodies:
+        delta = {"choices": [{"delta": body.get("choices"), "finish_reason": body.get("usage")}]}
+        for one in (body, {**body, **delta}):
+            list(stream.feed(b"data: " + json.dumps(one).encode() + b"\n\n"))
+            with contextlib.suppress(UpstreamError):
+                json.dumps(responses_on_chat.whole(one, asked))
+    list(stream.end())
 
 
 def test_the_translated_request_is_one_that_the_chat_dialect_takes() -> None:

@@ -120,6 +120,19 @@ CLOSED = [
 ]
 
 
+@pytest.mark.parametrize(
+    "path", ["/v1/responses/../files", "/v1/responses/x/..", "/v1/responses/%2E%2e/files", "/v1/responses/..%2Ffiles",
+             "/v1/models/.%5cx", "/v1/./models", "/.", "/v1/responses/a%2f..%2f..%2ffiles?x=1", "/v1\\..\\x"]
+)
+def test_no_path_leads_upwards_even_with_the_token(path: str) -> None:
+    assert refusal(LOCAL, path=path) == (400, "invalid_target")
+
+
+@pytest.mark.parametrize("path", ["/v1/models/org/.m", "/v1/models/m..2", "/v1/models/...", "/v1/models/a?x=/../"])
+def test_dots_that_lead_nowhere_are_let_in(path: str) -> None:
+    assert refusal(LOCAL, path=path) is None
+
+
 async def test_no_way_of_writing_a_path_opens_what_is_closed(tmp_path: Path) -> None:
     async with serving(tmp_path) as door:
         for target in CLOSED:

@@ -106,6 +106,12 @@ async def test_a_post_closes_a_session_whatever_its_name(door: Door) -> None:
     assert sorted(over(door)) == sorted(["s", "agent:main:tg/1", "a b%2F"])
 
 
+async def test_an_id_with_line_breaks_splits_no_header(door: Door) -> None:
+    reply, _ = await door.ask(chat_body(session_id="a\r\nset-cookie: b=1"))
+    assert (reply.status, reply.headers["x-metaclaw-session"]) == (200, "a??set-cookie: b=1")
+    assert "set-cookie" not in reply.headers
+
+
 async def test_a_session_that_is_not_known_cannot_be_closed(door: Door) -> None:
     status, body = await close(door, "none")
     assert (status, error_of(body)["code"]) == (404, "unknown_session")

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from metaclaw.dialects import chat
+from metaclaw.dialects.translation import DIALECTS
 from metaclaw.gateway.sessions import MAX_ID, Recognised, recognise
 from metaclaw.types import TurnKind
-from stand_in_dialects import dialect_named, parsed
 
 CLIENTS = json.loads(Path(__file__).with_name("clients.json").read_text(encoding="utf-8"))
 SYSTEM, FIRST = {"role": "system", "content": "be brief"}, {"role": "user", "content": "one"}
@@ -24,8 +24,8 @@ LATER = [{"role": "assistant", "content": "r"}, {"role": "user", "content": "two
 
 
 def seen(name: str, headers: Mapping[str, str], body: Mapping[str, Any], tag: str = "") -> Recognised:
-    dialect = dialect_named(name)
-    return recognise(CIMultiDict(headers), dialect, parsed(dialect, body), tag)
+    dialect = DIALECTS[name]
+    return recognise(CIMultiDict(headers), dialect, dialect.parse(json.dumps(body).encode()), tag)
 
 
 def of(*messages: dict[str, Any], **headers: str) -> Recognised:
@@ -119,6 +119,11 @@ def test_what_utf8_cannot_hold_makes_no_trouble() -> None:
     of(FIRST, x_session_id="caf\udce9").session.encode()
 
 
+def test_an_id_that_no_header_can_hold_is_made_one_that_can() -> None:
+    got = seen("chat", {}, {"messages": [FIRST], "session_id": "a\r\nset-cookie: b=1\0", "prompt_cache_key": "x"})
+    assert got.session == "a??set-cookie: b=1?"
+
+
 def test_a_message_without_words_is_a_beginning_too() -> None:
     picture = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:"}}]}
     assert of(SYSTEM, picture).prefix != of({**SYSTEM, "content": "x"}, picture).prefix
@@ -127,9 +132,11 @@ def test_a_message_without_words_is_a_beginning_too() -> None:
 
 @pytest.mark.parametrize(
     "extra",
-    [{"session_id": 7}, {"prompt_cache_key": None}, {"metadata": []}, {"metadata": {"user_id": 7}},
-     {"metadata": {"user_id": "[1]"}}, {"metadata": {"user_id": "{}"}}, {"client_metadata": "x"},
-     {"client_metadata": {"thread_id": 1}}],
+    [
+        {"session_id": 7}, {"prompt_cache_key": None}, {"metadata": []}, {"metadata": {"user_id": 7}},
+        {"metadata": {"user_id": "[1]"}}, {"metadata": {"user_id": "{}"}}, {"metadata": {"user_id": '{"a":' * 100_000}},
+        {"client_metadata": "x"}, {"client_metadata": {"thread_id": 1}},
+    ],
 )
 def test_a_field_of_another_type_names_nothing(extra: dict[str, Any]) -> None:
     assert seen("chat", {}, {"messages": [FIRST], **extra}) == of(FIRST)

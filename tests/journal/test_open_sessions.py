@@ -125,6 +125,11 @@ def test_what_is_kept_in_mind_is_bounded(opened: Opener, monkeypatch: pytest.Mon
     assert (list(gateway._known), list(gateway._traces)) == (["p7", "p8", "p9"], ["t7", "t8", "t9"])
 
 
+def test_finding_an_earlier_session_takes_an_index(database: Database) -> None:
+    [plan] = database.read(f"EXPLAIN QUERY PLAN {open_sessions.LATEST}", ("n", "p"))
+    assert "USING INDEX sessions_by_prefix" in plan[-1]
+
+
 def test_a_store_that_cannot_be_read_costs_the_link_and_no_reply(tmp_path: Path, clock: Clock) -> None:
     with Database(tmp_path / "store.db") as database:
         database.write(lambda connection: connection.execute("DROP TABLE sessions"))

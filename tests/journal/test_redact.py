@@ -52,6 +52,15 @@ BENIGN = [
 ]
 
 
+@pytest.mark.parametrize("before", ["\n", "\t", "\r\n", "ä", "\u2028", "\x1b[32m", "=", '"'])
+@pytest.mark.parametrize(("kind", "secret"), SECRETS)
+def test_a_secret_leaves_json_wherever_a_line_of_it_begins(kind: str, secret: str, before: str) -> None:
+    stored = Redactor().bytes(json.dumps({"output": json.dumps(f"It printed:{before}{secret}{before}")}).encode())
+    if kind != "assigned-secret" or not secret.startswith("{"):  # a key in JSON in JSON in JSON is beyond telling
+        assert not any(part.encode() in stored for part in HIDDEN), stored
+    json.loads(json.loads(stored)["output"])
+
+
 @pytest.mark.parametrize(("kind", "secret"), SECRETS)
 def test_a_secret_leaves_text_and_bytes(kind: str, secret: str) -> None:
     redactor = Redactor()

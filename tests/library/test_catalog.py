@@ -9,7 +9,7 @@ import pytest
 import skills_ref
 
 from metaclaw.errors import SkillError
-from metaclaw.library.catalog import Catalog
+from metaclaw.library.catalog import Catalog, Changes
 from metaclaw.library.skillfile import parse
 from metaclaw.store import Database
 from metaclaw.types import Skill, SkillState, Verdict
@@ -142,3 +142,27 @@ def test_verdicts_stay_with_their_version(catalog: Catalog) -> None:
     catalog.record(verdict)
     catalog.record(dataclasses.replace(verdict, subject="skill:a@2"))
     assert catalog.verdicts("a@1") == [verdict]
+
+
+def test_changes_tell_what_happened_since_and_what_is_live_of_it(catalog: Catalog) -> None:
+    assert catalog.changes(0) == Changes(0, 0, frozenset(), ())
+    first, _ = catalog.publish(make_skill("first"), ACTIVE, "new", [])
+    second, _ = catalog.publish(make_skill("second"), TRIAL, "new", [])
+    whole = catalog.changes(0)
+    assert (whole.generation, set(whole.names), set(whole.live)) == (2, {"first", "second"}, {first, second})
+    assert catalog.changes(whole.position) == Changes(2, whole.position, frozenset(), ())
+    better, _ = catalog.publish(make_skill("second", "Rule: another."), ACTIVE, "better", [])
+    catalog.change_state(first, RETIRED, "harmful")
+    since = catalog.changes(whole.position)
+    assert (since.generation, set(since.names), since.live) == (4, {"first", "second"}, (better,))
+    assert catalog.changes(0).live == (better,)
+    catalog.rollback("second", "worse after all")
+    assert [skill.body for skill in catalog.changes(since.position).live] == [second.body]
+
+
+def test_changes_of_another_namespace_are_none_of_ours(catalog: Catalog, database: Database, tmp_path: Path) -> None:
+    catalog.publish(make_skill("ours"), ACTIVE, "new", [])
+    before = catalog.changes(0)
+    Catalog(database, "another", tmp_path / "another").publish(make_skill("theirs"), ACTIVE, "new", [])
+    since = catalog.changes(before.position)
+    assert (since.generation, since.names, since.live) == (1, frozenset(), ())

@@ -37,7 +37,7 @@ def report(
 @app.command()
 def gateway(
     rounds: Annotated[int, typer.Option(help="How often each contender has its turn.")] = 3,
-    seconds: Annotated[float, typer.Option(help="Length of one run.")] = 4.0,
+    seconds: Annotated[int, typer.Option(min=1, help="Length of one run, in whole seconds.")] = 4,
     soak_minutes: Annotated[float, typer.Option(help="Load without pause at the end, for the memory.")] = 30.0,
     results: Annotated[Path, typer.Option(help="Folder of the result files.")] = Path("bench/results"),
 ) -> None:
@@ -50,6 +50,20 @@ def gateway(
     from metaclaw.bench.gateway.run import main
 
     main(rounds, seconds, soak_minutes, results)
+
+
+@app.command()
+def retrieval(
+    seed: Annotated[int, typer.Option(help="Which blanks are filled with what, and which distractors are drawn.")] = 1,
+    results: Annotated[Path, typer.Option(help="Folder of the result files.")] = Path("bench/results"),
+) -> None:
+    """Do requests find their skill among up to 100,000, and none where none fits; and what does it cost.
+
+    Example: metaclaw bench retrieval --seed 2
+    """
+    from metaclaw.bench.retrieval.run import main
+
+    main(seed, results)
 
 
 def _checks(path: Path) -> list[dict[str, Any]]:

@@ -86,6 +86,47 @@ def status(config: ConfigOption = None, data_dir: DataDirOption = None, as_json:
     print_status(load_settings(config, data_dir), as_json=as_json)
 
 
+@app.command()
+def connect(
+    client: Annotated[str | None, typer.Argument(help="The client; without one, all are listed.")] = None,
+    url: Annotated[str | None, typer.Option(help="The gateway's address, if not the one of the settings.")] = None,
+    model: Annotated[str | None, typer.Option(help="The model that the client shall ask for.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Write without asking.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")] = False,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Point a client at the gateway: shows the change, keeps a backup. `generic` prints variables and writes nothing.
+
+    Example: metaclaw connect claude-code
+    """
+    from metaclaw.cli import connect as connecting
+
+    settings = load_settings(config, data_dir)
+    if client is None:
+        connecting.list_clients(settings, as_json=as_json)
+    else:
+        connecting.connect(settings, connecting.Wish(client, url, model, yes, dry_run, as_json))
+
+
+@app.command()
+def disconnect(
+    client: Annotated[str | None, typer.Argument(help="The client; not needed where only one is connected.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="In a file edited since: undo our settings only.")] = False,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put a client's configuration back, byte for byte.
+
+    Example: metaclaw disconnect claude-code
+    """
+    from metaclaw.cli import connect as connecting
+
+    connecting.disconnect(load_settings(config, data_dir), client, force=force, as_json=as_json)
+
+
 @app.command("config")
 def show_config(config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
     """Print the settings in force, as JSON, secrets masked.

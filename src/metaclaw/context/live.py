@@ -1,27 +1,39 @@
-"""The library as the hot path sees it: the live skills of the current generation, indexed once a generation.
+"""The library as the hot path sees it: the live skills of the current generation, indexed, and answers remembered.
 
 In: a request's text. Out: what to inject, with the generation that it belongs to. Each request asks the store for the
-generation (an indexed read, microseconds), so that a published skill is in the very next request. Whatever fails here
-is counted, and the request goes on without skills.
+generation (an indexed read, microseconds), so that a published skill is in the very next request. An agent's loop
+repeats its last user text for many turns: what a text was given once it is given again, from memory and in the same
+bytes, until the library changes. Whatever fails here is counted, and the request goes on without skills.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Callable
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from metaclaw.config import ContextSettings
 from metaclaw.context.compose import Composition, compose
-from metaclaw.context.retrieve import Embedder, SkillIndex
+from metaclaw.context.dense import Vectors
+from metaclaw.context.embed import Embedder, RemoteEmbedder
+from metaclaw.context.far import FarEmbedder, FarIndex
+from metaclaw.context.follow import Follower
+from metaclaw.context.segment import skill_vectors
+from metaclaw.context.text import clipped
 from metaclaw.errors import MetaClawError
 from metaclaw.library.catalog import Catalog
+from metaclaw.types import Skill
 
 log = logging.getLogger(__name__)
 
 NOTHING = Composition("", ())
+ANSWERS = 2_048  # remembered, of one generation
+RETRY_SECONDS = 30.0  # until the remote index is tried again
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +43,10 @@ class Context:
 
 
 class LiveContext:
-    """Owned by one gateway. `make_embedder` is called in a thread when the first skill needs it."""
+    """Owned by one gateway. `make_embedder` is called in a thread when it is needed for the first time.
+
+    `cache_dir` is where indexes are kept between starts. `remote` is asked first, where there is one.
+    """
 
     def __init__(
         self,
@@ -39,15 +54,25 @@ class LiveContext:
         settings: ContextSettings,
         make_embedder: Callable[[], Embedder],
         model_tokens: int | None = None,
+        cache_dir: Path | None = None,
+        remote: RemoteEmbedder | None = None,
     ) -> None:
+        self.failures: Counter[str] = Counter()
         self._catalog = catalog
         self._settings = settings
         self._model_tokens = model_tokens
         self._make_embedder = make_embedder
         self._embedder: Embedder | None = None
-        self._index: tuple[int, SkillIndex | None] = (0, None)
-        self._building = asyncio.Lock()
-        self.failures: Counter[str] = Counter()
+        self._loading = threading.Lock()
+        near, far = (cache_dir / "static.npz", cache_dir / "remote.npz") if cache_dir else (None, None)
+        self._near = Follower(catalog, lambda: self._static().name, self._vectors_of, near, self.failures)
+        self._far: FarIndex | None = None
+        if remote:
+            embedder = FarEmbedder(remote, settings.embeddings_timeout_seconds, self.failures)
+            self._far = FarIndex(catalog, embedder, far, self.failures)
+        self._answers: OrderedDict[tuple[str, int], Context] = OrderedDict()
+        self._answered = 0  # the generation of the answers
+        self._changed = asyncio.Event()
 
     async def for_query(self, query: str, *, with_skills: bool = True, taken_tokens: int = 0) -> Context:
         """What to inject for `query`; nothing when the library fails, which is counted.
@@ -58,38 +83,83 @@ class LiveContext:
             generation = self._catalog.generation()
             if not with_skills or not generation:
                 return Context(generation, NOTHING)
-            generation, index = await self._current_index(generation)
+            if generation != self._near.generation or self._near.index is None:
+                await self._catch_up(generation)
+            if self._answered != self._near.generation:
+                self._answers.clear()
+                self._answered = self._near.generation
+            key = clipped(query), self._budget(taken_tokens)
+            answer = self._answers.get(key)
+            if answer is None:
+                return await self._answer(*key)
+            self._answers.move_to_end(key)
+            return answer
         except MetaClawError as error:
-            self.failures[type(error).__name__] += 1
-            log.error("no skills for this request: %s", error)
-            return Context(self._index[0], NOTHING)
+            self._count(error, "no skills for this request")
+            return Context(self._near.generation, NOTHING)
+
+    async def warm(self) -> None:
+        """Load the embedder and index the library, before the first request does. Raises `MetaClawError`."""
+        loading = asyncio.ensure_future(asyncio.to_thread(self._static))  # beside reading the library
+        try:
+            await self._catch_up(self._catalog.generation())
+        finally:
+            await loading
+
+    async def run(self) -> None:
+        """Warm up, then do what no request should wait for, whenever the library changed. Ends when cancelled."""
+        try:
+            await self._attempt(self.warm(), "skills will not be found by meaning")
+            while True:
+                await self._changed.wait()
+                self._changed.clear()
+                await self._attempt(self._near.tidy(), "the index stays as it is")
+                if self._far and not await self._attempt(self._far.keep_up(), "the static vectors rank alone"):
+                    asyncio.get_running_loop().call_later(RETRY_SECONDS, self._changed.set)
+        finally:
+            if self._far:
+                await self._far.close()
+
+    async def _catch_up(self, generation: int) -> None:
+        await self._near.catch_up(generation)
+        self._changed.set()
+
+    async def _answer(self, query: str, budget: int) -> Context:
+        """Ranked by the remote vectors where they are up to date and the query's come in time, else by the static."""
+        generation, index = self._near.generation, self._near.index
+        seen = await self._far.sight(query, generation) if self._far else None
+        index, embed = seen or (index, self._static().embed)
         if index is None:
             return Context(generation, NOTHING)
-        matches = index.rank(query, self._settings.max_skills, self._settings.min_score)
-        return Context(generation, compose([match.skill for match in matches], self._budget(taken_tokens)))
+        matches = index.rank(query, embed, self._settings.max_skills, self._settings.min_score)
+        answer = Context(generation, compose([match.skill for match in matches], budget))
+        if self._answered == generation:
+            self._answers[query, budget] = answer
+            if len(self._answers) > ANSWERS:
+                self._answers.popitem(last=False)
+        return answer
 
     def _budget(self, taken_tokens: int) -> int:
         most = self._settings.max_skill_tokens
         return most if self._model_tokens is None else min(most, self._model_tokens - taken_tokens)
 
-    async def warm(self) -> None:
-        """Load the embedding and index the library, before the first request does."""
-        generation = self._catalog.generation()
-        await asyncio.to_thread(self._ensure_embedder)
-        await self._current_index(generation)
+    async def _vectors_of(self, skills: Sequence[Skill]) -> Vectors:
+        return await asyncio.to_thread(lambda: skill_vectors(skills, self._static().embed))
 
-    async def _current_index(self, generation: int) -> tuple[int, SkillIndex | None]:
-        if self._index[0] != generation or (generation and self._index[1] is None):
-            async with self._building:
-                if self._index[0] < generation or self._index[1] is None:
-                    self._index = await asyncio.to_thread(self._build)
-        return self._index
+    def _static(self) -> Embedder:
+        with self._loading:
+            if self._embedder is None:
+                self._embedder = self._make_embedder()
+            return self._embedder
 
-    def _build(self) -> tuple[int, SkillIndex | None]:
-        generation, skills = self._catalog.snapshot()
-        return generation, SkillIndex(skills, self._ensure_embedder()) if generation else None
+    async def _attempt(self, step: Coroutine[Any, Any, None], otherwise: str) -> bool:
+        try:
+            await step
+        except MetaClawError as error:
+            self._count(error, otherwise)
+            return False
+        return True
 
-    def _ensure_embedder(self) -> Embedder:
-        if self._embedder is None:
-            self._embedder = self._make_embedder()
-        return self._embedder
+    def _count(self, error: MetaClawError, otherwise: str) -> None:
+        self.failures[type(error).__name__] += 1
+        log.error("%s: %s", otherwise, error)

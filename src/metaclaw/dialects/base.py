@@ -6,15 +6,19 @@ A dialect is a module with these names at its top. What it does not know, it pas
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
+import orjson
+
+from metaclaw.dialects import sse
 from metaclaw.errors import RequestError
 from metaclaw.types import Message
 
 BYTES_PER_TOKEN = 3
 USUAL_REPLY_TOKENS = 256
+MAX_UNREAD_BYTES = 64 * 1024
 MAX_TEXT_CHARACTERS = 1024 * 1024  # of a reply, some 250,000 tokens: more is not worth the memory
 ASKED_TOKENS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
@@ -40,8 +44,12 @@ class ReplyReader:
     """Reads a reply as it goes by.
 
     `finished` says that it reached its end rather than breaking off; `done` that the event which ends the stream has
-    come, be it an error. `calls` counts the tool calls in it.
+    come, be it an error. `calls` counts the tool calls in it. What is put off is read by `catch_up`, many events at
+    once: read one by one as they came, they cost the gateway more than everything else about a stream.
     """
+
+    ENDS: ClassVar[tuple[bytes, ...]] = ()
+    "One of these stands in every event that ends a stream; what else they stand in does no harm."
 
     usage: dict[str, Any] = field(default_factory=dict)
     calls: int = 0
@@ -49,6 +57,8 @@ class ReplyReader:
     done: bool = False
     _said: list[str] = field(default_factory=list)
     _characters: int = 0
+    _unread: list[bytes] = field(default_factory=list)
+    _unread_bytes: int = 0
 
     @property
     def text(self) -> str:
@@ -60,6 +70,30 @@ class ReplyReader:
         if text and self._characters < MAX_TEXT_CHARACTERS:
             self._said.append(text[: MAX_TEXT_CHARACTERS - self._characters])
             self._characters += len(text)
+
+    def put_off(self, events: bytes) -> bool:
+        """Some whole events, to be read later. False where one may end the stream: it must be read by `event`."""
+        if any(mark in events for mark in self.ENDS):
+            self.catch_up()
+            return False
+        self._unread.append(events)
+        self._unread_bytes += len(events)
+        if self._unread_bytes > MAX_UNREAD_BYTES:
+            self.catch_up()
+        return True
+
+    def catch_up(self) -> None:
+        """Read what was put off."""
+        if self._unread:
+            events = sse.split(b"".join(self._unread))
+            self._unread.clear()
+            self._unread_bytes = 0
+            self.several(events)
+
+    def several(self, events: Sequence[bytes]) -> None:
+        """Events of a stream, none of which ends it."""
+        for event in events:
+            self.event(event)
 
     def whole(self, raw: bytes) -> None:
         """A reply that was not streamed."""
@@ -108,10 +142,22 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     return body
 
 
+def loads(raw: bytes | str) -> Any:
+    """JSON of a reply, in UTF-8. Raises `ValueError`, or `RecursionError` where it is deep.
+
+    What the quick reader refuses and the standard one takes (half an emoji, NaN, deep nesting), that one reads. The
+    quick one makes a float of an integer beyond 64 bits; requests, which may be translated, are read by the other.
+    """
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return json.loads(raw.decode("utf-8") if isinstance(raw, bytes) else raw)
+
+
 def object_or_empty(raw: bytes | str) -> dict[str, Any]:
     """Part of a reply, which may be of any shape."""
     try:
-        body = json.loads(raw)
+        body = loads(raw)
     except (ValueError, RecursionError):
         return {}
     return body if isinstance(body, dict) else {}

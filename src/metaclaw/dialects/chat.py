@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from metaclaw.dialects import splice, sse
-from metaclaw.dialects.base import ReplyReader, Request, object_or_empty, parse_object, storable
-from metaclaw.dialects.boilerplate import strip_boilerplate
+from metaclaw.dialects.base import ReplyReader, Request, loads, object_or_empty, parse_object, storable
+from metaclaw.dialects.boilerplate import first_words, strip_boilerplate
 from metaclaw.errors import RequestError
 from metaclaw.types import Message
 
@@ -31,7 +31,7 @@ def parse(raw: bytes) -> Request:
     for index, message in enumerate(messages):
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
             raise RequestError(400, "invalid_messages", f"messages[{index}] must be an object with a 'role'.")
-    return Request(raw, body, body.get("stream") is True, strip_boilerplate(last_user_text(messages)))
+    return Request(raw, body, body.get("stream") is True, last_words(messages))
 
 
 def for_upstream(request: Request, injected: str, model: str | None) -> bytes:
@@ -86,16 +86,14 @@ def _injection(raw: bytes, messages: list[Message], text: str) -> splice.Edit:
     return splice.insert(raw, CONTENT[:-1], b'"content": ' + splice.encode(after) + b", ")
 
 
-def last_user_text(messages: list[Message]) -> str:
-    """The text of the last message from the user; empty where there is none."""
-    for message in reversed(messages):
-        if message.get("role") == "user":
-            return text_of(message.get("content"))
-    return ""
+def last_words(messages: Sequence[Message]) -> str:
+    """What the user said last, without what agents put around it; empty where there is nothing."""
+    said = (text_of(message.get("content")) for message in reversed(messages) if message.get("role") == "user")
+    return next((words for text in said if (words := strip_boilerplate(text))), "")
 
 
-def first_user_text(messages: list[Message]) -> str:
-    return next((text_of(m.get("content")) for m in messages if m.get("role") == "user"), "")
+def first_user_text(messages: Sequence[Message]) -> str:
+    return first_words([text_of(message.get("content")) for message in messages if message.get("role") == "user"])
 
 
 def text_of(content: Any) -> str:
@@ -110,6 +108,8 @@ def text_of(content: Any) -> str:
 
 @dataclass(slots=True)
 class Reader(ReplyReader):
+    ENDS = (DONE,)
+
     def whole(self, raw: bytes) -> None:
         body = object_or_empty(raw)
         self._choices(body, "message")
@@ -121,6 +121,17 @@ class Reader(ReplyReader):
             self.finished = self.done = True
         elif data:
             self._choices(object_or_empty(data), "delta")
+
+    def several(self, events: Sequence[bytes]) -> None:
+        """As one JSON document; where they are none, each by itself."""
+        data = [text for event in events if (text := sse.data_of(event)) and text != DONE]
+        try:
+            bodies = loads(b"[" + b",".join(data) + b"]")
+        except (ValueError, RecursionError):
+            bodies = [object_or_empty(text) for text in data]
+        for body in bodies:
+            if isinstance(body, dict):
+                self._choices(body, "delta")
 
     def _choices(self, body: dict[str, Any], part: str) -> None:
         if isinstance(body.get("usage"), dict):

@@ -107,6 +107,8 @@ def conversation(body: Mapping[str, Any]) -> list[Message]:
 
 @dataclass(slots=True)
 class Reader(ReplyReader):
+    ENDS = (b"message_stop", b"error")
+
     def whole(self, raw: bytes) -> None:
         body = object_or_empty(raw)
         for block in dicts_of(body.get("content")):

@@ -22,7 +22,7 @@ from metaclaw.types import Message
 NAME = "responses"
 PATH = "/responses"
 STAND_FOR_INPUT = ("previous_response_id", "conversation", "prompt")
-CALLS = frozenset(  # the client has to answer these; others the provider runs itself
+CALLS = tuple(  # the client has to answer these; others the provider runs itself
     "function_call custom_tool_call local_shell_call shell_call apply_patch_call computer_call".split()
 )
 ENDED_WELL = ("completed", "incomplete")
@@ -34,8 +34,7 @@ def parse(raw: bytes) -> Request:
     _check_input(body)
     if not isinstance(body.get("instructions"), str | None):
         raise RequestError(400, "invalid_instructions", "'instructions' must be a string.")
-    said = user_texts(body)
-    return Request(raw, body, body.get("stream") is True, said[-1] if said else "")
+    return Request(raw, body, body.get("stream") is True, next(user_texts(reversed(items_of(body))), ""))
 
 
 def _check_input(body: Mapping[str, Any]) -> None:
@@ -82,8 +81,7 @@ def _escaped(text: str, before: str) -> bytes:
 
 
 def opening(body: Mapping[str, Any]) -> tuple[str, str]:
-    said = user_texts(body)
-    return system_text(body), said[0] if said else ""
+    return system_text(body), next(user_texts(items_of(body)), "")
 
 
 def conversation(body: Mapping[str, Any]) -> list[Message]:
@@ -92,6 +90,8 @@ def conversation(body: Mapping[str, Any]) -> list[Message]:
 
 @dataclass(slots=True)
 class Reader(ReplyReader):
+    ENDS = (*(mark.encode() for mark in LAST_EVENTS), b"[DONE]")
+
     def whole(self, raw: bytes) -> None:
         body = object_or_empty(raw)
         output = body.get("output")
@@ -112,7 +112,7 @@ class Reader(ReplyReader):
             self.done, self.finished = True, str(kind).removeprefix("response.") in ENDED_WELL
 
     def _item(self, item: Any) -> None:
-        self.calls += isinstance(item, dict) and item.get("type") in CALLS
+        self.calls += int(isinstance(item, dict) and item.get("type") in CALLS)
 
     def _end(self, response: Mapping[str, Any]) -> None:
         usage = response.get("usage")

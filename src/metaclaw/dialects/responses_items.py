@@ -7,7 +7,7 @@ reasoning and compaction, its own searches and their like.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from metaclaw.dialects.base import storable
@@ -17,10 +17,10 @@ from metaclaw.dialects.responses_tools import flat_name, tools_in
 SYSTEM_ROLES = ("system", "developer")
 ROLES = (*SYSTEM_ROLES, "user", "assistant")
 TEXTS = {"input_text": "text", "output_text": "text", "text": "text", "refusal": "refusal"}  # part -> its field
-CALLS = frozenset(
+CALLS = tuple(
     "function_call custom_tool_call local_shell_call shell_call apply_patch_call tool_search_call".split()
 )
-OUTPUTS = frozenset(
+OUTPUTS = tuple(
     "function_call_output custom_tool_call_output local_shell_call_output shell_call_output apply_patch_call_output"
     " tool_search_output".split()
 )
@@ -52,16 +52,16 @@ def leading_system(body: Mapping[str, Any]) -> list[int]:
 
 
 def system_text(body: Mapping[str, Any]) -> str:
-    items, instructions = items_of(body), body.get("instructions")
-    texts = [instructions if isinstance(instructions, str) else ""]
+    items = items_of(body)
+    texts = [text_of(body.get("instructions"))]
     texts += [text_of(items[index].get("content")) for index in leading_system(body)]
     return "\n\n".join(text for text in texts if text)
 
 
-def user_texts(body: Mapping[str, Any]) -> list[str]:
+def user_texts(items: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """What the user wrote, message by message, without what the agent put around it."""
-    said = [text_of(item.get("content")) for item in items_of(body) if role_of(item) == "user"]
-    return [words for text in said if (words := strip_boilerplate(text))]
+    said = (text_of(item.get("content")) for item in items if role_of(item) == "user")
+    return (words for text in said if (words := strip_boilerplate(text)))
 
 
 def text_of(content: Any) -> str:
@@ -83,14 +83,14 @@ def messages(body: Mapping[str, Any]) -> list[dict[str, Any]]:
         if index in leading:
             continue
         if item.get("type") == "reasoning":
-            reasoning = text_of_reasoning(item)
+            reasoning += _thoughts(item)
         else:
             _add(said, item, reasoning)
             reasoning = ""
     return said
 
 
-def text_of_reasoning(item: Mapping[str, Any]) -> str:
+def _thoughts(item: Mapping[str, Any]) -> str:
     """The model's own thoughts in full; a summary or an encrypted text is none."""
     content = item.get("content")
     parts = content if isinstance(content, list) else []
@@ -98,13 +98,19 @@ def text_of_reasoning(item: Mapping[str, Any]) -> str:
 
 
 def _add(said: list[dict[str, Any]], item: Mapping[str, Any], reasoning: str) -> None:
-    """One item more. A call belongs to what the assistant said right before it; so do calls that follow each other."""
+    """One item more. A call belongs to what the assistant said right before it; so do calls that follow each other.
+
+    Instructions in the middle, as Codex sends them, come in the user's name and marked as agents mark theirs: many chat
+    templates take a system message at the beginning only.
+    """
     kind, role = item.get("type"), role_of(item)
     thought = {"reasoning_content": reasoning} if reasoning else {}
-    if role == "assistant":
-        said.append({"role": role, "content": _content(item.get("content")), **thought})
+    if role in SYSTEM_ROLES:
+        text = text_of(item.get("content"))
+        said.append({"role": "user", "content": f"<system-reminder>\n{text}\n</system-reminder>"})
     elif role:
-        said.append({"role": "system" if role in SYSTEM_ROLES else role, "content": _content(item.get("content"))})
+        thought = thought if role == "assistant" else {}
+        said.append({"role": role, "content": _content(item.get("content")), **thought})
     elif kind in CALLS:
         if not said or said[-1]["role"] != "assistant" or thought:
             said.append({"role": "assistant", "content": None, **thought})
@@ -162,7 +168,7 @@ def _parts(content: Any) -> list[dict[str, Any]]:
 def _part(part: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A content part in chat's words; none where chat has none for it."""
     kind = part.get("type")
-    if kind in TEXTS and isinstance(text := part.get(TEXTS[kind]), str):
+    if isinstance(kind, str) and isinstance(text := part.get(TEXTS.get(kind, "")), str):
         return [{"type": "text", "text": text}]
     if kind == "input_image" and isinstance(url := part.get("image_url"), str):
         detail = {"detail": part["detail"]} if part.get("detail") in ("auto", "low", "high") else {}

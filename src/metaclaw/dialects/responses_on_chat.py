@@ -45,15 +45,15 @@ def request(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def whole(body: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Raises `UpstreamError` (502) where `body` is neither a chat completion nor an error."""
+    """Raises `UpstreamError` (502) for what is no chat completion."""
     reply = Reply(asked)
-    if body.get("error") and not body.get("choices"):
-        _run(reply.fail(body["error"]))
-    elif "choices" in body:
+    if body.get("choices"):
         _run(reply.chunk(body, "message"))
         _run(reply.complete())
+    elif body.get("error"):
+        _run(reply.fail(body["error"]))
     else:
-        raise UpstreamError(502, "upstream_garbage", "The upstream's reply is not a chat completion. Try again.")
+        raise UpstreamError(502, "upstream_garbage", "The upstream's reply is not a chat completion.")
     return reply.response()
 
 

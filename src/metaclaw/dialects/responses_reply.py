@@ -109,7 +109,7 @@ class Reply:
             if isinstance(choice, dict) and not choice.get("index"):
                 said = choice.get(part)
                 yield from self._said(said if isinstance(said, dict) else {}, whole=part == "message")
-                self.finish = choice.get("finish_reason") or self.finish
+                self.finish = str(choice.get("finish_reason") or self.finish)
 
     def complete(self) -> Iterator[Event]:
         """The end of a reply that came to its end."""
@@ -231,22 +231,19 @@ class Reply:
 
 def usage_of(usage: Mapping[str, Any]) -> dict[str, Any]:
     """Chat's usage in the words of Responses."""
-    read, written = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
-    cached = _detail(usage, "prompt_tokens_details", "cached_tokens")
+    read, written = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+    cached = _count(usage.get("prompt_tokens_details"), "cached_tokens")
+    thought = _count(usage.get("completion_tokens_details"), "reasoning_tokens")
     return {
-        "input_tokens": read,
-        "input_tokens_details": {"cached_tokens": cached, "cache_write_tokens": 0},
-        "output_tokens": written,
-        "output_tokens_details": {
-            "reasoning_tokens": _detail(usage, "completion_tokens_details", "reasoning_tokens")
-        },
-        "total_tokens": usage.get("total_tokens") or read + written,
+        "input_tokens": read, "input_tokens_details": {"cached_tokens": cached, "cache_write_tokens": 0},
+        "output_tokens": written, "output_tokens_details": {"reasoning_tokens": thought},
+        "total_tokens": _count(usage, "total_tokens") or read + written,
     }
 
 
-def _detail(usage: Mapping[str, Any], details: str, name: str) -> int:
-    found = usage.get(details)
-    return (found.get(name) or 0) if isinstance(found, dict) else 0
+def _count(counts: Any, name: str) -> int:
+    found = counts.get(name) if isinstance(counts, dict) else 0
+    return found if isinstance(found, int) else 0
 
 
 def _arguments(call: Call) -> Iterator[Event]:

@@ -116,7 +116,7 @@ def _declared(body: Mapping[str, Any]) -> Iterator[Tool]:
 
 def _tools_of(spec: Mapping[str, Any], namespace: str) -> Iterator[Tool]:
     kind, name = spec.get("type"), spec.get("name")
-    if kind == "namespace" and isinstance(name, str):
+    if kind == "namespace" and isinstance(name, str) and not namespace:
         yield from tools_in(spec.get("tools"), name)
     elif kind in ("function", "custom") and isinstance(name, str):
         yield Tool(kind, name, namespace, spec)

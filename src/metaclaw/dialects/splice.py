@@ -8,18 +8,15 @@ them. Where a key occurs twice, the last one counts, as for `json.loads`.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-BLANK = re.compile(rb"[ \t\r\n]*")
-STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-SCALAR = re.compile(rb'[^ \t\r\n,\]}"]+')
-BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"|[][{}]', re.DOTALL)
+VALUE = json.JSONDecoder().raw_decode  # the value at a place, and where it ends: read in C, many times faster than here
+BLANKS = frozenset(" \t\r\n")
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """From `start` up to, not including, `end`."""
 
     start: int
@@ -34,13 +31,17 @@ class Edit:
 
 def find(document: bytes, path: Sequence[str | int]) -> Span | None:
     """Where the value at `path` stands; None where there is none."""
-    start = _after_blank(document, 0)
+    text = document.decode("latin-1")  # a character a byte: what is found in it stands there in the document
+    start = _after_blank(text, 0)
+    if not path:
+        return Span(start, _end_of_value(text, start))
+    found = None
     for step in path:
-        inner = _member(document, start, step) if isinstance(step, str) else _element(document, start, step)
-        if inner is None:
+        found = _member(text, start, step) if isinstance(step, str) else _element(text, start, step)
+        if found is None:
             return None
-        start = inner.start
-    return Span(start, _end_of_value(document, start))
+        start = found.start
+    return found
 
 
 def apply(document: bytes, edits: Sequence[Edit]) -> bytes:
@@ -93,64 +94,43 @@ def encode(value: object) -> bytes:
     return json.dumps(value).encode()
 
 
-def _member(document: bytes, start: int, key: str) -> Span | None:
-    if document[start : start + 1] != b"{":
-        return None
+def _member(text: str, start: int, key: str) -> Span | None:
     found = None
-    for name, value in _members(document, start):
-        if json.loads(document[name.start : name.end]) == key:
+    for name, value in _members(text, start):
+        if name == key:
             found = value
     return found
 
 
-def _members(document: bytes, start: int) -> Iterator[tuple[Span, Span]]:
-    """Names and values of the object that begins at `start`."""
-    at = _after_blank(document, start + 1)
-    while document[at : at + 1] == b'"':
-        name = Span(at, _end_of_value(document, at))
-        value_start = _after_blank(document, _after_blank(document, name.end) + 1)  # past the colon
-        value = Span(value_start, _end_of_value(document, value_start))
+def _members(text: str, start: int) -> Iterator[tuple[str, Span]]:
+    """Names and values of the object that begins at `start`; none where something else does."""
+    at = _after_blank(text, start + 1) if text[start : start + 1] == "{" else len(text)
+    while text[at : at + 1] == '"':
+        name, end = VALUE(text, at)
+        value_start = _after_blank(text, _after_blank(text, end) + 1)  # past the colon
+        value = Span(value_start, _end_of_value(text, value_start))
         yield name, value
-        at = _after_blank(document, _after_blank(document, value.end) + 1)  # past the comma or the brace
+        at = _after_blank(text, _after_blank(text, value.end) + 1)  # past the comma or the brace
 
 
-def _element(document: bytes, start: int, index: int) -> Span | None:
-    if document[start : start + 1] != b"[":
-        return None
-    at = _after_blank(document, start + 1)
-    while document[at : at + 1] != b"]":
-        value = Span(at, _end_of_value(document, at))
+def _element(text: str, start: int, index: int) -> Span | None:
+    at = _after_blank(text, start + 1) if text[start : start + 1] == "[" else len(text)
+    while text[at : at + 1] not in ("]", ""):
+        value = Span(at, _end_of_value(text, at))
         if index == 0:
             return value
         index -= 1
-        at = _after_blank(document, value.end)
-        if document[at : at + 1] == b",":
-            at = _after_blank(document, at + 1)
+        at = _after_blank(text, value.end)
+        if text[at : at + 1] == ",":
+            at = _after_blank(text, at + 1)
     return None
 
 
-def _end_of_value(document: bytes, start: int) -> int:
-    first = document[start : start + 1]
-    if first in (b"{", b"["):
-        return _end_of_nest(document, start)
-    match = (STRING if first == b'"' else SCALAR).match(document, start)
-    if match is None:
-        raise ValueError(f"no JSON value at byte {start}")
-    return match.end()
+def _end_of_value(text: str, start: int) -> int:
+    return VALUE(text, start)[1]
 
 
-def _end_of_nest(document: bytes, start: int) -> int:
-    depth = 0
-    for token in BRACKET.finditer(document, start):
-        if token.group() in (b"{", b"["):
-            depth += 1
-        elif token.group() in (b"}", b"]"):
-            depth -= 1
-            if depth == 0:
-                return token.end()
-    raise ValueError(f"the JSON value at byte {start} has no end")
-
-
-def _after_blank(document: bytes, at: int) -> int:
-    match = BLANK.match(document, at)
-    return match.end() if match else at
+def _after_blank(text: str, at: int) -> int:
+    while text[at : at + 1] in BLANKS:
+        at += 1
+    return at

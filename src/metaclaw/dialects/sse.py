@@ -27,6 +27,12 @@ class EventSplitter:
     def rest(self) -> bytes:
         return bytes(self._held)
 
+    def block(self, chunk: bytes) -> bytes:
+        """The same events as `feed` gives, in one piece: what may go on to the client."""
+        if not self._held and chunk.endswith(b"\n\n") and b"\r" not in chunk:
+            return chunk
+        return b"".join(self.feed(chunk))
+
     def feed(self, chunk: bytes) -> list[bytes]:
         if self._held:
             return self._feed_held(chunk)
@@ -45,6 +51,11 @@ class EventSplitter:
         return events
 
 
+def split(events: bytes) -> list[bytes]:
+    """Whole events, one by one."""
+    return _split(events, 0)[0]
+
+
 def _split(data: bytes | bytearray, searched: int) -> tuple[list[bytes], int]:
     """The whole events in `data`, and where the last of them ends. No event ends before `searched`."""
     events: list[bytes] = []
@@ -57,5 +68,7 @@ def _split(data: bytes | bytearray, searched: int) -> tuple[list[bytes], int]:
 
 def data_of(event: bytes) -> bytes:
     """The event's `data` lines joined by LF, without the field name; empty for comments and other fields."""
+    if event.startswith(b"data: ") and event.find(b"\n") == len(event) - 2 and b"\r" not in event:
+        return event[6:-2]  # as nearly all events are
     lines = [line[5:].removeprefix(b" ") for line in event.splitlines() if line.startswith(b"data:")]
     return b"\n".join(lines)

@@ -16,6 +16,8 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from metaclaw.errors import RequestError
 
 OPEN_PATHS = re.compile(r"/healthz|(?:/s/[A-Za-z0-9._-]{1,64})?(?:/|/api/hello)?")
+# Whoever tidies such a path, here or at a provider to which it is passed on, would end up elsewhere.
+DOT_SEGMENT = re.compile(r"(?:/|\\|%2f|%5c)(?:\.|%2e){1,2}(?=$|/|\\|%2f|%5c)", re.IGNORECASE)
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 TOKEN_HEADER = "x-metaclaw-token"  # noqa: S105 - a name
 TOKEN_IN_PATH = re.compile(r"/t/([^/?#]+)/")
@@ -33,14 +35,14 @@ class Door:
 
     def check(self, target: str, headers: Mapping[str, str]) -> None:
         """Raise `RequestError` (400, 401, 403) unless the request may come in. `target` is the request line's."""
-        if not target.startswith("/"):
-            raise RequestError(400, "invalid_target", "The request line must name a path, not a whole URL.")
+        path = target.partition("?")[0]
+        if not path.startswith("/") or DOT_SEGMENT.search(path):
+            raise RequestError(400, "invalid_target", "The request line must name a path, and none that leads upwards.")
         if _host_name(f"//{headers.get('host', '')}") not in self._names:
             raise RequestError(
                 403, "forbidden_host", "This gateway answers to its own address only. Use http://127.0.0.1:PORT."
             )
         self._refuse_foreign_pages(headers)
-        path = target.partition("?")[0]
         if not OPEN_PATHS.fullmatch(path) and not any(map(self._knows, _presented(target, headers))):
             raise RequestError(
                 401, "invalid_api_key",

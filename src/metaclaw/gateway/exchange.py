@@ -12,6 +12,7 @@ from metaclaw.dialects.base import Dialect, ReplyReader, Request
 from metaclaw.dialects.translation import Leg, leg
 from metaclaw.gateway.sessions import Recognised
 from metaclaw.types import Turn
+from metaclaw.upstream import engine_tools
 from metaclaw.upstream.route import Route
 
 MAX_KEPT_REPLY_BYTES = 4 * 1024 * 1024
@@ -39,7 +40,8 @@ class Exchange:
     def aim(self, route: Route) -> None:
         """Begin, or begin again, with another route. Raises `RequestError` where nothing translates for it."""
         self.route = route
-        self.leg = leg(self.client, route.formats)
+        way = leg(self.client, route.formats)
+        self.leg = engine_tools.onto(way, self.request.body) if route.tools_as_text else way
         self.reader = self.client.reader()
         self.status = 0
         self.first_byte = None
@@ -67,6 +69,7 @@ class Exchange:
     def turn(self, namespace: str) -> Turn:
         now = time.perf_counter()
         first = self.first_byte or now
+        self.reader.catch_up()
         return Turn(
             id=self.id,
             namespace=namespace,

@@ -17,14 +17,13 @@ sources and packages:
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
-from metaclaw.dialects.base import Dialect, Request, storable
+from metaclaw.dialects.base import Dialect, Request, object_or_empty, storable
 from metaclaw.dialects.boilerplate import strip_boilerplate
 from metaclaw.dialects.chat import text_of
 from metaclaw.gateway.sidecalls import side_reason
@@ -34,6 +33,7 @@ MAX_ID = 200
 CLOSE_HEADER = "x-metaclaw-close"
 SYSTEM_HEAD = 200  # characters of the system text that count: agents write the date, the branch and more behind them
 NUMBER = re.compile(r"\d+")
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # the name goes into a header of the reply
 LEGACY_CLAUDE_USER = re.compile(r"_session_([0-9a-fA-F-]{8,})$")
 CONVERSATION_ID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|^ses_")
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -93,19 +93,15 @@ def _named(headers: Mapping[str, str], body: Mapping[str, Any]) -> tuple[str, st
 
 
 def _claude_user(metadata: Any) -> str:
-    """Claude Code's `user_id`: JSON with a `session_id`, before 2.1.78 `user_…_account_…_session_…`.
+    """Claude Code's `user_id`: JSON with a `session_id`, formerly `user_…_account_…_session_…`.
 
     Other clients put a person there, who has many conversations.
     """
     user = _text(metadata.get("user_id")) if isinstance(metadata, dict) else ""
-    if not user.startswith("{"):
-        found = LEGACY_CLAUDE_USER.search(user)
-        return found.group(1) if found else ""
-    try:
-        parsed = json.loads(user)
-    except ValueError:
-        return ""
-    return _text(parsed.get("session_id")) if isinstance(parsed, dict) else ""
+    if user.startswith("{"):
+        return _text(object_or_empty(user).get("session_id"))
+    found = LEGACY_CLAUDE_USER.search(user)
+    return found.group(1) if found else ""
 
 
 def _codex(headers: Mapping[str, str], metadata: Any) -> tuple[str, str] | None:
@@ -150,4 +146,4 @@ def _text(value: Any) -> str:
 
 
 def _bounded(name: str) -> str:
-    return storable(name[:MAX_ID])
+    return CONTROL.sub("?", storable(name[:MAX_ID]))

@@ -47,7 +47,9 @@ ROLE = re.compile(
     r"|Generate a concise session title\b"
     r"|Analyze if this message indicates a new conversation topic\b)"
     r"|(?P<summary>You are a context summarization assistant\. Your task is to read a conversation\b"
-    r"|You are a helpful AI assistant tasked with summarizing conversations\b)"
+    r"|You are a helpful AI assistant tasked with summarizing conversations\b"
+    r"|\*Briefly\* summarize this partial conversation about programming\b)"
+    r"|(?P<commit>You are an expert software engineer that generates concise, one-line Git commit messages\b)"
 )
 # What the first words in the user's name begin with, in requests without tools.
 OPENS = re.compile(

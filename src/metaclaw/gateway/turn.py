@@ -182,7 +182,10 @@ class TurnHandler:
         try:
             chunk = first or await next_bytes(reply, exchange.route)
             while chunk:
-                await self._forward(out, _in_clients_words(splitter.feed(chunk), translation), exchange)
+                if translation:
+                    await self._forward(out, _in_clients_words(splitter.feed(chunk), translation), exchange)
+                else:
+                    await self._pass_on(out, splitter.block(chunk), exchange)
                 chunk = await next_bytes(reply, exchange.route)
         except UpstreamError as error:  # the status line is out: the error travels in the stream
             failure = error
@@ -193,6 +196,15 @@ class TurnHandler:
             rest = b""
         await self._end(out, rest, exchange, failure)
         return out
+
+    async def _pass_on(self, out: web.StreamResponse, events: bytes, exchange: Exchange) -> None:
+        """Whole events in the client's own words: read one by one only where they may end the stream."""
+        if exchange.reader.put_off(events):
+            exchange.take(events)
+            if events:
+                await out.write(events)
+        else:
+            await self._forward(out, sse.split(events), exchange)
 
     async def _forward(self, out: web.StreamResponse, events: Iterable[bytes], exchange: Exchange) -> None:
         ready: list[bytes] = []
@@ -213,6 +225,7 @@ class TurnHandler:
     ) -> None:
         """What came without a closing blank line, then the end. A reply that broke off ends with an error instead."""
         exchange.take(rest)
+        exchange.reader.catch_up()
         exchange.reader.event(rest)
         await self._keep(exchange)
         if exchange.reader.done or (exchange.reader.finished and not failure):

@@ -21,6 +21,11 @@ from metaclaw.types import Session, Turn, TurnKind
 log = logging.getLogger(__name__)
 
 MOST_KNOWN = 10_000  # conversations and traces that are kept in mind; those before them are looked up in the store
+LATEST = (
+    "SELECT session, last_at, closed_at FROM sessions WHERE namespace = ? AND prefix = ?"
+    " AND prefix <> ''"  # said again so that the index is taken, which holds no others
+    " ORDER BY last_at DESC LIMIT 1"
+)
 T = TypeVar("T")
 
 
@@ -84,11 +89,7 @@ class OpenSessions:
 
     def _stored(self, prefix: str) -> _Known | None:
         try:
-            rows = self._database.read(
-                "SELECT session, last_at, closed_at FROM sessions WHERE namespace = ? AND prefix = ?"
-                " ORDER BY last_at DESC LIMIT 1",
-                (self._namespace, prefix),
-            )
+            rows = self._database.read(LATEST, (self._namespace, prefix))
         except StoreError as error:  # costs the link to what was said before, and no reply
             log.warning("earlier turns of a conversation were not found: %s", error)
             return None

@@ -28,6 +28,10 @@ class Pattern:
     regex: re.Pattern[bytes]
 
 
+# Where a word may begin: also behind an escape in JSON (a line ends with `\\n` there) and behind a terminal's colour.
+START = rb"(?:(?<![A-Za-z0-9_])|(?<=\\[nrtbf])|(?<=\\u[0-9A-Fa-f]{4})|(?<=[0-9;\[]m))"
+
+
 def _pattern(kind: str, words: str, regex: bytes) -> Pattern:
     return Pattern(kind, tuple(word.encode() for word in words.split(" | ")), re.compile(regex))
 
@@ -37,25 +41,25 @@ PATTERNS: tuple[Pattern, ...] = (
         "private-key", "-----begin ",  # within one JSON string: a bare quote ends it
         rb"-----BEGIN [A-Z ]*PRIVATE KEY-----(?:\\[\"]|[^-\"]|-(?!----END))*-----END [A-Z ]*PRIVATE KEY-----",
     ),
-    _pattern("api-key", "sk- | pk- | rk-", rb"\b(?:sk|pk|rk)-(?:[A-Za-z0-9]+-)*[A-Za-z0-9_-]{20,}"),
+    _pattern("api-key", "sk- | pk- | rk-", START + rb"(?:sk|pk|rk)-(?:[A-Za-z0-9]+-)*[A-Za-z0-9_-]{20,}"),
     _pattern(
         "github-token", "ghp_ | gho_ | ghu_ | ghr_ | ghs_ | github_pat_",
-        rb"\b(?:gh[pousr]_[A-Za-z0-9]{30,}|github_pat_[A-Za-z0-9_]{40,})",
+        START + rb"(?:gh[pousr]_[A-Za-z0-9]{30,}|github_pat_[A-Za-z0-9_]{40,})",
     ),
-    _pattern("aws-key", "akia | asia", rb"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
-    _pattern("slack-token", "xox", rb"\bxox[abprs]-[A-Za-z0-9-]{10,}"),
-    _pattern("google-key", "aiza", rb"\bAIza[A-Za-z0-9_-]{35}"),
-    _pattern("hub-token", "hf_", rb"\bhf_[A-Za-z0-9]{30,}"),
-    _pattern("gitlab-token", "glpat-", rb"\bglpat-[A-Za-z0-9_-]{20,}"),
-    _pattern("metaclaw-token", "mc-", rb"\bmc-[A-Za-z0-9_-]{30,}"),
-    _pattern("jwt", "eyj", rb"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"),
-    _pattern("bearer", "bearer ", rb"(?i:\bbearer)[ ]+[A-Za-z0-9._~+/-]{20,}=*"),
+    _pattern("aws-key", "akia | asia", START + rb"(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
+    _pattern("slack-token", "xox", START + rb"xox[abprs]-[A-Za-z0-9-]{10,}"),
+    _pattern("google-key", "aiza", START + rb"AIza[A-Za-z0-9_-]{35}"),
+    _pattern("hub-token", "hf_", START + rb"hf_[A-Za-z0-9]{30,}"),
+    _pattern("gitlab-token", "glpat-", START + rb"glpat-[A-Za-z0-9_-]{20,}"),
+    _pattern("metaclaw-token", "mc-", START + rb"mc-[A-Za-z0-9_-]{30,}"),
+    _pattern("jwt", "eyj", START + rb"eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"),
+    _pattern("bearer", "bearer ", START + rb"(?i:bearer)[ ]+[A-Za-z0-9._~+/-]{20,}=*"),
     _pattern("url-password", "://", rb"(?P<key>://)[^\s/:@\"\\]+:[^\s/@\"\\]+(?=@)"),
     _pattern(
         "assigned-secret",
         "api_key | api-key | apikey | secret | password | passwd | access_token | access-token | accesstoken",
         # in JSON, and in JSON within JSON; a quoted key takes a quoted value only: a number stays one
-        rb"(?P<key>(?i:(?<![A-Za-z0-9])(?:api[_-]?key|secret(?:[_-](?:access[_-])?key)?|password|passwd"
+        rb"(?:(?<=_)|" + START + rb")(?P<key>(?i:(?:api[_-]?key|secret(?:[_-](?:access[_-])?key)?|password|passwd"
         rb"|access[_-]?token))(?:\\*[\"'][ ]*[:=][ ]*\\*[\"']|[ ]*[:=][ ]*(?:\\*[\"'])?))"
         rb"(?=[^\s\"'\\,;]*[0-9])[^\s\"'\\,;]{12,}",
     ),

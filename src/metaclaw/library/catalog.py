@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,21 @@ from metaclaw.store import Connection, Database, verdicts
 from metaclaw.types import LIVE_STATES, Skill, SkillState, Verdict
 
 SKILL_COLUMNS = "name, description, body, version, state, origin"
+STATES = {state.value: state for state in SkillState}  # the enum's own look-up takes as long as all else of a row
 LIVE = "state IN ('trial', 'active')"
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """`names` are those that something happened to; `live` is what is live by them at `generation`.
+
+    `position` is where the next changes begin.
+    """
+
+    generation: int
+    position: int
+    names: frozenset[str]
+    live: tuple[Skill, ...]
 
 
 class Catalog:
@@ -41,6 +56,25 @@ class Catalog:
             (self.namespace,),
         )
         return int(rows[0][0]), [_as_skill(row[1:]) for row in rows if row[1] is not None]
+
+    def changes(self, position: int) -> Changes:
+        """What changed since `position`, read as one; with position 0, all that is live.
+
+        Costs what changed, not what there is: the history is read from its position on.
+        """
+        live = f"LEFT JOIN skills ON skills.namespace = ?1 AND skills.{LIVE}"
+        touched = f"{live} AND ?2 = 0"
+        if position:
+            since = "SELECT DISTINCT name FROM skill_history WHERE namespace = ?1 AND id > ?2"
+            touched = f"LEFT JOIN ({since}) AS touched {live} AND skills.name = touched.name"
+        rows = self._database.read(
+            "SELECT coalesce((SELECT generation FROM generations WHERE namespace = ?1), 0),"
+            f" coalesce((SELECT max(id) FROM skill_history), 0), {'touched' if position else 'skills'}.name,"
+            f" {', '.join(f'skills.{column}' for column in SKILL_COLUMNS.split(', '))} FROM (SELECT 1) {touched}",
+            (self.namespace, position),
+        )
+        names = frozenset(row[2] for row in rows if row[2] is not None)
+        return Changes(rows[0][0], rows[0][1], names, tuple(_as_skill(row[3:]) for row in rows if row[3] is not None))
 
     def live(self) -> list[Skill]:
         return self.snapshot()[1]
@@ -242,9 +276,9 @@ class Catalog:
         return int(row[0]) if row else 0
 
 
-def _as_skill(row: tuple[object, ...]) -> Skill:
+def _as_skill(row: tuple[Any, ...]) -> Skill:
     name, description, body, version, state, origin = row
-    return Skill(str(name), str(description), str(body), int(str(version)), SkillState(str(state)), str(origin))
+    return Skill(name, description, body, version, STATES[state], origin)
 
 
 def _subject(skill: Skill) -> str:

@@ -22,7 +22,8 @@ class Route:
     """`url` is the base with its /v1. `model` replaces the client's model name where given; `headers` are added.
 
     `formats` are the wire formats that it speaks, the preferred one first. `auth` says whose key it gets: ours
-    (`api_key`, if there is one), or the client's own.
+    (`api_key`, if there is one), or the client's own. `tools_as_text` says that its model cannot call tools by itself:
+    `engine_tools` then tells it of them, and reads its calls.
     """
 
     url: str
@@ -32,6 +33,7 @@ class Route:
     headers: tuple[tuple[str, str], ...] = ()
     formats: tuple[str, ...] = ("chat",)
     auth: Auth = "key"
+    tools_as_text: bool = False
 
 
 class Router:

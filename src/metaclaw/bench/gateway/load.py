@@ -70,7 +70,7 @@ class Run:
 
 
 def run(
-    url: str, headers: Mapping[str, str], shape: Shape, seconds: float, questions: list[str], seed: int
+    url: str, headers: Mapping[str, str], shape: Shape, seconds: int, questions: list[str], seed: int
 ) -> Run:
     """One run of wrk. Raises `RuntimeError` when it does not report."""
     script = LUA % {
@@ -81,7 +81,7 @@ def run(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "load.lua"
         path.write_text(script, encoding="utf-8")
-        command = ["taskset", "-c", LOAD_CPU, "wrk", "-t1", f"-c{shape.connections}", f"-d{seconds:g}s", "--latency",
+        command = ["taskset", "-c", LOAD_CPU, "wrk", "-t1", f"-c{shape.connections}", f"-d{seconds}s", "--latency",
                    "--timeout", "20s", "-s", str(path), f"{url}/v1/chat/completions"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     lines = [line for line in done.stdout.splitlines() if line.startswith('{"requests"')]

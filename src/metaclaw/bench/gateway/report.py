@@ -38,7 +38,7 @@ class Measured:
 
 
 def publish(
-    measured: Measured, rounds: int, seconds: float, soak_minutes: float, folder: Path, console: Console
+    measured: Measured, rounds: int, seconds: int, soak_minutes: float, folder: Path, console: Console
 ) -> None:
     """Write `folder/gateway.json` and print the checks."""
     arms = {

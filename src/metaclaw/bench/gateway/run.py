@@ -27,7 +27,7 @@ LARGE = [Shape(False, size, connections) for size in (60_000, 1_000_000) for con
 SOAK = Shape(True, 2_000, 16)
 
 
-def main(rounds: int, seconds: float, soak_minutes: float, folder: Path) -> None:
+def main(rounds: int, seconds: int, soak_minutes: float, folder: Path) -> None:
     """Measure, print a table, and write `folder/gateway.json`."""
     measured = Measured()
     with contextlib.ExitStack() as stack:
@@ -54,7 +54,7 @@ def _start(stack: contextlib.ExitStack, upstream: str, scratch: Path, measured: 
             console.print(f"{name} is left out: {error}", markup=False)
 
 
-def _round(contender: Contender, number: int, seconds: float, measured: Measured) -> None:
+def _round(contender: Contender, number: int, seconds: int, measured: Measured) -> None:
     heavy = contender.name in ("direct", "bare aiohttp", "metaclaw")
     for shape in [*SMALL, *(LARGE if heavy else [])]:
         done = run(contender.url, contender.headers, shape, seconds, QUESTIONS, seed=1 + number)
