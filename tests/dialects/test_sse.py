@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metaclaw.dialects import sse
-from metaclaw.dialects.sse import EventSplitter, data_of
+from metaclaw.dialects.sse import EventSplitter, data_of, split
 
 PIECES = [
     b"data: a", b"data: [DONE]", b"data:b", b": note", b"event: x", b"\xf0\x9f",
@@ -32,6 +32,18 @@ def test_any_split_gives_the_same_events_and_bytes(stream: bytes, data: st.DataO
     assert split == whole
     assert in_pieces.rest == at_once.rest
     assert b"".join(split) + in_pieces.rest == stream
+
+
+@given(st.lists(STREAMS, max_size=5))
+def test_blocks_tell_the_same_events_in_one_piece(chunks: list[bytes]) -> None:
+    one_by_one, in_blocks = EventSplitter(), EventSplitter()
+    for chunk in chunks:
+        events, told = one_by_one.feed(chunk), split(block := in_blocks.block(chunk))
+        assert b"".join(told) == block
+        assert [data for event in told if (data := data_of(event))] == [
+            data for event in events if (data := data_of(event))
+        ]
+        assert in_blocks.rest.strip() == one_by_one.rest.strip()
 
 
 @given(STREAMS)
