@@ -15,7 +15,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from metaclaw.bench.demo.report import TITLES
-from metaclaw.config import ENV_PREFIX, Settings
+from metaclaw.config import ENV_PREFIX, Settings, section_of
 
 ROOT = Path(__file__).resolve().parent.parent
 README, CONFIGURATION = ROOT / "README.md", ROOT / "docs" / "configuration.md"
@@ -106,14 +106,16 @@ def configuration() -> str:
 def settings_rows(model: type[BaseModel], prefix: str) -> list[str]:
     rows = []
     for name, field in model.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            rows += settings_rows(kind, f"{prefix}{name}.")
+        key, section = prefix + name, section_of(field.annotation)
+        several = isinstance(field.default, list)
+        if section and not several:
+            rows += settings_rows(section, f"{key}.")
             continue
-        key = prefix + name
-        variable = ENV_PREFIX + key.upper().replace(".", "__")
-        default = "" if field.default in (None, "") else f"`{field.default}`"
-        rows.append(f"| `{key}` | `{variable}` | {default} | {' '.join((field.description or '').split())} |")
+        variable = "" if "[" in key else f"`{ENV_PREFIX}{key.upper().replace('.', '__')}`"
+        default = "" if field.is_required() or field.default in (None, "") else f"`{field.default}`"
+        rows.append(f"| `{key}` | {variable} | {default} | {' '.join((field.description or '').split())} |")
+        if section:
+            rows += settings_rows(section, f"{key}[].")
     return rows
 
 

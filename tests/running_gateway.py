@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -65,6 +65,23 @@ class Door:
             return catalog.publish(skill, SkillState.ACTIVE, "test", [])
 
 
+@dataclass
+class Several(Door):
+    """`upstream` is the first of `upstreams`."""
+
+    upstreams: list[ScriptedUpstream]
+
+    def asked(self) -> list[int]:
+        """How many requests each has seen."""
+        return [len(one.seen) for one in self.upstreams]
+
+    async def state(self, name: str) -> dict[str, Any]:
+        """What the gateway knows of one of them."""
+        async with self.http.get("/v1/metaclaw/status") as reply:
+            found: dict[str, Any] = {one["name"]: one for one in (await reply.json())["upstreams"]}[name]
+        return found
+
+
 def settings_for(folder: Path, upstream_url: str, **sections: dict[str, Any]) -> Settings:
     tree: dict[str, Any] = {
         "data_dir": str(folder),
@@ -85,6 +102,22 @@ async def serving(folder: Path, **sections: dict[str, Any]) -> AsyncIterator[Doo
         settings = settings_for(folder, scripted.url, **sections)
         async with opened(settings) as gateway, client_of(gateway) as http:
             yield Door(gateway, scripted, http, settings.home, Home(settings).store)
+
+
+@asynccontextmanager
+async def serving_several(folder: Path, *tables: dict[str, Any], **sections: Any) -> AsyncIterator[Several]:
+    """A gateway before several upstreams, one for each table of `upstreams`; they are called a, b, c."""
+    async with AsyncExitStack() as stack:
+        scripted = [await stack.enter_async_context(upstream()) for _ in tables]
+        named = [
+            {"name": name, "url": one.url, "api_key": f"key-of-{name}", **table}
+            for name, one, table in zip("abc", scripted, tables, strict=False)
+        ]
+        tree = settings_for(folder, "http://unused").model_dump() | {"upstream": sections, "upstreams": named}
+        settings = Settings.model_validate(tree)
+        gateway = await stack.enter_async_context(opened(settings))
+        http = await stack.enter_async_context(client_of(gateway))
+        yield Several(gateway, scripted[0], http, settings.home, Home(settings).store, scripted)
 
 
 @asynccontextmanager

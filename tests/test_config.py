@@ -142,6 +142,66 @@ def test_a_judge_elsewhere_needs_the_name_of_its_model() -> None:
         load(flags={"judge": {"votes": 2}})  # two votes have no majority but agreement
 
 
+SEVERAL = """
+[[upstreams]]
+name = "main"
+url = "https://a.example/v1"
+auth = "passthrough"
+formats = ["messages"]
+[[upstreams]]
+name = "spare"
+url = "https://b.example/v1"
+api_key = "very-secret"
+models = ["gpt-*"]
+order = 2
+"""
+
+
+def test_several_upstreams_are_off_by_default_and_come_from_tables(tmp_path: Path) -> None:
+    assert load().upstreams == []
+    settings = load(toml(tmp_path, SEVERAL + "[upstream]\nidle_timeout_seconds = 7\n"))
+    assert [(one.name, one.auth, one.models, one.order, one.weight) for one in settings.upstreams] == [
+        ("main", "passthrough", ["*"], 1, 1.0), ("spare", "key", ["gpt-*"], 2, 1.0)
+    ]
+    assert not settings.embedded
+    assert settings.provider_urls == ["https://a.example/v1", "https://b.example/v1"]
+    assert "very-secret" not in f"{settings!r} {settings.model_dump_json()}"
+    assert Settings.model_validate(settings.model_dump()) == settings
+
+
+def test_several_upstreams_may_come_from_the_environment_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METACLAW_UPSTREAMS", '[{"name": "a", "url": "http://a/v1"}]')
+    assert [one.name for one in load().upstreams] == ["a"]
+
+
+A, B = {"name": "a", "url": "http://a/v1"}, {"name": "b", "url": "http://b/v1"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        ({"upstream": {"url": "http://a", "auth": "passthrough", "api_key": "very-secret"}}, "leave one of them out"),
+        ({"upstream": {"auth": "passthrough"}}, "set upstream.url"),
+        ({"upstream": {"url": "http://a"}, "upstreams": [B]}, "exclude each other"),
+        ({"upstream": {"api_key": "very-secret"}, "upstreams": [B]}, "exclude each other"),
+        ({"upstreams": [A, A, B]}, "same name: a"),
+        ({"upstreams": [{**A, "auth": "passthrough", "api_key": "very-secret"}]}, r"upstreams\.0: .*leave one"),
+        ({"upstreams": [{"name": "a"}]}, r"upstreams\.0\.url"),
+        ({"upstreams": [{**A, "weight": 0}]}, r"upstreams\.0\.weight"),
+        ({"upstreams": [{**A, "models": []}]}, r"upstreams\.0\.models"),
+        ({"upstreams": [{**A, "name": "no\nline"}]}, r"upstreams\.0\.name"),
+        ({"upstreams": [{**A, "wieght": 1}]}, r"'upstreams\.wieght' .*Did you mean 'upstreams\.weight'"),
+        ({"upstream": {"url": "http://user:very-secret@a/v1"}}, r"upstream\.url"),
+        ({"upstream": {"formats": []}}, r"upstream\.formats"),
+    ],
+)
+def test_upstreams_that_contradict_themselves_are_refused(flags: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told) as refused:
+        load(flags=flags)
+    assert "very-secret" not in str(refused.value)
+    assert "Value error" not in str(refused.value)
+
+
 def test_settings_cannot_be_changed_afterwards() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load().gateway.port = 1

@@ -10,7 +10,7 @@ import difflib
 import os
 import secrets
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -39,7 +39,7 @@ class GatewaySettings(Section):
     """What clients send as their API key. Without one, a token is made once and kept in `data_dir/token`."""
     max_body_bytes: Count = 32 * 1024 * 1024
     """Larger request bodies are refused with 413, also where they are larger only once unpacked."""
-    max_in_flight: Count = 128
+    max_in_flight: Count = 256
     """Requests that are served at once; more are refused with 429 until one is done."""
     head_seconds: Positive = 15.0
     """How long the line and headers of a request may take to arrive."""
@@ -270,6 +270,12 @@ class Settings(BaseSettings):
     def embedded(self) -> bool:
         """Whether the embedded model answers, rather than a provider."""
         return not self.provider_urls
+
+    @property
+    def may_ask(self) -> bool:
+        """Whether there is a model that the learner may ask: with `passthrough`, only clients have a key."""
+        providers: Sequence[ProviderSettings] = self.upstreams or [self.upstream]
+        return any(one.auth == "key" for one in providers)
 
     @property
     def provider_urls(self) -> list[str]:

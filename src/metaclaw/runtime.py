@@ -298,6 +298,8 @@ def build_learner(settings: Settings, gateway_url: str, token: str, embedded: di
     ask = _Ask(client, gateway)
     loop = None
     if settings.evolve.enabled:
+        if not settings.may_ask:
+            log.warning("Only clients have a key (auth = 'passthrough'): no skill is replayed, or written by a model.")
         embedder = StaticEmbedder()
         key = settings.judge.api_key
         loop = FastLoop(

@@ -25,7 +25,7 @@ def test_the_model_is_told_the_case_and_asked_for_json() -> None:
     body = request_body(FAILURE, [])
     case = body["messages"][-1]["content"]
     assert case == "Request: Name the notes.\nFailed answer: notes.md\nThe user said: Put the date first."
-    assert body["temperature"] == 0
+    assert (body["model"], body["temperature"]) == ("m", 0)
     assert body["response_format"]["json_schema"]["schema"] == SCHEMA
     assert SCHEMA["required"][0] == "rule"  # stated before the example is written
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator
 
 import pytest
@@ -121,3 +122,23 @@ async def test_a_finished_reply_gives_its_connection_back(server: ScriptedUpstre
         async with client.post(route, "/chat/completions", b"{}") as reply:
             assert await read(reply, route) == completion("x")
     assert len(connections) == 1
+
+
+async def test_what_one_request_was_told_to_remember_is_not_in_the_next(
+    server: ScriptedUpstream, client: UpstreamClient
+) -> None:
+    route = Route(server.url.replace("127.0.0.1", "localhost"), "p")
+    server.answer = whole(b"{}", headers={"set-cookie": "session=of-another-client"})
+    for _ in range(2):
+        await client.json(route, "/chat/completions", {})
+    assert "cookie" not in server.seen[-1].headers
+
+
+async def test_a_provider_that_compresses_all_the_same_is_understood(
+    server: ScriptedUpstream, client: UpstreamClient
+) -> None:
+    server.answer = whole(gzip.compress(b'{"a": 1}'), headers={"content-encoding": "gzip"})
+    assert await client.json(Route(server.url, "p"), "/chat/completions", {}) == {"a": 1}
+    server.answer = whole(b"no gzip", headers={"content-encoding": "gzip"})
+    with pytest.raises(UpstreamError, match="broke off"):
+        await client.json(Route(server.url, "p"), "/chat/completions", {})

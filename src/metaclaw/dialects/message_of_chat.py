@@ -138,11 +138,13 @@ class Stream:
 
 @dataclass(slots=True)
 class _Block:
-    """`start` is the content block as it begins; `number` the index of its call in the chat stream."""
+    """`start` is the content block as it begins; `number` the index of its call in the chat stream, `input` what the
+    call has said so far. Of text nothing is kept: there may be any amount of it.
+    """
 
     start: dict[str, Any]
     number: Any = None
-    text: str = ""
+    input: str = ""
     waiting: list[str] = field(default_factory=list)
     begun: bool = False
 
@@ -152,12 +154,13 @@ class _Block:
 
     def take(self, piece: str) -> None:
         if piece:
-            self.text += piece
             self.waiting.append(piece)
+            if self.kind == "tool_use":
+                self.input += piece
 
     def complete(self) -> bool:
         """Whether nothing can follow. A JSON object that has been closed takes no more."""
-        return self.kind != "tool_use" or (self.text.rstrip().endswith("}") and _object(self.text) is not None)
+        return self.kind != "tool_use" or (self.input.rstrip().endswith("}") and _object(self.input) is not None)
 
     def tell(self, index: int) -> Iterator[bytes]:
         if not self.begun:

@@ -53,7 +53,8 @@ class EventSplitter:
 
 def split(events: bytes) -> list[bytes]:
     """Whole events, one by one."""
-    return _split(events, 0)[0]
+    found, end = _split(events, 0)
+    return [*found, events[end:]] if end < len(events) else found  # a CR at the very end waits for no LF here
 
 
 def _split(data: bytes | bytearray, searched: int) -> tuple[list[bytes], int]:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from metaclaw.dialects.base import object_or_empty
 from metaclaw.evolve.extractive import body_for
 from metaclaw.evolve.failure import Failure
 from metaclaw.evolve.verify import Ask
@@ -58,7 +59,9 @@ def request_body(failure: Failure, rejected: Sequence[str]) -> dict[str, Any]:
     )
     if rejected:
         case += "\nThese rules were tried and did not help:\n" + "\n".join(f"- {item[:300]}" for item in rejected)
+    named = object_or_empty(failure.turn.request).get("model")
     return {
+        **({"model": named} if isinstance(named, str) else {}),  # the one that failed; ours may be no provider's
         "messages": [
             {"role": "system", "content": INSTRUCTIONS},
             {"role": "user", "content": WORKED_CASE},

@@ -55,7 +55,7 @@ class Exchange:
         if self.first_byte is None:
             self.first_byte = time.perf_counter()
         if len(self.kept) < MAX_KEPT_REPLY_BYTES:
-            self.kept += piece
+            self.kept += piece[: MAX_KEPT_REPLY_BYTES - len(self.kept)]
 
     def headers(self) -> dict[str, str]:
         return {

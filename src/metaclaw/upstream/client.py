@@ -16,8 +16,8 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from metaclaw.errors import UpstreamError
-from metaclaw.upstream.connections import Connections, StaleConnectionError
 from metaclaw.upstream.headers import OutgoingHeaders
+from metaclaw.upstream.pool import Connections, StaleConnectionError
 from metaclaw.upstream.route import Route
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from multidict import CIMultiDict
 
@@ -15,6 +15,7 @@ KEPT_FROM_UPSTREAM = frozenset(
     "accept-encoding connection content-encoding content-length cookie expect host keep-alive origin"
     " proxy-authorization proxy-connection referer te trailer transfer-encoding upgrade".split()
 )
+KEPT_WITH_KEYS = KEPT_FROM_UPSTREAM | KEYS
 KEPT_FROM_CLIENT = frozenset(
     "connection content-encoding content-length date keep-alive server trailer transfer-encoding upgrade".split()
 )
@@ -27,13 +28,19 @@ class OutgoingHeaders:
     """Built with the token of our own door, which must not reach any provider, whatever header it comes in."""
 
     def __init__(self, token: str = "") -> None:
-        self._token = token
-        self._as_a_word = re.compile(rf"(?<![A-Za-z0-9]){re.escape(token)}(?![A-Za-z0-9])")
+        self._token = token or "\n"  # which is in no header
+        self._as_a_word = re.compile(rf"(?<![A-Za-z0-9]){re.escape(self._token)}(?![A-Za-z0-9])")
 
     def for_upstream(self, headers: Mapping[str, str], route: Route, wire_format: str) -> CIMultiDict[str]:
         """The client's headers less what is not for the upstream, under those of the route and its key."""
-        passing = KEPT_FROM_UPSTREAM if route.auth == "passthrough" else KEPT_FROM_UPSTREAM | KEYS
-        sent = CIMultiDict(self._passed(headers.items(), passing))
+        kept = KEPT_FROM_UPSTREAM if route.auth == "passthrough" else KEPT_WITH_KEYS
+        sent = CIMultiDict([
+            (name, value)
+            for name, value in headers.items()
+            if (lower := name.lower()) not in kept
+            and not lower.startswith(OUR_HEADERS)
+            and not (self._token in value and self._as_a_word.search(value))
+        ])
         sent.setdefault("content-type", "application/json")
         sent["accept-encoding"] = "identity"  # replies pass through as they come
         if wire_format == MESSAGES:
@@ -45,19 +52,8 @@ class OutgoingHeaders:
 
     def has_provider_key(self, headers: Mapping[str, str]) -> bool:
         """Whether the client sent a key that is not for us."""
-        return any(value and not self._gives_us_away(value) for name in KEYS if (value := headers.get(name)))
-
-    def _passed(self, items: Iterable[tuple[str, str]], kept: frozenset[str]) -> list[tuple[str, str]]:
-        return [
-            (name, value)
-            for name, value in items
-            if (lower := name.lower()) not in kept
-            and not lower.startswith(OUR_HEADERS)
-            and not self._gives_us_away(value)
-        ]
-
-    def _gives_us_away(self, value: str) -> bool:
-        return self._token in value and bool(self._token) and bool(self._as_a_word.search(value))
+        shown = [headers[name] for name in KEYS if headers.get(name)]
+        return any(not self._as_a_word.search(value) for value in shown)
 
 
 def _key(key: str, wire_format: str) -> tuple[str, str]:

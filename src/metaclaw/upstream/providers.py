@@ -87,6 +87,8 @@ class Providers(Router):
                 " x-api-key, as you would to the provider, and MetaClaw's token as x-metaclaw-token or in the path:"
                 " /t/TOKEN/v1.",
             )
+        if len(usable) == 1:
+            return (usable[0].route,)
         awake = [provider for provider in usable if not self._cooldown_left(provider.route)]
         if not awake:
             return (min(usable, key=lambda provider: self._cooldown_left(provider.route)).route,)
