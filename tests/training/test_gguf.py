@@ -159,7 +159,9 @@ async def test_the_engine_says_what_pytorch_says(
     spec = EngineSpec(exact, "smol@v1", (right, unpermuted), apply_loras=False, context_tokens=512, slots=1)
     engine = await Engine.start(spec, timeout_seconds=120)
     try:
-        async with aiohttp.ClientSession(engine.url, headers={"Authorization": f"Bearer {engine.api_key}"}) as client:
+        known = {"Authorization": f"Bearer {engine.api_key}"}
+        connector = aiohttp.TCPConnector(force_close=True)  # llama.cpp hangs up without saying so
+        async with aiohttp.ClientSession(engine.url, connector=connector, headers=known) as client:
             said = await agreement(client, (1.0, 0.0), adapted, prompts)
             without_permutation = await agreement(client, (0.0, 1.0), adapted, prompts[:3])
             with_twice_alpha = await agreement(client, (2.0, 0.0), adapted, prompts[:3])

@@ -20,7 +20,7 @@ from metaclaw.dialects.responses_items import items_of, messages
 from metaclaw.dialects.responses_reply import Event, Reply
 from metaclaw.errors import RequestError, UpstreamError
 
-# Servers that speak no Responses know `max_tokens` all, and `max_completion_tokens` not all.
+# `max_tokens`, not `max_completion_tokens`: the older name, and the one that local servers have always taken.
 RENAMED = {
     "model": "model", "temperature": "temperature", "top_p": "top_p", "user": "user", "max_output_tokens": "max_tokens",
 }

@@ -1,4 +1,4 @@
-"""The tools of a Responses request as chat functions, and a chat model's call of one as the item that it stands for.
+"""The tools of a Responses request as chat functions, and a chat model's call as the item that it stands for.
 
 Source: the OpenAI API reference, and what Codex 0.169 sends: functions, custom tools (free text in, such as its
 `apply_patch`), namespaces of both, `tool_search` that the client runs, and tools that arrive as input items

@@ -1,4 +1,4 @@
-"""What lies below `/v1/responses/`: responses that a provider keeps, passed through to the one that speaks the format.
+"""What lies below `/v1/responses/`: what a provider keeps of them, passed through where it speaks the format.
 
 That is `GET` and `DELETE /v1/responses/{id}`, `cancel`, `input_items`, `compact`, `input_tokens` and what may come.
 None of it is a turn of a conversation, so nothing is injected or journaled. An upstream of another format keeps no

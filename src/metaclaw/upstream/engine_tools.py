@@ -1,6 +1,17 @@
-"""Tool calls for the embedded model: chat with `tools` onto chat without, as a `Translation`.
+"""Tool calls for the embedded model: chat with `tools` onto chat without them, as a `Translation`.
 
-`scripts/measure_engine_tools.py` measures it on the embedded model, beside llama.cpp as it is.
+In: a chat request with tools. Out: one whose system message tells of them (`tool_prompt`), with a grammar under which
+every reply begins with a line that decides: `tool: none` and then free text, or `tool: NAME` and then that tool's
+arguments by its schema. Back: real `tool_calls`, or the text without its first line. One call a reply.
+
+Why so: Qwen2.5-Coder-1.5B writes calls as JSON in plain text, also where nothing is to be called, and llama.cpp's own
+`tool_choice: required` runs into the token limit. Measured with `scripts/measure_engine_tools.py`, greedy, on 32
+prompts by which the wording was chosen and 24 held out, half of each wanting a call:
+
+                                          right tool and arguments     called without need
+    llama.cpp as it is                     0 of 16 / 0 of 12            0 of 16 / 0 of 12
+    the same, its JSON taken for calls    16 of 16 / 11 of 12           8 of 16 / 11 of 12
+    this module                           15 of 16 / 11 of 12           1 of 16 / 2 of 12
 """
 
 from __future__ import annotations
