@@ -100,6 +100,70 @@ def test_a_value_out_of_range_is_refused_by_the_name_of_its_key(flags: dict[str,
         load(flags=flags)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "api.example.com/v1", "ftp://a/v1", "http://", "http://:80/v1", "http://a:99999/v1", "http://[::1/v1", "",
+        "http://a b/v1", "https://me:hidden@a/v1", "https://a/v1?key=hidden", "https://a/v1#x", "http://a:0/v1",
+    ],
+)
+def test_what_is_no_base_url_is_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"upstream\.url: must be a base URL like https://") as refused:
+        load(flags={"upstream": {"url": url}})
+    assert "hidden" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["http://a", "https://a.b/v1", "http://127.0.0.1:1/v1/", "http://[::1]:8000/v1"])
+def test_a_base_url_is_taken_as_it_is(url: str) -> None:
+    assert load(flags={"upstream": {"url": url}}).upstream.url == url
+
+
+@pytest.mark.parametrize("key", ["hidden\n", "hidden key", "", "hiddén"])
+def test_a_key_that_no_header_can_carry_is_refused_and_not_repeated(key: str) -> None:
+    with pytest.raises(ConfigError, match=r"upstream\.api_key: must be printable ASCII") as refused:
+        load(flags={"upstream": {"api_key": key}})
+    assert "hidd" not in str(refused.value)
+
+
+ONE, TWO = {"name": "a", "url": "http://a/v1"}, {"name": "b", "url": "http://b/v1"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        ({"upstream": {"url": "http://a/v1"}, "upstreams": [ONE]}, "[[upstreams]] and the provider in [upstream]"),
+        ({"upstream": {"model": "m"}, "upstreams": [ONE]}, "keep only the timeouts in [upstream]"),
+        ({"upstream": {"url": "http://a/v1", "auth": "passthrough", "api_key": "k"}}, "upstream: with auth = 'pass"),
+        ({"upstreams": [ONE, {**TWO, "auth": "passthrough", "api_key": "k"}]}, "upstreams.1: with auth = 'passthr"),
+        ({"upstream": {"auth": "passthrough"}}, "upstream.auth = 'passthrough' needs a provider: set upstream.url"),
+        ({"upstreams": [ONE, {**TWO, "name": "a"}]}, "two upstreams have the same name: a"),
+        ({"upstreams": [{"name": "a"}]}, "upstreams.0.url: Field required"),
+        ({"upstreams": [{**ONE, "name": "a b"}]}, "upstreams.0.name: must begin with a letter or digit"),
+        ({"upstreams": ONE}, "upstreams: write each as a table of its own: [[upstreams]]"),
+    ],
+)
+def test_settings_that_contradict_each_other_say_how_to_mend_it(flags: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load(flags=flags)
+    assert says in str(refused.value)
+
+
+def test_several_upstreams_take_their_timeouts_from_upstream(tmp_path: Path) -> None:
+    settings = load(toml(tmp_path, """
+        [upstream]
+        idle_timeout_seconds = 60
+        [[upstreams]]
+        name = "a"
+        url = "http://a/v1"
+        [[upstreams]]
+        name = "b"
+        url = "http://b/v1"
+        order = 2
+    """))
+    assert ([one.name for one in settings.upstreams], settings.embedded) == (["a", "b"], False)
+    assert settings.provider_urls == ["http://a/v1", "http://b/v1"]
+
+
 def test_a_section_in_the_environment_that_is_no_json_is_our_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("METACLAW_GATEWAY", "{port")
     with pytest.raises(ConfigError, match="gateway"):

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import secrets
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from metaclaw.errors import ConfigError
@@ -23,7 +25,35 @@ ENV_PREFIX = "METACLAW_"
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
-Url = Annotated[str, Field(pattern=r"^https?://[^\s/@]+(/\S*)?$")]
+
+
+def _base_url(url: str) -> str:
+    """The text of a refusal does not repeat the URL: there may be a password in it."""
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # a port that is none, half an IPv6 address
+        known = False
+    if not known or re.search(r"[\s@?#]", url):
+        raise ValueError("must be a base URL like https://api.example.com/v1, with no user, query or fragment in it")
+    return url
+
+
+def _one_line(key: SecretStr) -> SecretStr:
+    """A key travels in a header. One that was pasted with its line end would fail each request."""
+    if not re.fullmatch(r"[!-~]+", key.get_secret_value()):
+        raise ValueError("must be printable ASCII, without spaces or a line end")
+    return key
+
+
+def _name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", name):
+        raise ValueError("must begin with a letter or digit, and hold only those, '.', '_' and '-', 63 at most")
+    return name
+
+
+Url = Annotated[str, AfterValidator(_base_url)]
+Key = Annotated[SecretStr, AfterValidator(_one_line)]
 
 
 class Section(BaseModel):
@@ -61,7 +91,7 @@ class ProviderSettings(Section):
     """Base URL of a provider, with its /v1. Without one, the embedded model answers."""
     model: str | None = None
     """Model name sent to the provider. Without one, the client's own name passes through."""
-    api_key: SecretStr | None = None
+    api_key: Key | None = None
     """The provider's key."""
     auth: Literal["key", "passthrough"] = "key"
     """Whose key the provider gets: `api_key` (`key`), or the client's own Authorization or x-api-key (`passthrough`),
@@ -88,7 +118,7 @@ class UpstreamSettings(ProviderSettings):
 class NamedUpstreamSettings(ProviderSettings):
     """One of several: a table [[upstreams]] of the file."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+    name: Annotated[str, AfterValidator(_name)]
     """What it is called in status and in the policy names of turns."""
     url: Url
     """Base URL of the provider, with its /v1."""
@@ -396,4 +426,6 @@ def _explain(error: ValidationError) -> str:
 
 
 def _words(item: Any) -> str:
+    if item["loc"] == ("upstreams",) and item["type"] == "list_type":
+        return "write each as a table of its own: [[upstreams]]"
     return str(item["msg"]).removeprefix("Value error, ")

@@ -67,6 +67,14 @@ def test_config_is_json_with_the_secrets_masked(shell: Shell, monkeypatch: pytes
     assert "very-secret" not in out
 
 
+def test_brackets_in_a_refusal_are_shown(shell: Shell) -> None:
+    (shell.home / "my.toml").write_text(
+        "[upstream]\nurl = 'http://a/v1'\n[[upstreams]]\nname = 'b'\nurl = 'http://b/v1'\n"
+    )
+    _, _, err = shell("start", "--config", str(shell.home / "my.toml"))
+    assert "[[upstreams]] and the provider in [upstream] exclude each other" in err
+
+
 def test_an_unknown_key_is_refused_with_the_nearest(shell: Shell) -> None:
     (shell.home / "my.toml").write_text("[gateway]\nprot = 1234\n")
     told = shell.refused("config", "--config", str(shell.home / "my.toml"))

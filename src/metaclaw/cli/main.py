@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from metaclaw import __version__
 from metaclaw.cli import adapters, bench, skills
@@ -30,7 +31,7 @@ def main() -> None:
     try:
         app()
     except MetaClawError as error:
-        Console(stderr=True).print(f"[red]metaclaw:[/red] {error}", highlight=False, soft_wrap=True)
+        Console(stderr=True).print(f"[red]metaclaw:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(1)
 
 
