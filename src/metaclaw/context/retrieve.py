@@ -1,7 +1,7 @@
 """Rank the live skills against a request, and abstain when none fits.
 
 In: skills and a query. Out: the few skills that match, best first. A skill is scored against each passage of the query,
-and its best counts: six tenths the cosine of the meanings, four tenths BM25, saturated so that a few telling words are
+and its best counts: half of it the cosine of the meanings, half BM25, saturated so that a few telling words are
 evidence enough. Two steps, so that 100,000 skills cost as little as they do: an estimate for every skill (signs of the
 vectors, and the index of words), then the true score of the hundreds that come out best.
 Weights and `context.min_score` were tuned on the retrieval bench's tuning split (`make bench-retrieval`).
@@ -21,7 +21,7 @@ from metaclaw.context.segment import Segment, join
 from metaclaw.context.text import Passage, passages, words
 from metaclaw.types import Skill
 
-MEANING = 0.6
+MEANING = 0.5
 HALF_EVIDENCE = 3.0  # so much BM25 counts half: about two rare words, once each
 RUNNER_UP_SHARE = 0.75  # a further skill must score at least this share of the best: few skills beat many
 SAME = 0.92  # cosine above which two skills say the same: the better one is enough
