@@ -165,6 +165,15 @@ async def test_each_gets_the_request_in_its_own_format_with_its_own_model_and_ke
         assert reply.headers["x-metaclaw-policy"] == "provider:b/gpt-x"
 
 
+async def test_who_cannot_be_reached_from_the_clients_format_is_passed_by(tmp_path: Path) -> None:
+    async with serving_several(tmp_path, {**FIRST, "formats": ["responses"]}, THEN) as door:
+        assert (await door.ask(BODY))[0].status == 200
+        assert door.asked() == [0, 1]
+    async with serving_several(tmp_path / "none", *[{"formats": ["responses"]}] * 2) as door:
+        reply, raw = await door.ask(BODY)
+        assert (reply.status, error_of(raw)["code"]) == (400, "unsupported_format")
+
+
 async def test_a_model_goes_to_who_serves_it(tmp_path: Path) -> None:
     async with serving_several(tmp_path, {"models": ["gpt-*"]}, {"models": ["claude-*"]}) as door:
         for model, served_by in (("gpt-5", "a"), ("claude-9", "b")):

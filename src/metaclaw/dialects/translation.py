@@ -95,6 +95,11 @@ def leg(client: Dialect, spoken: Collection[str]) -> Leg:
     )
 
 
+def reaches(client: Dialect, spoken: Collection[str]) -> bool:
+    """Whether there is a way to an upstream that speaks the formats `spoken`."""
+    return client.NAME in spoken or any(_between(client.NAME, name) for name in spoken)
+
+
 def as_chat(format_name: str, body: Mapping[str, Any]) -> dict[str, Any]:
     """A request of any format, asked as a chat completion. Raises `RequestError` (400) where it cannot be."""
     onto = TRANSLATIONS.get((format_name, chat.NAME))

@@ -20,7 +20,7 @@ from multidict import CIMultiDict
 from metaclaw.context.live import LiveContext
 from metaclaw.dialects import sse
 from metaclaw.dialects.base import Dialect, object_or_empty
-from metaclaw.dialects.translation import StreamTranslation
+from metaclaw.dialects.translation import StreamTranslation, reaches
 from metaclaw.errors import UpstreamError
 from metaclaw.gateway.exchange import Exchange
 from metaclaw.gateway.sessions import Recognised, recognise
@@ -94,7 +94,7 @@ class TurnHandler:
         taken = parsed.tokens_taken()
         context = await self._context.for_query(parsed.query, with_skills=wanted, taken_tokens=taken)
         keyed = self._client.has_provider_key(request.headers)
-        routes = self._router.routes(model_named(parsed.body), keyed=keyed)
+        routes = _within_reach(dialect, self._router.routes(model_named(parsed.body), keyed=keyed))
         exchange = Exchange(dialect, parsed, place, context)
         try:
             return await self._answer(request, exchange, routes)
@@ -244,6 +244,13 @@ class TurnHandler:
             self._records.add(exchange.record)
             exchange.record.add_done_callback(self._records.discard)
         return asyncio.shield(exchange.record)
+
+
+def _within_reach(client: Dialect, routes: Sequence[Route]) -> Sequence[Route]:
+    """Those that the client's format can be translated for; where there is none, all, and the first says why."""
+    if len(routes) == 1:
+        return routes
+    return [route for route in routes if reaches(client, route.formats)] or routes
 
 
 def _in_clients_words(events: Iterable[bytes], translation: StreamTranslation | None) -> Iterable[bytes]:
