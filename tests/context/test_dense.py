@@ -41,7 +41,7 @@ def test_the_right_row_of_many_is_among_the_best_estimates() -> None:
     dense = Dense.of(vectors)
     for row, one in enumerate(asked):
         estimates = dense.estimates(one, 60_000)
-        assert (estimates > estimates[row]).sum() < 100
+        assert (estimates > estimates[row]).sum() < 250
 
 
 def test_zeros_and_no_rows_are_no_trouble() -> None:
