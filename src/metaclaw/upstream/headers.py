@@ -19,6 +19,7 @@ KEPT_WITH_KEYS = KEPT_FROM_UPSTREAM | KEYS
 KEPT_FROM_CLIENT = frozenset(
     "connection content-encoding content-length date keep-alive server trailer transfer-encoding upgrade".split()
 )
+NO_KEY = re.compile(r"\s*(?:bearer\s*)?", re.IGNORECASE)  # what clients send whose key is not set
 OUR_HEADERS = "x-metaclaw-"
 MESSAGES = "messages"
 ANTHROPIC_VERSION = "2023-06-01"  # required there; what a client of its own sends wins
@@ -52,7 +53,7 @@ class OutgoingHeaders:
 
     def has_provider_key(self, headers: Mapping[str, str]) -> bool:
         """Whether the client sent a key that is not for us."""
-        shown = [headers[name] for name in KEYS if headers.get(name)]
+        shown = [value for name in KEYS if (value := headers.get(name, "")) and not NO_KEY.fullmatch(value)]
         return any(not self._as_a_word.search(value) for value in shown)
 
 
