@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import log
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,7 +26,8 @@ MEANING = 0.5
 HALF_EVIDENCE = 3.0  # so much BM25 counts half: about two rare words, once each
 RUNNER_UP_SHARE = 0.75  # a further skill must score at least this share of the best: few skills beat many
 SAME = 0.92  # cosine above which two skills say the same: the better one is enough
-CANDIDATES = 800  # whose true score is computed; more found no more on the tuning split
+CANDIDATES = 400  # whose true score is computed, at least; more found one right skill more in 400, if any
+ONE_OF = 128  # of a large segment, so many as one of each so many
 CONSIDERED = 32  # of them, when a few are chosen that differ
 MOST_FRESH = 128  # skills beside the large segment before they are joined with it
 FULL = 60_000  # a score of 1, in 16 bits
@@ -38,8 +40,9 @@ class Match:
     score: float
 
 
-@dataclass(frozen=True, slots=True)
-class Found(Match):
+class Found(NamedTuple):  # of which each request makes dozens: a dataclass takes five times as long
+    skill: Skill
+    score: float
     vector: Vectors
 
 
@@ -140,7 +143,8 @@ def _candidates(
     segment: Segment, gone: Numbers, evidence: Sequence[Vectors], weights_P: Vectors, vectors: Vectors
 ) -> Numbers:
     """The rows that are worth a true score, in their order: all of a small segment, of a large one the likeliest."""
-    if len(segment) <= CANDIDATES:
+    wanted = max(CANDIDATES, len(segment) // ONE_OF)
+    if len(segment) <= wanted:
         return np.setdiff1d(np.arange(len(segment)), gone)
     likely_S = np.zeros(len(segment), dtype=np.uint16)
     for of_words_S, weight, vector in zip(evidence, weights_P.tolist(), vectors, strict=True):
@@ -148,18 +152,18 @@ def _candidates(
         one_S += (np.float32(FULL * (1 - MEANING) * weight) * _saturated(of_words_S)).astype(np.uint16)
         np.maximum(likely_S, one_S, out=likely_S)
     likely_S[gone] = 0
-    return np.flatnonzero(likely_S >= _bar(likely_S))[: 2 * CANDIDATES]  # ties may be many
+    return np.flatnonzero(likely_S >= _bar(likely_S, wanted))[: 2 * wanted]  # ties may be many
 
 
-def _bar(likely: Coarse) -> int:
-    """What about `CANDIDATES` of them reach. Halving beats numpy's selection, which is slow where most are equal."""
+def _bar(likely: Coarse, wanted: int) -> int:
+    """What about so many of them reach. Halving beats numpy's selection, which is slow where most are equal."""
     low, high = 1, int(likely.max(initial=0)) + 1
     while high - low > 1:
         middle = (low + high) // 2
         reach = np.count_nonzero(likely >= middle)
-        if CANDIDATES <= reach <= CANDIDATES * 1.5:
+        if wanted <= reach <= 1.5 * wanted:
             return middle
-        low, high = (middle, high) if reach > CANDIDATES else (low, middle)
+        low, high = (middle, high) if reach > wanted else (low, middle)
     return low
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import random
 import tempfile
 import time
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 
 from metaclaw.bench.retrieval import quality, start, store
-from metaclaw.bench.retrieval.data import LabelledSet, distractors, labelled_set
+from metaclaw.bench.retrieval.data import LabelledSet, Query, distractors, labelled_set
 from metaclaw.bench.retrieval.methods import Bm25, Embeddings, FirstOfCategory, Fts5, Hybrid, Method
 from metaclaw.bench.retrieval.report import publish
 from metaclaw.context.embed import StaticEmbedder
@@ -52,10 +53,10 @@ def main(seed: int, folder: Path) -> None:
     others = distractors(max(SIZES) - len(questions.skills), seed)
     embedder = StaticEmbedder()
     measured = Measured()
+    timed = [query.text for query in _some(questions.held_out, TIMED_QUERIES)]
     for size in SIZES:
         skills = [*questions.skills, *others[: size - len(questions.skills)]]
-        _measure_methods(measured, size, skills, questions, embedder)
-    timed = _every(questions, TIMED_QUERIES)
+        _measure_methods(measured, size, skills, questions, timed, embedder)
     for size in (SMALLEST, *SIZES):
         skills = [*questions.skills[:size], *others[: max(0, size - len(questions.skills))]]
         _measure_living(measured, size, skills, timed, embedder)
@@ -63,7 +64,12 @@ def main(seed: int, folder: Path) -> None:
 
 
 def _measure_methods(
-    measured: Measured, size: int, skills: Sequence[Skill], questions: LabelledSet, embedder: StaticEmbedder
+    measured: Measured,
+    size: int,
+    skills: Sequence[Skill],
+    questions: LabelledSet,
+    timed: Sequence[str],
+    embedder: StaticEmbedder,
 ) -> None:
     started = time.perf_counter()
     index = SkillIndex.of(skills, skill_vectors(skills, embedder.embed))
@@ -77,11 +83,11 @@ def _measure_methods(
         if size == SIZES[0]:
             measured.thresholds[name] = quality.threshold(quality.answer_all(method, questions.tuning))
         measured.answers[name, size] = quality.answer_all(method, questions.held_out)
-        measured.latency_ms[name, size] = _timed(method, _every(questions, TIMED_QUERIES), TIMED_ROUNDS)
+        measured.latency_ms[name, size] = _timed(method, timed, TIMED_ROUNDS)
         first = quality.recalls(measured.answers[name, size])["recall@6"]
         console.print(f"  {name}: recall@6 {first.value:.3f}, {measured.latency_ms[name, size]}", highlight=False)
     fts5 = Fts5(skills)
-    sample = [query for query in questions.held_out if query.skill][:: len(questions.held_out) // FTS5_QUERIES]
+    sample = _some([query for query in questions.held_out if query.skill], FTS5_QUERIES)
     measured.answers["fts5", size] = quality.answer_all(fts5, sample)
     measured.latency_ms["fts5", size] = _timed(fts5, [query.text for query in sample], 1)
     console.print(f"  fts5: {measured.latency_ms['fts5', size]}", highlight=False)
@@ -102,9 +108,9 @@ def _measure_living(
                   highlight=False)
 
 
-def _every(questions: LabelledSet, count: int) -> list[str]:
-    """So many of the held-out queries, of all kinds alike."""
-    return [query.text for query in questions.held_out][:: max(1, len(questions.held_out) // count)][:count]
+def _some(queries: Sequence[Query], count: int) -> list[Query]:
+    """So many of them, by chance: the kinds come in turn, so that each seventh, say, would be of one kind."""
+    return random.Random(0).sample(list(queries), min(count, len(queries)))
 
 
 def _timed(method: Method, queries: Sequence[str], rounds: int) -> dict[str, float]:
