@@ -368,6 +368,20 @@ async def test_a_corrupt_library_costs_the_skills_and_nothing_else(door: Door) -
     assert len(await door.turns()) == 1
 
 
+async def test_an_index_that_fails_costs_the_skills_and_nothing_else(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("an index of another shape")
+
+    await asyncio.to_thread(door.publish)
+    monkeypatch.setattr("metaclaw.context.retrieve.SkillIndex.rank", broken)
+    reply, body = await door.ask(chat_body(QUESTION))
+    assert (reply.status, body) == (200, completion("Hello."))
+    assert door.upstream.seen[-1].body == chat_body(QUESTION)
+    assert (await door.health())["lost"] == {"context: ValueError": 1}
+
+
 async def test_a_store_without_its_table_loses_turns_and_counts_them(door: Door) -> None:
     by_another(door, "PRAGMA foreign_keys=OFF; DROP TABLE turns")
     reply, _ = await door.ask(ODD)

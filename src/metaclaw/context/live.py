@@ -94,7 +94,7 @@ class LiveContext:
                 return await self._answer(*key)
             self._answers.move_to_end(key)
             return answer
-        except MetaClawError as error:
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with an index, the request goes on without it
             self._count(error, "no skills for this request")
             return Context(self._near.generation, NOTHING)
 
@@ -160,6 +160,6 @@ class LiveContext:
             return False
         return True
 
-    def _count(self, error: MetaClawError, otherwise: str) -> None:
+    def _count(self, error: Exception, otherwise: str) -> None:
         self.failures[type(error).__name__] += 1
         log.error("%s: %s", otherwise, error)
