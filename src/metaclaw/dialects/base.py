@@ -6,7 +6,7 @@ A dialect is a module with these names at its top. What it does not know, it pas
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -140,6 +140,20 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise RequestError(400, "invalid_body", "The request body must be a JSON object.")
     return body
+
+
+def messages_of(body: Mapping[str, Any]) -> Iterator[tuple[int, Any]]:
+    """A request's messages, numbered. Raises `RequestError` (400) at the first that is none, or where there are none.
+
+    For the formats whose conversation is a list `messages` of objects with a `role`.
+    """
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise RequestError(400, "invalid_messages", "'messages' must be a non-empty list.")
+    for index, message in enumerate(messages):
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+            raise RequestError(400, "invalid_messages", f"messages[{index}] must be an object with a 'role'.")
+        yield index, message
 
 
 def loads(raw: bytes | str) -> Any:

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from metaclaw.dialects import splice, sse
-from metaclaw.dialects.base import ReplyReader, Request, loads, object_or_empty, parse_object, storable
+from metaclaw.dialects.base import ReplyReader, Request, loads, messages_of, object_or_empty, parse_object, storable
 from metaclaw.dialects.boilerplate import first_words, strip_boilerplate
-from metaclaw.errors import RequestError
 from metaclaw.types import Message
 
 NAME = "chat"
@@ -25,12 +24,7 @@ SYSTEM_ROLES = ("system", "developer")
 
 def parse(raw: bytes) -> Request:
     body = parse_object(raw)
-    messages = body.get("messages")
-    if not isinstance(messages, list) or not messages:
-        raise RequestError(400, "invalid_messages", "'messages' must be a non-empty list.")
-    for index, message in enumerate(messages):
-        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-            raise RequestError(400, "invalid_messages", f"messages[{index}] must be an object with a 'role'.")
+    messages = [message for _, message in messages_of(body)]
     return Request(raw, body, body.get("stream") is True, last_words(messages))
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from metaclaw.dialects import blocks, splice, sse
-from metaclaw.dialects.base import ReplyReader, Request, object_or_empty, parse_object
+from metaclaw.dialects.base import ReplyReader, Request, messages_of, object_or_empty, parse_object
 from metaclaw.dialects.boilerplate import strip_boilerplate
 from metaclaw.dialects.chat import text_of
 from metaclaw.dialects.loose import dict_of, dicts_of
@@ -37,16 +37,11 @@ ERROR_TYPES = {
 
 def parse(raw: bytes) -> Request:
     body = parse_object(raw)
-    messages = body.get("messages")
-    if not isinstance(messages, list) or not messages:
-        raise RequestError(400, "invalid_messages", "'messages' must be a non-empty list.")
-    for index, message in enumerate(messages):
-        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-            raise RequestError(400, "invalid_messages", f"messages[{index}] must be an object with a 'role'.")
+    for index, message in messages_of(body):
         _check_content(message.get("content"), f"messages[{index}].content", "invalid_messages")
     if body.get("system") is not None:
         _check_content(body["system"], "system", "invalid_system")
-    query = next((words for message in reversed(messages) if (words := strip_boilerplate(_said(message)))), "")
+    query = next((words for message in reversed(body["messages"]) if (words := strip_boilerplate(_said(message)))), "")
     return Request(raw, body, body.get("stream") is True, query)
 
 

@@ -253,9 +253,7 @@ def _within_reach(client: Dialect, routes: Sequence[Route]) -> Sequence[Route]:
     return [route for route in routes if reaches(client, route.formats)] or routes
 
 
-def _in_clients_words(events: Iterable[bytes], translation: StreamTranslation | None) -> Iterable[bytes]:
-    if translation is None:
-        return events
+def _in_clients_words(events: Iterable[bytes], translation: StreamTranslation) -> Iterable[bytes]:
     return (translated for event in events for translated in translation.feed(event))
 
 
