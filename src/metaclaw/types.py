@@ -116,9 +116,18 @@ class SkillState(StrEnum):
 LIVE_STATES = (SkillState.TRIAL, SkillState.ACTIVE)
 
 
+class SkillKind(StrEnum):
+    INSTRUCTION = "instruction"  # text that is injected
+    CODE = "code"  # a function that is offered as a tool; the text says when to call it
+
+
 @dataclass(frozen=True, slots=True)
 class Skill:
-    """An instruction skill: what SKILL.md says, plus where it stands. `version` counts from 1."""
+    """What SKILL.md says, plus where it stands. `version` counts from 1.
+
+    `files` are the others in the skill's folder, as (path below it with /, text), ordered by path: a code skill's
+    `scripts/`.
+    """
 
     name: str
     description: str
@@ -126,6 +135,8 @@ class Skill:
     version: int = 1
     state: SkillState = SkillState.CANDIDATE
     origin: str = "extractive"
+    kind: SkillKind = SkillKind.INSTRUCTION
+    files: tuple[tuple[str, str], ...] = ()
 
     @property
     def ref(self) -> str:

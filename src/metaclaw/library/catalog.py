@@ -7,6 +7,7 @@ injected raises the generation by one, in the same transaction. The folder on di
 from __future__ import annotations
 
 import dataclasses
+import json
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,10 +17,11 @@ from typing import Any
 from metaclaw.errors import SkillError
 from metaclaw.library import skillfile
 from metaclaw.store import Connection, Database, verdicts
-from metaclaw.types import LIVE_STATES, Skill, SkillState, Verdict
+from metaclaw.types import LIVE_STATES, Skill, SkillKind, SkillState, Verdict
 
-SKILL_COLUMNS = "name, description, body, version, state, origin"
+SKILL_COLUMNS = "name, description, body, version, state, origin, kind, files"
 STATES = {state.value: state for state in SkillState}  # the enum's own look-up takes as long as all else of a row
+KINDS = {kind.value: kind for kind in SkillKind}
 LIVE = "state IN ('trial', 'active')"
 
 
@@ -95,7 +97,7 @@ class Catalog:
             f"SELECT {SKILL_COLUMNS}, max(version) FROM skills WHERE namespace = ? GROUP BY name ORDER BY name",
             (self.namespace,),
         )
-        return [_as_skill(row[:6]) for row in rows]
+        return [_as_skill(row[:-1]) for row in rows]
 
     def history(self, name: str) -> list[tuple[int, int, str | None, str, str, float]]:
         """(generation, version, old state, new state, reason, time) of every change, oldest first."""
@@ -233,10 +235,10 @@ class Catalog:
         )
         fresh = dataclasses.replace(skill, version=version, state=state)
         connection.execute(
-            "INSERT INTO skills VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO skills VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 self.namespace, fresh.name, version, state.value, fresh.origin, fresh.description, fresh.body,
-                generation, time.time(),
+                generation, time.time(), fresh.kind.value, json.dumps(fresh.files) if fresh.files else "",
             ),
         )
         self._note(connection, generation, fresh, None, state, reason)
@@ -277,8 +279,9 @@ class Catalog:
 
 
 def _as_skill(row: tuple[Any, ...]) -> Skill:
-    name, description, body, version, state, origin = row
-    return Skill(name, description, body, version, STATES[state], origin)
+    name, description, body, version, state, origin, kind, files = row
+    read = tuple((path, text) for path, text in json.loads(files)) if files else ()
+    return Skill(name, description, body, version, STATES[state], origin, KINDS[kind], read)
 
 
 def _subject(skill: Skill) -> str:

@@ -14,9 +14,11 @@ from typing import Any
 import yaml
 
 from metaclaw.errors import SkillError
-from metaclaw.types import Skill
+from metaclaw.types import Skill, SkillKind
 
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+FILE = re.compile(r"(?!SKILL\.md$)[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*){0,3}")
+MAX_FILES = 64_000
 MAX_NAME, MAX_DESCRIPTION, MAX_BODY = 64, 1024, 8_000
 
 
@@ -29,6 +31,9 @@ def check(skill: Skill) -> None:
         wrong.append(f"description must have 1-{MAX_DESCRIPTION} characters, has {len(skill.description.strip())}")
     if not 1 <= len(skill.body.strip()) <= MAX_BODY:
         wrong.append(f"body must have 1-{MAX_BODY} characters, has {len(skill.body.strip())}")
+    wrong += [f"'{path}' is no path inside the skill's folder" for path, _ in skill.files if not FILE.fullmatch(path)]
+    if sum(len(text) for _, text in skill.files) > MAX_FILES:
+        wrong.append(f"its files have more than {MAX_FILES} characters")
     if wrong:
         raise SkillError("; ".join(wrong))
 
@@ -39,7 +44,9 @@ def render(skill: Skill) -> str:
     matter = {
         "name": skill.name,
         "description": skill.description.strip(),
-        "metadata": {"version": str(skill.version), "state": skill.state.value, "origin": skill.origin},
+        "metadata": {
+            "version": str(skill.version), "state": skill.state.value, "origin": skill.origin, "kind": skill.kind.value
+        },
     }
     front = yaml.safe_dump(matter, sort_keys=False, allow_unicode=True, width=10_000)
     return f"---\n{front}---\n\n{skill.body.strip()}\n"
@@ -63,19 +70,21 @@ def parse(text: str, fallback_name: str = "") -> Skill:
         body=match.group(2).strip(),
         version=int(version) if version.isdecimal() else 1,
         origin=str(facts.get("origin", "file")),
+        kind=SkillKind.CODE if facts.get("kind") == SkillKind.CODE else SkillKind.INSTRUCTION,
     )
     check(skill)
     return skill
 
 
 def write_folder(root: Path, skill: Skill) -> Path:
-    """Write `root/<name>/SKILL.md` in one step, so that a reader sees the old text or the new, never half."""
-    text = render(skill)
+    """Write `root/<name>/`: each file in one step, so that a reader sees the old text or the new, never half."""
     folder = root / skill.name
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / ".SKILL.md.partial"
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(folder / "SKILL.md")
+    for path, text in (*skill.files, ("SKILL.md", render(skill))):
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f".{target.name}.partial")
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(target)
     return folder
 
 

@@ -249,12 +249,14 @@ def _migrate(connection: Connection) -> None:
     try:
         connection.execute("BEGIN IMMEDIATE")  # two processes may start at once
         connection.execute("CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY, applied_at REAL)")
-        applied: Any = connection.execute("SELECT coalesce(max(number), 0) FROM migrations").fetchall()[0][0]
-        if applied > newest:
-            raise StoreError(f"This store was written by a newer MetaClaw (schema {applied}). Upgrade MetaClaw.")
-        for script in scripts[applied:]:
-            connection.execute(script.read_text(encoding="utf-8"))
-            connection.execute("INSERT INTO migrations VALUES (?, ?)", (int(script.name[:4]), time.time()))
+        rows: list[Any] = connection.execute("SELECT number FROM migrations").fetchall()
+        applied = {number for number, in rows}
+        if beyond := [number for number in applied if number > newest]:
+            raise StoreError(f"This store was written by a newer MetaClaw (schema {max(beyond)}). Upgrade MetaClaw.")
+        for script in scripts:
+            if (number := int(script.name[:4])) not in applied:
+                connection.execute(script.read_text(encoding="utf-8"))
+                connection.execute("INSERT INTO migrations VALUES (?, ?)", (number, time.time()))
         connection.execute("COMMIT")
     except BaseException as error:
         if connection.in_transaction:

@@ -28,7 +28,8 @@ def fill(folder: Path, skills: Sequence[Skill]) -> None:
 
     def work(connection: Connection) -> None:
         connection.executemany(
-            "INSERT INTO skills VALUES (?, ?, 1, 'active', ?, ?, ?, 1, 0)",
+            "INSERT INTO skills (namespace, name, version, state, origin, description, body, generation, created_at)"
+            " VALUES (?, ?, 1, 'active', ?, ?, ?, 1, 0)",
             [(NAMESPACE, skill.name, skill.origin, skill.description, skill.body) for skill in skills],
         )
         connection.executemany(
