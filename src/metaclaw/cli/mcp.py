@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from metaclaw import __version__
 from metaclaw.cli.common import ConfigOption, DataDirOption, load_settings, rooms
 from metaclaw.config import Settings, ensure_token
 from metaclaw.errors import ConfigError
@@ -39,7 +40,7 @@ async def _serve(settings: Settings, port: int | None) -> None:
 
     sandbox = Sandbox(settings.sandbox)
     with rooms(settings) as open_rooms:
-        server = SkillServer(open_rooms.catalog, sandbox)
+        server = SkillServer(open_rooms.catalog, sandbox, __version__)
         try:
             if port is None:
                 await serve_stdio(server)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import json
 import math
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -65,6 +66,8 @@ def same(expected: Any, value: Any) -> bool:
     numbers = _number(first), _number(second)
     if isinstance(value, int | float) and None not in numbers:
         return math.isclose(*numbers, rel_tol=1e-9, abs_tol=1e-12)  # type: ignore[arg-type]
+    if isinstance(value, list) and isinstance(expected, str):
+        return [_words(item) for item in value] in _lists(expected)
     return first == second or (_json(first) is not None and _json(first) == value)
 
 
@@ -147,6 +150,13 @@ def _number(text: str) -> float | None:
         return float(text)
     except ValueError:
         return None
+
+
+def _lists(text: str) -> list[list[str]]:
+    """What a text may mean as a list: as JSON, or as a person writes one, by lines, commas or blanks."""
+    read = _json(text)
+    cuts = [re.split(cut, bare(text)) for cut in (r"\s*\n\s*", r"\s*[,;]\s*", r"\s+")]
+    return [[_words(item) for item in items] for items in ([*cuts, read] if isinstance(read, list) else cuts)]
 
 
 def _json(text: str) -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 from metaclaw.dialects.base import object_or_empty
 from metaclaw.errors import SkillError
 from metaclaw.evolve.cases import read_cases, written
-from metaclaw.evolve.code_prompt import MAX_ANSWER_TOKENS, SCHEMA, messages_for, repair
+from metaclaw.evolve.code_prompt import MAX_ANSWER_TOKENS, SCHEMA, messages_for, repaired
 from metaclaw.evolve.code_proposal import Proposal, read_fields, read_proposal
 from metaclaw.evolve.failure import Failure
 from metaclaw.evolve.proof import Baseline, Proof, Run, prove
@@ -30,7 +30,7 @@ from metaclaw.types import LIVE_STATES, Skill, SkillKind, SkillState
 
 log = logging.getLogger(__name__)
 
-REPAIR_TEMPERATURE = 0.6  # at 0 a small model writes the same script again (measured on 1.5B, five of five)
+REPAIR_TEMPERATURE = 0.6  # at 0 a small model writes the same script again (measured on 1.5B)
 MOST_SHOWN = 12  # existing tools that the model is told of
 # Beginnings of words in requests and corrections where a program may know what a model only guesses.
 TELLING = (
@@ -40,7 +40,7 @@ TELLING = (
     " slug camel snake kebab case initial abbrev palindrome anagram prime factorial matrix vector length digit number"
     " berechn umrechn datum summe anzahl zahl fecha suma número nombre jour día"
 ).split()
-COMPUTABLE = re.compile(rf"\d|\b(?:{'|'.join(TELLING)})", re.IGNORECASE)
+COMPUTABLE = re.compile(rf"\b(?:{'|'.join(TELLING)})", re.IGNORECASE)
 
 
 class CodeLearner:
@@ -68,8 +68,7 @@ class CodeLearner:
         messages = messages_for(failure, _shown(tools, failure))
         proof: Proof | None = None
         for attempt, temperature in ((1, 0.0), (2, REPAIR_TEMPERATURE)):
-            reply = await self._ask(_body(failure, messages, temperature))
-            fields = read_fields(reply)
+            fields = read_fields(await self._ask(_body(failure, messages, temperature)))
             if fields is None:
                 log.info("no code for turn %s", failure.turn.id)
                 break
@@ -83,7 +82,7 @@ class CodeLearner:
                 if not wrong:
                     return self._publish(proposal, proof, failure)
             log.info("code for turn %s, attempt %d, does not hold: %s", failure.turn.id, attempt, "; ".join(wrong))
-            messages = [*messages, *repair(reply, wrong)]
+            messages = repaired(messages, fields["script"], wrong)
         if proof is not None:
             self._catalog.record(proof.verdict)  # a rejected proposal, with its evidence
         return None
@@ -121,7 +120,8 @@ def computable(failure: Failure) -> bool:
     """Whether asking for code is worth a model's time: cheap, and generous, since the model may still say no."""
     if not failure.correction and failure.check is None:
         return False
-    return bool(COMPUTABLE.search(f"{failure.turn.query[:2000]}\n{failure.correction[:2000]}"))
+    said = failure.correction[:2000]
+    return bool(re.search(r"\d", said) or COMPUTABLE.search(f"{failure.turn.query[:2000]}\n{said}"))
 
 
 async def _prove(proposal: Proposal, tools: Sequence[Skill], failure: Failure, run: Run) -> Proof:

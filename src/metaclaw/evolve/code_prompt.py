@@ -17,7 +17,6 @@ MAX_ANSWER_TOKENS = 1_000
 FIELDS: dict[str, Any] = {
     "task": {"type": "string", "maxLength": 300},
     "code_helps": {"type": "boolean"},
-    "name": {"type": "string", "maxLength": 60},
     "use_for": {"type": "string", "maxLength": 300},
     "not_for": {"type": "string", "maxLength": 300},
     "capabilities": {"type": "array", "items": {"type": "string", "maxLength": 60}, "maxItems": 4},
@@ -50,7 +49,6 @@ COMPUTED = (
 COMPUTED_ANSWER = {
     "task": "Write a length given in minutes as hours:minutes.",
     "code_helps": True,
-    "name": "minutes-to-hours",
     "use_for": "Writing a length in minutes as hours and minutes.",
     "not_for": "Times of day.",
     "capabilities": [],
@@ -71,7 +69,7 @@ NOT_COMPUTED = (
     "The user said: Too stiff. We are good friends, write warmly."
 )
 NOT_COMPUTED_ANSWER = {
-    "task": "Write a warm line to a friend.", "code_helps": False, "name": "", "use_for": "", "not_for": "",
+    "task": "Write a warm line to a friend.", "code_helps": False, "use_for": "", "not_for": "",
     "capabilities": [], "script": "", "failed_call": "", "right_answer": "", "tests": [],
 }
 
@@ -89,22 +87,29 @@ def messages_for(failure: Failure, tools: Sequence[tuple[Skill, bool]]) -> list[
 
 
 def case_of(failure: Failure) -> str:
-    """The failure in words. A check is shown: the script is to meet it."""
+    """The failure in words, with what the script must return for it."""
     told = (
         f"Request: {failure.turn.query[:1500]}\nFailed answer: {failure.turn.reply[:600]}\n"
         f"The user said: {failure.correction[:1500] or 'nothing, but the answer was wrong'}"
     )
-    return told + (f"\nA right answer matches: {failure.check.pattern[:300]}" if failure.check else "")
+    if failure.check:
+        return f"{told}\nA right answer matches: {failure.check.pattern[:300]}"
+    wanted = f"\nFor this request, the function must return exactly: {failure.expected}"
+    return told + (wanted if failure.expected else "")
 
 
-def repair(reply: str, wrong: Sequence[str]) -> list[dict[str, Any]]:
-    """What is added to the conversation after an answer that does not hold."""
+def repaired(messages: Sequence[dict[str, Any]], script: str, wrong: Sequence[str]) -> list[dict[str, Any]]:
+    """The question once more, with the script that does not hold and why.
+
+    As part of the question, and not as an answer of the model's own: that one it writes again (measured on 1.5B).
+    """
     told = "\n".join(f"- {item[:700]}" for item in wrong[:6])
+    *before, last = messages
     asked = (
-        f"It was run, and is wrong:\n{told}\nWrite the JSON again with another script that mends this. Say in task what"
-        " the mistake was."
+        f"{last['content']}\n\nThis script was run and is wrong:\n```python\n{script.strip()[:3000]}\n```\n{told}\n"
+        "Write another script, without this mistake. Say in task what the mistake was."
     )
-    return [{"role": "assistant", "content": reply}, {"role": "user", "content": asked}]
+    return [*before, {**last, "content": asked}]
 
 
 def _existing(tools: Sequence[tuple[Skill, bool]]) -> str:

@@ -21,7 +21,7 @@ from metaclaw.types import Skill, SkillKind
 
 MAX_SCRIPT = 6_000
 MOST_TESTS = 8
-TEXTS = ("name", "use_for", "not_for", "script", "failed_call", "right_answer")
+TEXTS = ("use_for", "not_for", "script", "failed_call", "right_answer")
 LISTS = ("tests", "capabilities")
 READING = "the right answer is the model's reading of the user's words"
 
@@ -54,7 +54,7 @@ def read_proposal(fields: Mapping[str, Any], failure: Failure, taken: Collection
         raise SkillError(f"it asks for {asked}. No capability can be granted: compute from the arguments alone")
     if len(fields["script"]) > MAX_SCRIPT:
         raise SkillError(f"the script has more than {MAX_SCRIPT} characters. Write less")
-    skill = _skill(fields, failure, taken)
+    skill = _named(_skill(fields, failure), taken)
     tool = tool_of(skill)
     arguments = read_call(fields["failed_call"], tool)
     evidence, doubts = _evidence(arguments, fields["right_answer"], failure)
@@ -66,13 +66,19 @@ def read_proposal(fields: Mapping[str, Any], failure: Failure, taken: Collection
     return Proposal(skill, tool, (*evidence, *own), doubts)
 
 
-def _skill(fields: Mapping[str, Any], failure: Failure, taken: Collection[str]) -> Skill:
-    """Everything but its text, which names the tool."""
-    name = re.sub(r"[^a-z0-9]+", "-", fields["name"].lower()).strip("-")[:56].strip("-") or "learned-tool"
-    name = f"{name}-tool" if name in taken else name
+def _skill(fields: Mapping[str, Any], failure: Failure) -> Skill:
+    """Everything but its name and its text."""
     described = f"{fields['use_for'].strip()} Not for: {fields['not_for'].strip()} Like: {failure.turn.query[:400]}"
-    script = (f"scripts/{name.replace('-', '_')}.py", fields["script"].strip() + "\n")
-    return Skill(name, described[:MAX_DESCRIPTION], "", origin="model", kind=SkillKind.CODE, files=(script,))
+    script = ("scripts/proposed.py", fields["script"].strip() + "\n")
+    return Skill("proposed", described[:MAX_DESCRIPTION], "", origin="model", kind=SkillKind.CODE, files=(script,))
+
+
+def _named(skill: Skill, taken: Collection[str]) -> Skill:
+    """Named like its function: the names that models give apart from it tell of the one case."""
+    name = re.sub(r"[^a-z0-9]+", "-", tool_of(skill).entry.lower()).strip("-")[:56].strip("-") or "learned-tool"
+    name = f"{name}-tool" if name in taken else name
+    files = tuple((f"scripts/{name.replace('-', '_')}.py", text) for _, text in skill.files)
+    return dataclasses.replace(skill, name=name, files=files)
 
 
 def _evidence(arguments: Mapping[str, Any], answer: str, failure: Failure) -> tuple[list[Case], tuple[str, ...]]:

@@ -29,6 +29,7 @@ Run = Callable[[Call], Awaitable[Result]]
 # What makes a function's value depend on more than its arguments.
 UNSTEADY_MODULES = frozenset({"random", "secrets", "uuid", "time"})
 UNSTEADY_CALLS = frozenset({"now", "today", "utcnow", "urandom"})
+MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
 SHORT = 4  # a right answer of fewer characters may well stand in a script by chance
 
 
@@ -172,11 +173,17 @@ def _off_type(trial: Trial, tool: Tool) -> str | None:
 
 def _ungrounded(of_user: Sequence[Trial], request: str) -> Iterator[str]:
     """Text among the arguments that the request does not say: the model may have done the work itself."""
-    known = _plain(request)
+    known = _tokens(request)
+    known |= {str(number) for number, month in enumerate(MONTHS, 1) if any(word.startswith(month) for word in known)}
     for trial in of_user:
         for name, value in trial.case.arguments.items():
-            if isinstance(value, str) and len(value) >= SHORT and _plain(value) not in known:
+            if isinstance(value, str) and not _tokens(value) <= known:
                 yield f"argument {name} of the failed request is not in its words: {value[:80]}"
+
+
+def _tokens(text: str) -> set[str]:
+    """Words and numbers, these without leading zeros."""
+    return {token.lstrip("0") or "0" for token in re.findall(r"\d+|[^\W\d_]+", text.casefold())}
 
 
 def _narrow(trials: Sequence[Trial]) -> Iterator[str]:

@@ -28,7 +28,6 @@ from mcp.server.subscriptions import (
 )
 from mcp.shared.exceptions import MCPError
 
-from metaclaw import __version__
 from metaclaw.errors import MetaClawError, SandboxError, SkillError
 from metaclaw.library.catalog import Catalog
 from metaclaw.library.tool import arguments_of, as_text
@@ -50,11 +49,11 @@ Paged = types.PaginatedRequestParams | None
 class SkillServer(Server[Any]):
     """One namespace's skills. Whoever made it owns catalog and sandbox; `follow` runs while it serves."""
 
-    def __init__(self, catalog: Catalog, sandbox: Sandbox) -> None:
+    def __init__(self, catalog: Catalog, sandbox: Sandbox, version: str) -> None:
         self._bus = InMemorySubscriptionBus()
         super().__init__(
             "metaclaw",
-            version=__version__,
+            version=version,
             instructions=INSTRUCTIONS,
             lifespan=_following,
             on_list_tools=self._list_tools,
