@@ -107,11 +107,19 @@ async def test_a_failure_becomes_a_tool_with_its_proof(
 async def test_what_does_not_hold_is_told_and_may_be_mended_once(
     catalog: Catalog, sandbox: Sandbox, failure: Failure
 ) -> None:
-    model = Model({**ANSWER, **WRONG_SCRIPT}, ANSWER)
+    repair = {"mistake": "It is in minutes.", "script": ANSWER["script"], "failed_call": ANSWER["failed_call"]}
+    model = Model({**ANSWER, **WRONG_SCRIPT}, repair)
     assert (await learner(catalog, model, sandbox)(failure)) is not None
     assert 'the call with {"minutes": 162} returned 162, but the right answer is 2:42' in model.question(1)
     assert "return str(minutes)" in model.question(1)
     assert model.asked[1]["temperature"] > 0
+    assert model.asked[1]["response_format"]["json_schema"]["schema"]["required"][0] == "mistake"
+
+
+async def test_a_repair_that_is_no_json_ends_it(catalog: Catalog, sandbox: Sandbox, failure: Failure) -> None:
+    model = Model({**ANSWER, **WRONG_SCRIPT}, "sorry")
+    assert (await learner(catalog, model, sandbox)(failure)) is None
+    assert len(catalog.verdicts("minutes-to-hours@0")) == 1
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,20 @@ async def test_what_keeps_a_script_out(sandbox: Sandbox, body: str, says: str) -
     assert proof.verdict.decision.startswith("rejected: ")
 
 
+@pytest.mark.parametrize(
+    ("returned", "told"),
+    [
+        ("1:5", "right answer is 1:57 ('7' is missing)"),
+        ("1:57 h", "right answer is 1:57 (' h' must go)"),
+        ("1.57", "right answer is 1:57 ('.' must be ':')"),
+        ("something else", "right answer is 1:57"),
+    ],
+)
+async def test_what_differs_is_pointed_at(sandbox: Sandbox, returned: str, told: str) -> None:
+    halves = f"    return {returned[:2]!r} + {returned[2:]!r}"
+    assert (await proof_of(tool(halves), sandbox, cases=[USER])).wrong[0].endswith(told)
+
+
 async def test_an_answer_that_changes_from_run_to_run_is_no_answer(sandbox: Sandbox) -> None:
     made = tool("    return '1:57 ' + str(id(object()))", head="# an address of memory")
     loose = Case({"minutes": 117}, pattern=r"1:57 \d+", source="turn:1")

@@ -16,8 +16,8 @@ from typing import Any
 from metaclaw.dialects.base import object_or_empty
 from metaclaw.errors import SkillError
 from metaclaw.evolve.cases import read_cases, written
-from metaclaw.evolve.code_prompt import MAX_ANSWER_TOKENS, SCHEMA, messages_for, repaired
-from metaclaw.evolve.code_proposal import Proposal, read_fields, read_proposal
+from metaclaw.evolve.code_prompt import MAX_ANSWER_TOKENS, REPAIR_SCHEMA, SCHEMA, messages_for, repair_messages_for
+from metaclaw.evolve.code_proposal import Proposal, read_fields, read_proposal, read_repair
 from metaclaw.evolve.failure import Failure
 from metaclaw.evolve.proof import Baseline, Proof, Run, prove
 from metaclaw.evolve.screen import objections
@@ -30,7 +30,7 @@ from metaclaw.types import LIVE_STATES, Skill, SkillKind, SkillState
 
 log = logging.getLogger(__name__)
 
-REPAIR_TEMPERATURE = 0.6  # at 0 a small model writes the same script again (measured on 1.5B)
+REPAIR_TEMPERATURE = 0.3  # away from the script that was wrong
 MOST_SHOWN = 12  # existing tools that the model is told of
 # Beginnings of words in requests and corrections where a program may know what a model only guesses.
 TELLING = (
@@ -65,10 +65,9 @@ class CodeLearner:
         there = self._catalog.all()
         tools = [skill for skill in there if skill.state in LIVE_STATES and _is_tool(skill)]
         taken = {skill.name for skill in there if skill.kind is not SkillKind.CODE}
-        messages = messages_for(failure, _shown(tools, failure))
+        fields = read_fields(await self._ask(_body(failure, messages_for(failure, _shown(tools, failure)))))
         proof: Proof | None = None
-        for attempt, temperature in ((1, 0.0), (2, REPAIR_TEMPERATURE)):
-            fields = read_fields(await self._ask(_body(failure, messages, temperature)))
+        for attempt in (1, 2):
             if fields is None:
                 log.info("no code for turn %s", failure.turn.id)
                 break
@@ -82,7 +81,9 @@ class CodeLearner:
                 if not wrong:
                     return self._publish(proposal, proof, failure)
             log.info("code for turn %s, attempt %d, does not hold: %s", failure.turn.id, attempt, "; ".join(wrong))
-            messages = repaired(messages, fields["script"], wrong)
+            if attempt == 1:
+                asked = _body(failure, repair_messages_for(failure, fields, wrong), REPAIR_SCHEMA, REPAIR_TEMPERATURE)
+                fields = read_repair(await self._ask(asked), fields)
         if proof is not None:
             self._catalog.record(proof.verdict)  # a rejected proposal, with its evidence
         return None
@@ -155,7 +156,9 @@ def _shown(tools: Sequence[Skill], failure: Failure) -> list[tuple[Skill, bool]]
     return sorted(marked, key=lambda one: not one[1])[:MOST_SHOWN]
 
 
-def _body(failure: Failure, messages: Sequence[dict[str, Any]], temperature: float) -> dict[str, Any]:
+def _body(
+    failure: Failure, messages: Sequence[dict[str, Any]], schema: dict[str, Any] = SCHEMA, temperature: float = 0
+) -> dict[str, Any]:
     named = object_or_empty(failure.turn.request).get("model")
     return {
         **({"model": named} if isinstance(named, str) else {}),  # the one that failed; ours may be no provider's
@@ -163,6 +166,6 @@ def _body(failure: Failure, messages: Sequence[dict[str, Any]], temperature: flo
         "temperature": temperature,
         "max_tokens": MAX_ANSWER_TOKENS,
         "response_format": {
-            "type": "json_schema", "json_schema": {"name": "code_skill", "strict": True, "schema": SCHEMA}
+            "type": "json_schema", "json_schema": {"name": "code_skill", "strict": True, "schema": schema}
         },
     }

@@ -6,7 +6,7 @@ Small models keep to a form that they have seen once; the first field makes them
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from metaclaw.evolve.failure import Failure
@@ -72,6 +72,27 @@ NOT_COMPUTED_ANSWER = {
     "task": "Write a warm line to a friend.", "code_helps": False, "use_for": "", "not_for": "",
     "capabilities": [], "script": "", "failed_call": "", "right_answer": "", "tests": [],
 }
+REPAIR_SCHEMA: dict[str, Any] = {
+    "type": "object", "additionalProperties": False, "required": ["mistake", "script", "failed_call"],
+    "properties": {name: FIELDS.get(name, FIELDS["task"]) for name in ("mistake", "script", "failed_call")},
+}
+REPAIR_INSTRUCTIONS = (
+    "A Python function was written for a request, run, and found wrong. Say in mistake, letter by letter, what differs"
+    " between what it returned and what it must return, or what the error says. Then write the whole script again with"
+    " this mended: the same function, a type on every argument and on what it returns, a docstring. It computes its"
+    " value from the arguments; the right answer itself must not stand in it. Then the call."
+)
+MISTAKEN = (
+    COMPUTED.replace("117", "125").replace("1:57", "2:05").replace("2 hours and 57", "1 hour and 65")
+    + "\n\nScript:\n" + str(COMPUTED_ANSWER["script"]).replace(":02d", "")
+    + '\nCall: minutes_to_hours(minutes=125)\nIt was run:\n- the call with {"minutes": 125} returned 2:5, but the right'
+    " answer is 2:05 ('0' is missing)"
+)
+MISTAKEN_ANSWER = {
+    "mistake": "It returned 2:5, where the minutes have one digit; 2:05 has two digits for them. They must be padded.",
+    "script": COMPUTED_ANSWER["script"],
+    "failed_call": "minutes_to_hours(minutes=125)",
+}
 
 
 def messages_for(failure: Failure, tools: Sequence[tuple[Skill, bool]]) -> list[dict[str, Any]]:
@@ -98,18 +119,22 @@ def case_of(failure: Failure) -> str:
     return told + (wanted if failure.expected else "")
 
 
-def repaired(messages: Sequence[dict[str, Any]], script: str, wrong: Sequence[str]) -> list[dict[str, Any]]:
-    """The question once more, with the script that does not hold and why.
+def repair_messages_for(failure: Failure, fields: Mapping[str, Any], wrong: Sequence[str]) -> list[dict[str, Any]]:
+    """The question for another script, after one that does not hold.
 
-    As part of the question, and not as an answer of the model's own: that one it writes again (measured on 1.5B).
+    With messages of its own: after its first answer a small model writes that again (measured on 1.5B).
     """
+    return [
+        {"role": "system", "content": REPAIR_INSTRUCTIONS},
+        {"role": "user", "content": MISTAKEN},
+        {"role": "assistant", "content": json.dumps(MISTAKEN_ANSWER)},
+        {"role": "user", "content": f"{case_of(failure)}\n\n{_tried(fields['script'], fields['failed_call'], wrong)}"},
+    ]
+
+
+def _tried(script: str, call: str, wrong: Sequence[str]) -> str:
     told = "\n".join(f"- {item[:700]}" for item in wrong[:6])
-    *before, last = messages
-    asked = (
-        f"{last['content']}\n\nThis script was run and is wrong:\n```python\n{script.strip()[:3000]}\n```\n{told}\n"
-        "Write another script, without this mistake. Say in task what the mistake was."
-    )
-    return [*before, {**last, "content": asked}]
+    return f"Script:\n{script.strip()[:3000]}\n\nCall: {call[:600]}\nIt was run:\n{told}"
 
 
 def _existing(tools: Sequence[tuple[Skill, bool]]) -> str:

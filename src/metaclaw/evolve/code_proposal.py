@@ -6,6 +6,7 @@ What cannot be used is told as a `SkillError` in words for the model, which may 
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,6 +46,12 @@ def read_fields(reply: str) -> dict[str, Any] | None:
     if not all(isinstance(one, list) and all(isinstance(item, str) for item in one) for one in lists):
         return None
     return fields
+
+
+def read_repair(reply: str, fields: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The fields with what the repair changes; None where it is not the JSON that was asked for."""
+    changed = object_or_empty(reply)
+    return read_fields(json.dumps({**fields, **{name: changed.get(name) for name in ("script", "failed_call")}}))
 
 
 def read_proposal(fields: Mapping[str, Any], failure: Failure, taken: Collection[str] = ()) -> Proposal:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import difflib
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ Run = Callable[[Call], Awaitable[Result]]
 UNSTEADY_MODULES = frozenset({"random", "secrets", "uuid", "time"})
 UNSTEADY_CALLS = frozenset({"now", "today", "utcnow", "urandom"})
 MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
+MOST_COMPARED, ALIKE = 200, 0.5
 SHORT = 4  # a right answer of fewer characters may well stand in a script by chance
 
 
@@ -99,7 +101,10 @@ async def prove(
         *_leaks(tool, [trial.case for trial in of_user], request),
         *_unsteady_names(tool),
         *(f"{_shown(trial)}, but before it was right: {trial.case.wanted}" for trial in old if not trial.passed),
-        *(f"{_shown(trial)}, but the right answer is {trial.case.wanted}" for trial in of_user if not trial.passed),
+        *(
+            f"{_shown(trial)}, but the right answer is {trial.case.wanted}{difference(trial)}"
+            for trial in of_user if not trial.passed
+        ),
         *(f"{_called(trial.case)} was right already" for trial in of_user if trial.passed_before),
         *(f"{_called(trial.case)} answers differently each time" for trial in trials if not trial.steady),
         *(_shown(trial) for trial in own if trial.after.ended_by),
@@ -234,6 +239,23 @@ def _told(trial: Trial) -> Mapping[str, Any]:
 def _shown(trial: Trial) -> str:
     verb = "returned" if trial.after.ok else "failed with"
     return f"{_called(trial.case)} {verb} {_got(trial.after)}"
+
+
+def difference(trial: Trial) -> str:
+    """What would have to change in the returned text, where that is little: small models do not see it themselves."""
+    got, wanted = as_text(trial.after.value), trial.case.wanted
+    if not trial.after.ok or trial.case.pattern or max(len(got), len(wanted)) > MOST_COMPARED:
+        return ""
+    compared = difflib.SequenceMatcher(None, got, wanted, autojunk=False)
+    if compared.ratio() < ALIKE:
+        return ""
+    told = []
+    for kind, a, b, c, d in compared.get_opcodes():
+        if kind == "replace":
+            told.append(f"{got[a:b]!r} must be {wanted[c:d]!r}")
+        elif kind != "equal":
+            told.append(f"{got[a:b]!r} must go" if kind == "delete" else f"{wanted[c:d]!r} is missing")
+    return f" ({', '.join(dict.fromkeys(told))})" if told else ""
 
 
 def _called(case: Case) -> str:
