@@ -162,6 +162,19 @@ async def test_arguments_must_be_in_the_words_of_the_request(sandbox: Sandbox, d
 
 
 @pytest.mark.parametrize(
+    ("request_", "doubted"), [("Name the budget of March.", True), ("Name the plan of March.", False)]
+)
+async def test_words_of_the_request_in_the_script_are_doubted(
+    sandbox: Sandbox, request_: str, doubted: bool
+) -> None:
+    made = tool('    return f"{month}_budget.md"', "(month: str) -> str")
+    cases = [Case({"month": "March"}, pattern=r"\w+_\w+\.md", source="turn:1"), Case({"month": "May"}, "May_budget.md")]
+    proof = await proof_of(made, sandbox, cases=cases, request=request_)
+    assert proof.wrong == ()
+    assert proof.doubts == (("the script holds words of this one request: budget",) if doubted else ())
+
+
+@pytest.mark.parametrize(
     ("amounts", "doubted"), [([1250.0, 7], False), ([1250.5, 7], True), ([8], True)],
 )
 async def test_numbers_among_the_arguments_must_be_in_the_request_too(

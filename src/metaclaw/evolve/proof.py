@@ -18,7 +18,7 @@ from typing import Any
 
 from metaclaw.errors import SkillError
 from metaclaw.evolve.cases import Case, holds, same
-from metaclaw.evolve.shortcuts import leaks, ungrounded, unsteady
+from metaclaw.evolve.shortcuts import leaks, particular, ungrounded, unsteady
 from metaclaw.library.signature import problem_with
 from metaclaw.library.tool import Tool, arguments_of, as_text
 from metaclaw.sandbox import Call, Result
@@ -107,7 +107,10 @@ async def prove(
     disagreeing = [f"{_shown(trial)}, its test says {trial.case.wanted}" for trial in own if not trial.passed]
     if not of_user:
         wrong += disagreeing  # then nothing speaks for it but these
-    doubts = [*doubts, *disagreeing, *ungrounded([trial.case for trial in of_user], request), *_narrow(trials)]
+    doubts = [
+        *doubts, *disagreeing, *particular(tool, request),
+        *ungrounded([trial.case for trial in of_user], request), *_narrow(trials),
+    ]
     kept = tuple(trial.case for trial in trials if trial.passed)
     return Proof(tuple(dict.fromkeys(wrong)), tuple(doubts), kept, _verdict(ref, before, trials, wrong, doubts))
 

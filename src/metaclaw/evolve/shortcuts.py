@@ -1,7 +1,8 @@
 """Ways to a right answer that compute nothing: is it in the script, in the arguments, or in the clock? Pure.
 
 In: a script as a tool, the cases from the failure, and the failed request. Out: objections in words for whoever wrote
-the script (`leaks`, `unsteady`), and doubts (`ungrounded`). They go by the words, and so do not see everything.
+the script (`leaks`, `unsteady`), and doubts (`particular`, `ungrounded`). They go by the words, and do not see
+everything.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ UNSTEADY_CALLS = frozenset({"now", "today", "utcnow", "urandom"})
 MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
 TABLE = 3  # values that stand together in a script, such as the names of months
 SAYS_YES_OR_NO = frozenset({"true", "false", "yes", "no", "valid", "invalid"})
-SHORT = 4  # a right answer of fewer characters may well stand in a script by chance
+SHORT = 4  # what has fewer characters may well stand in a script by chance
 
 
 def leaks(tool: Tool, of_user: Sequence[Case], request: str) -> Iterator[str]:
@@ -48,6 +49,14 @@ def unsteady(tool: Tool) -> Iterator[str]:
                 yield f"the script uses {name}: its value must depend on its arguments alone"
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in UNSTEADY_CALLS:
             yield f"the script calls {node.func.attr}(): take the date or time as an argument"
+
+
+def particular(tool: Tool, request: str) -> Iterator[str]:
+    """Words and long numbers of the request in the script: what should be an argument may have become a part of it."""
+    held = {token for text, in_table in _constants(tool.source) if not in_table for token in _tokens(text)}
+    telling = {token for token in held & _tokens(request) if len(token) >= SHORT}
+    if telling:
+        yield f"the script holds words of this one request: {', '.join(sorted(telling))[:200]}"
 
 
 def ungrounded(of_user: Sequence[Case], request: str) -> Iterator[str]:
