@@ -17,14 +17,14 @@ from metaclaw.errors import RequestError, StoreError
 from metaclaw.journal.open_sessions import note_turn
 from metaclaw.journal.redact import Redactor
 from metaclaw.store import Connection, Database
-from metaclaw.types import Check, Feedback, Turn
+from metaclaw.types import Check, Feedback, ToolUse, Turn
 
 log = logging.getLogger(__name__)
 
 TOO_SLOW = "turn: store too slow"
 TURN_COLUMNS = (
     "id, namespace, session, kind, dialect, request, response, query, reply, status, complete, skills, injected,"
-    " generation, policy, usage, timings, created_at, agent, side"
+    " generation, policy, usage, timings, created_at, agent, side, tools"
 )
 
 
@@ -79,7 +79,8 @@ class Recorder:
         self._on_recorded()
 
     def _insert(self, connection: Connection, turn: Turn, prefix: str, closes: bool) -> None:
-        _insert_turn(connection, self._clean(turn))
+        tools = self._redactor.text(tools_text(turn.tools)) if turn.tools else ""
+        _insert_turn(connection, self._clean(turn), tools)
         note_turn(connection, turn, prefix, closes)
 
     def _clean(self, turn: Turn) -> Turn:
@@ -94,14 +95,19 @@ class Recorder:
         return False
 
 
-def _insert_turn(connection: Connection, turn: Turn) -> None:
+def tools_text(tools: ToolUse) -> str:
+    """As the store keeps it."""
+    return json.dumps(dataclasses.asdict(tools))
+
+
+def _insert_turn(connection: Connection, turn: Turn, tools: str) -> None:
     connection.execute(
-        f"INSERT INTO turns ({TURN_COLUMNS}) VALUES ({', '.join('?' * 20)})",
+        f"INSERT INTO turns ({TURN_COLUMNS}) VALUES ({', '.join('?' * 21)})",
         (
             turn.id, turn.namespace, turn.session, turn.kind.value, turn.dialect, turn.request, turn.response,
             turn.query, turn.reply, turn.status, int(turn.complete), json.dumps(turn.skills), turn.injected,
             turn.generation, turn.policy, json.dumps(turn.usage), json.dumps(turn.timings), turn.created_at,
-            turn.agent, turn.side,
+            turn.agent, turn.side, tools,
         ),
     )
 
