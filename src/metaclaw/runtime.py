@@ -214,7 +214,7 @@ class Gateway:
         feedback = FeedbackHandler(self._settings.namespace, self._database, self._recorder)
         app = build_app(
             Door(self.token, gateway.host), self._turns, feedback, CloseHandler(self._sessions), models, tokens,
-            KeptResponses(self._router, self._client), self.status, self.health, self._intake,
+            KeptResponses(self._router, self._client, self._toolbox.ids), self.status, self.health, self._intake,
         )
         self._runner = Runner(app, gateway)
         await self._runner.setup()

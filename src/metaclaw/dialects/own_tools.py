@@ -55,7 +55,7 @@ class Rounds:
 
     `said` is what the model said in the round, in the form in which a request carries it. `last` is set before a round
     after which no further one may follow: calls of ours are then dropped, and the reply ends. `id` is the name by which
-    a provider may keep the reply, with what was `dropped` of it.
+    a provider may keep the round's reply, with what was `dropped` of it, `shown_id` the one that the client knows.
     """
 
     def __init__(self, own: frozenset[str]) -> None:
@@ -63,6 +63,7 @@ class Rounds:
         self.last = False
         self.first = True
         self.id = ""
+        self.shown_id = ""
         self.calls: list[OwnCall] = []
         self.dropped: list[OwnCall] = []
         self.spent: dict[str, Any] = {}
@@ -87,6 +88,7 @@ class Rounds:
         self.usage = {}
         self.calls = []
         self.dropped = []
+        self.id = ""
 
     def settle(self, own: Sequence[OwnCall], theirs: int, *, called: bool) -> bool:
         """How the round ends: with `calls`, or with those of ours dropped. `called`: it ended in order to have calls.

@@ -1,8 +1,8 @@
 """Tools of ours in OpenAI's Responses: an `OwnTools`, made of this module's functions.
 
 The streams of all rounds become one: the events are numbered in a row, so are the output items, and the last event
-holds them all. That event has the id of the last round's response: where a provider keeps responses, this is the one
-that holds the results of our calls, and a client that goes on from it is understood.
+holds them all. A stream keeps the id that it began with, since the SDK takes no other; a whole reply has that of the
+last round, which is the one that holds the results of our calls where a provider keeps responses.
 """
 
 from __future__ import annotations
@@ -81,6 +81,8 @@ class ResponsesRounds(Rounds):
         self._shown: list[dict[str, Any]] = []  # items that the client has, of the rounds before
         self._places: dict[int, int | None] = {}  # of this round's items in the client's reply; None for our calls
         self._items: dict[int, dict[str, Any]] = {}  # of this round, complete
+        self._ids: dict[str, str] = {}  # of this round's items, where another item of the reply has the same
+        self._taken: set[str] = set()
         self._shift: int | None = 0  # from the upstream's event numbers to the client's
         self._sent = -1
 
@@ -91,7 +93,7 @@ class ResponsesRounds(Rounds):
     def again(self) -> None:
         super().again()
         self._shown = self._visible(self.said)
-        self._places, self._items, self._shift = {}, {}, None
+        self._places, self._items, self._ids, self._shift = {}, {}, {}, None
 
     def feed(self, event: bytes) -> Iterator[bytes]:
         body = object_or_empty(sse.data_of(event) or b"{}")
@@ -102,6 +104,7 @@ class ResponsesRounds(Rounds):
     def _event(self, body: dict[str, Any]) -> dict[str, Any] | None:
         kind, index = body["type"], body.get("output_index")
         if kind in BEGIN:
+            self.shown_id = self.shown_id or string_of(dict_of(body.get("response")).get("id"))
             return self._numbered(self._hiding(body)) if self.first else None
         if kind in responses.LAST_EVENTS:
             return self._end(kind, body)
@@ -110,13 +113,14 @@ class ResponsesRounds(Rounds):
         item = dict_of(body.get("item"))
         if index not in self._places:
             self._places[index] = None if self._is_own(item) else self._next_place()
+            self._name(string_of(item.get("id")))
         if kind == "response.output_item.done":
             self._items[index] = item
         place = self._places[index]
         if place is None:
             self._shift = None if self._shift is None else self._shift - ("sequence_number" in body)
             return None
-        return self._numbered(body if place == index else {**body, "output_index": place})
+        return self._numbered(self._renamed(body if place == index else {**body, "output_index": place}))
 
     def _numbered(self, body: dict[str, Any]) -> dict[str, Any]:
         number = body.get("sequence_number")
@@ -127,6 +131,23 @@ class ResponsesRounds(Rounds):
         self._sent = number + self._shift
         return {**body, "sequence_number": self._sent} if self._shift else body
 
+    def _name(self, item_id: str) -> None:
+        """Chat servers that give every reply the same id would lead to the same ids of items."""
+        if item_id in self._taken:
+            self._ids[item_id] = f"{item_id}_{len(self._taken)}"
+        self._taken.add(self._ids.get(item_id, item_id))
+
+    def _renamed(self, body: dict[str, Any]) -> dict[str, Any]:
+        if not self._ids:
+            return body
+        if name := self._ids.get(string_of(body.get("item_id"))):
+            body = {**body, "item_id": name}
+        return {**body, "item": self._with_name(body["item"])} if isinstance(body.get("item"), dict) else body
+
+    def _with_name(self, item: dict[str, Any]) -> dict[str, Any]:
+        name = self._ids.get(string_of(item.get("id")))
+        return {**item, "id": name} if name else item
+
     def _next_place(self) -> int:
         return len(self._shown) + sum(place is not None for place in self._places.values())
 
@@ -134,7 +155,7 @@ class ResponsesRounds(Rounds):
         return item.get("type") == "function_call" and item.get("name") in self.own and not item.get("namespace")
 
     def _visible(self, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [*self._shown, *(item for item in items if not self._is_own(item))]
+        return [*self._shown, *(self._with_name(item) for item in items if not self._is_own(item))]
 
     def _hiding(self, body: dict[str, Any]) -> dict[str, Any]:
         """The event without our tools in the response that it tells of."""
@@ -151,10 +172,10 @@ class ResponsesRounds(Rounds):
         response = body.get("response")
         if not isinstance(response, dict):
             return self._numbered(body)
-        told = self._response(response, called=kind == "response.completed")
+        told = self._response(response, self.shown_id, called=kind == "response.completed")
         return None if self.calls else self._numbered(body if told == response else {**body, "response": told})
 
-    def _response(self, response: dict[str, Any], *, called: bool) -> dict[str, Any]:
+    def _response(self, response: dict[str, Any], shown_id: str, *, called: bool) -> dict[str, Any]:
         """The client's response as it stands after this one. Some servers leave the items out of the last event."""
         items = dicts_of(response.get("output")) or self.said
         self._items = dict(enumerate(items))
@@ -162,16 +183,20 @@ class ResponsesRounds(Rounds):
         own = [_call(item) for item in items if self._is_own(item)]
         theirs = sum(item.get("type") in THEIRS and not self._is_own(item) for item in items)
         self.settle(own, theirs, called=called)
+        self.shown_id = shown_id or self.id
         told = self._without_tools(response)
         if self.first and not own:
             return told
-        return {**told, "output": self._visible(items), "usage": self.total() or response.get("usage")}
+        usage = self.total() or response.get("usage")
+        return {**told, "id": self.shown_id, "output": self._visible(items), "usage": usage}
 
     def whole(self, raw: bytes) -> bytes:
         body = object_or_empty(raw)
         if not isinstance(body.get("output"), list):
             return raw
-        told = self._response(body, called=body.get("status", "completed") == "completed")
+        for item in dicts_of(body["output"]):
+            self._name(string_of(item.get("id")))
+        told = self._response(body, "", called=body.get("status", "completed") == "completed")
         return raw if told == body else json.dumps(told).encode()
 
 

@@ -46,7 +46,7 @@ async def _round(
     splitter, translation = sse.EventSplitter(), leg.stream(turn.asked.body)
 
     def told(found: Iterable[bytes]) -> list[bytes]:
-        return [event for one in found for event in turn.rounds.feed(one)]
+        return [event for one in found for event in turn.feed(one)]
 
     def in_clients_words(found: Iterable[bytes]) -> Iterable[bytes]:
         return (one for event in found for one in translation.feed(event)) if translation else found
@@ -61,13 +61,13 @@ async def _round(
 
 async def whole(turn: ToolTurn, leg: Leg, route: Route, told: bytes, ask: Ask) -> bytes:
     """The client's reply, of all rounds. Raises `UpstreamError` where one of them fails."""
-    told = turn.rounds.whole(told)
+    told = turn.whole(told)
     while await turn.step():
         async with ask() as following:
             raw = await read(following, route)
         if following.status >= 400:
             raise refusal(following, raw, route)
-        told = turn.rounds.whole(leg.whole(raw, following.status, turn.asked.body))
+        told = turn.whole(leg.whole(raw, following.status, turn.asked.body))
     return told
 
 

@@ -27,6 +27,7 @@ from metaclaw.dialects import (
 from metaclaw.dialects.base import Dialect, Request
 from metaclaw.dialects.own_tools import Answer, OwnCall, OwnTools, Rounds
 from metaclaw.errors import SandboxError, SkillError
+from metaclaw.gateway.provider_ids import ProviderIds
 from metaclaw.sandbox import Call, Sandbox
 from metaclaw.types import ToolCall, ToolUse
 from metaclaw.upstream.route import Route
@@ -42,9 +43,8 @@ MOST_SECONDS = 20.0  # for all calls of a turn together; one alone has `sandbox.
 MOST_CHARACTERS = 8_000  # of a result, about two thousand tokens
 REFUSALS = (400, 404, 422)  # how upstreams say that they, or this model of theirs, know no tools
 REFUSAL_SECONDS = 600.0  # how long that is believed
-MOST_KEPT = 1_000  # refusals, and responses with unanswered calls, that are kept in mind
+MOST_REFUSALS = 1_000  # kept in mind
 NO_MORE = "(No further calls: answer with what you have.)"
-UNANSWERED = "This call was not made, since the turn ended or another tool was called with it. Call again if need be."
 
 
 class Toolbox:
@@ -52,32 +52,20 @@ class Toolbox:
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.failures: Counter[str] = Counter()
+        self.ids = ProviderIds()
         self._sandbox = sandbox
         self._usable: bool | None = None
         self._refused: OrderedDict[tuple[str, str], float] = OrderedDict()
-        self._unanswered: OrderedDict[str, list[OwnCall]] = OrderedDict()
 
     async def offer(self, offers: Sequence[Offer], dialect: Dialect, request: Request) -> ToolTurn | None:
         """None where nothing is to be offered: the request goes its way as it came."""
         wire = WIRES[dialect.NAME]
         taken = wire.names(request.body)
         apart = [one for one in offers if one.name not in taken]
-        if not apart or not wire.admits(request.body) or not await self._works():
+        carries = isinstance(request.body.get("tools"), list | None)
+        if not apart or not carries or not wire.admits(request.body) or not await self._works():
             return None
         return ToolTurn(self, wire, request, apart)
-
-    def mended(self, dialect: Dialect, request: Request) -> Request:
-        """The request with an answer to each call of ours that the response which it goes on from had left without."""
-        if not self._unanswered or dialect.NAME != responses.NAME:
-            return request
-        calls = self._unanswered.get(str(request.body.get("previous_response_id")), ())
-        answers = [Answer(call, UNANSWERED, failed=True) for call in calls]
-        return own_tools_in_responses.answered(request, answers) if answers else request
-
-    def left_unanswered(self, response_id: str, calls: Sequence[OwnCall]) -> None:
-        """A response that its provider keeps holds calls of ours without a result."""
-        self._unanswered[response_id] = [*calls]
-        _bound(self._unanswered)
 
     def refuses(self, route: Route, request: Request) -> bool:
         """Whether this model of this upstream has refused tools not long ago."""
@@ -88,7 +76,8 @@ class Toolbox:
         """It refused a request with our tools, and took the same one without them."""
         log.warning("%s takes no tools: no code skill is offered there for a while", route.url)
         self._refused[_key(route, request)] = time.monotonic()
-        _bound(self._refused)
+        if len(self._refused) > MOST_REFUSALS:
+            self._refused.popitem(last=False)
 
     async def run(self, offer: Offer, call: OwnCall) -> Answer:
         """What came of one call. Nothing that it does, or that is wrong with it, raises."""
@@ -117,7 +106,12 @@ class Toolbox:
 
 
 class ToolTurn:
-    """The rounds of one turn. `asked` is the request of the round under way."""
+    """The rounds of one turn. `begin` comes first; `asked` is the request of the round under way."""
+
+    asked: Request
+    _rounds: Rounds
+    _left: int
+    _seconds: float
 
     def __init__(self, toolbox: Toolbox, wire: OwnTools, request: Request, offers: Sequence[Offer]) -> None:
         self._toolbox = toolbox
@@ -125,13 +119,13 @@ class ToolTurn:
         self._request = request
         self._offers = {offer.name: offer for offer in offers}
         self._alone = not wire.names(request.body)
-        self.begin()
+        self._calls: list[ToolCall] = []
 
     def begin(self) -> None:
         """From the start, with another upstream."""
         self.asked = own_tools.with_tools(self._wire, self._request, [*self._offers.values()])
-        self.rounds: Rounds = self._wire.rounds(frozenset(self._offers))
-        self._calls: list[ToolCall] = []
+        self._rounds = self._wire.rounds(frozenset(self._offers))
+        self._calls = []
         self._left = MOST_ROUNDS
         self._seconds = MOST_SECONDS
 
@@ -145,18 +139,28 @@ class ToolTurn:
         """The skills that were called, each once."""
         return tuple(dict.fromkeys(call.skill for call in self._calls))
 
+    def feed(self, event: bytes) -> list[bytes]:
+        """The client's events that one of the round's stream makes, in the client's format."""
+        told = [*self._rounds.feed(event)]
+        self._toolbox.ids.note(self._rounds)
+        return told
+
+    def whole(self, raw: bytes) -> bytes:
+        """The client's reply so far, from that of a round which was not streamed."""
+        told = self._rounds.whole(raw)
+        self._toolbox.ids.note(self._rounds)
+        return told
+
     async def step(self) -> bool:
         """Run what the round that is over called: `asked` is then the next request. False: the reply is over."""
-        calls = self.rounds.calls
+        calls = self._rounds.calls
         if not calls:
-            if self.rounds.id and self.rounds.dropped:
-                self._toolbox.left_unanswered(self.rounds.id, self.rounds.dropped)
             return False
         answers = await self._answers(calls)
-        self.asked = self._wire.continued(self.asked, self.rounds.said, answers)
+        self.asked = self._wire.continued(self.asked, self._rounds.said, answers)
         self._left -= 1
-        self.rounds.again()
-        self.rounds.last = not self._left
+        self._rounds.again()
+        self._rounds.last = not self._left
         if not self._left and self._alone:  # the client has no tool that this would keep the model from
             self.asked = own_tools.without_calls(self._wire, self.asked)
         return True
@@ -204,7 +208,3 @@ def _bounded(text: str) -> str:
 def _key(route: Route, request: Request) -> tuple[str, str]:
     return route.url, route.model or str(request.body.get("model"))
 
-
-def _bound(kept: OrderedDict[str, list[OwnCall]] | OrderedDict[tuple[str, str], float]) -> None:
-    if len(kept) > MOST_KEPT:
-        kept.popitem(last=False)

@@ -101,7 +101,7 @@ class TurnHandler:
         context = await self._context.for_query(parsed.query, with_skills=wanted, taken_tokens=taken)
         keyed = self._client.has_provider_key(request.headers)
         routes = _within_reach(dialect, self._router.routes(model_named(parsed.body), keyed=keyed))
-        exchange = Exchange(dialect, parsed, place, context, self._toolbox.mended(dialect, parsed))
+        exchange = Exchange(dialect, parsed, place, context, self._toolbox.ids.request(dialect, parsed))
         if context.composition.tools:
             exchange.tools = await self._toolbox.offer(context.composition.tools, dialect, exchange.asked)
         try:
