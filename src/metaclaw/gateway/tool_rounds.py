@@ -9,23 +9,22 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
 
-import aiohttp
-
 from metaclaw.dialects import sse
 from metaclaw.dialects.base import error_in, object_or_empty
 from metaclaw.dialects.translation import Leg
 from metaclaw.errors import ToolsRefusedError, UpstreamError
 from metaclaw.gateway.toolbox import REFUSALS, ToolTurn
-from metaclaw.upstream.client import Reply, next_bytes, read
+from metaclaw.upstream.client import Asking, next_bytes, read
 from metaclaw.upstream.route import Route
+from metaclaw.wire.client import Reply as UpstreamReply
 
 EVENTS = "text/event-stream"
-Ask = Callable[[], Reply]
+Ask = Callable[[], Asking]
 "Sends the turn's request of the round that begins."
 
 
 async def events(
-    turn: ToolTurn, leg: Leg, route: Route, reply: aiohttp.ClientResponse, first: bytes, ask: Ask
+    turn: ToolTurn, leg: Leg, route: Route, reply: UpstreamReply, first: bytes, ask: Ask
 ) -> AsyncGenerator[Sequence[bytes], None]:
     """The client's events, of all rounds. Raises `UpstreamError` where one of them fails."""
     async with aclosing(_round(turn, leg, route, reply, first)) as round_:
@@ -41,7 +40,7 @@ async def events(
 
 
 async def _round(
-    turn: ToolTurn, leg: Leg, route: Route, reply: aiohttp.ClientResponse, first: bytes
+    turn: ToolTurn, leg: Leg, route: Route, reply: UpstreamReply, first: bytes
 ) -> AsyncGenerator[Sequence[bytes], None]:
     splitter, translation = sse.EventSplitter(), leg.stream(turn.asked.body)
 
@@ -71,7 +70,7 @@ async def whole(turn: ToolTurn, leg: Leg, route: Route, told: bytes, ask: Ask) -
     return told
 
 
-def refusal(reply: aiohttp.ClientResponse, raw: bytes, route: Route) -> UpstreamError:
+def refusal(reply: UpstreamReply, raw: bytes, route: Route) -> UpstreamError:
     """Of a round after the first."""
     if reply.status < 400:
         return UpstreamError(502, "upstream_garbage", f"The upstream {route.url} answered no stream. Try again.")
