@@ -16,6 +16,7 @@ from metaclaw.dialects.base import Request, object_or_empty
 from metaclaw.dialects.loose import dict_of, dicts_of, string_of
 from metaclaw.dialects.own_tools import Answer, OwnCall, Rounds, Spec, extended
 from metaclaw.dialects.responses_items import items_of
+from metaclaw.dialects.responses_tools import offered
 
 NONE = "none"
 BEGIN = ("response.created", "response.in_progress", "response.queued")
@@ -29,7 +30,8 @@ def admits(body: Mapping[str, Any]) -> bool:
 
 
 def names(body: Mapping[str, Any]) -> set[str]:
-    return {name for tool in dicts_of(body.get("tools")) if isinstance(name := tool.get("name"), str)}
+    """Those that arrive as input items too."""
+    return {tool.name for tool in offered(body).values()}
 
 
 def declared(tool: Spec) -> dict[str, Any]:

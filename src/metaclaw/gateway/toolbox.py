@@ -118,7 +118,7 @@ class ToolTurn:
         self._wire = wire
         self._request = request
         self._offers = {offer.name: offer for offer in offers}
-        self._alone = not wire.names(request.body)
+        self._alone = not request.body.get("tools") and not wire.names(request.body)
         self._calls: list[ToolCall] = []
 
     def begin(self) -> None:
