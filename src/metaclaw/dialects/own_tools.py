@@ -10,6 +10,7 @@ the model, which then sees no trace of ours, may call again. So no upstream ever
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -150,6 +151,15 @@ def extended(request: Request, key: str, entries: Sequence[Any]) -> Request:
     text = b", ".join(splice.encode(entry) for entry in entries)
     edit = splice.append(request.raw, [key], b", " + text if before else text)
     return replace(request, raw=splice.apply(request.raw, [edit]), body={**request.body, key: [*before, *entries]})
+
+
+def exactly(raw: bytes | str) -> dict[str, Any]:
+    """The object that a reply is; empty for everything else. With whole numbers of any size: it will be sent back."""
+    try:
+        found = json.loads(raw)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def added(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 from metaclaw.dialects import chat, sse
 from metaclaw.dialects.base import Request, object_or_empty
 from metaclaw.dialects.loose import dict_of, dicts_of, list_of, string_of
-from metaclaw.dialects.own_tools import Answer, OwnCall, Rounds, Spec, extended
+from metaclaw.dialects.own_tools import Answer, OwnCall, Rounds, Spec, exactly, extended
 
 NONE = "none"
 CALLED = ("tool_calls", "function_call", "stop")  # some servers say "stop" of calls too
@@ -197,7 +197,7 @@ class ChatRounds(Rounds):
         return self.settle(own, self._theirs, called=finish in CALLED)
 
     def whole(self, raw: bytes) -> bytes:
-        body = object_or_empty(raw)
+        body = exactly(raw)
         choice = next(iter(dicts_of(body.get("choices"))), {})
         message = choice.get("message")
         if not isinstance(message, dict):

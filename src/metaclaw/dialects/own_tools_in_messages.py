@@ -15,7 +15,7 @@ from typing import Any
 from metaclaw.dialects import sse
 from metaclaw.dialects.base import Request, object_or_empty
 from metaclaw.dialects.loose import count_of, dict_of, dicts_of, list_of, string_of
-from metaclaw.dialects.own_tools import Answer, OwnCall, Rounds, Spec, extended
+from metaclaw.dialects.own_tools import Answer, OwnCall, Rounds, Spec, exactly, extended
 
 NONE: Mapping[str, Any] = {"type": "none"}
 FOR_CALLS = "tool_use"
@@ -75,7 +75,7 @@ class _Block:
         if self.citations:
             members["citations"] = [*list_of(self.start.get("citations")), *self.citations]
         if text := self._input():
-            members["input"] = object_or_empty(text)
+            members["input"] = exactly(text)
         return {**self.start, **members}
 
     def call(self) -> OwnCall:
@@ -170,7 +170,7 @@ class MessagesRounds(Rounds):
         return {name: value for name, value in total.items() if name in dict_of(told) or name.endswith("_tokens")}
 
     def whole(self, raw: bytes) -> bytes:
-        body = object_or_empty(raw)
+        body = exactly(raw)
         if not isinstance(body.get("content"), list):
             return raw
         self.usage = dict_of(body.get("usage"))

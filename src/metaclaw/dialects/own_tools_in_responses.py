@@ -14,7 +14,7 @@ from typing import Any
 from metaclaw.dialects import responses, splice, sse
 from metaclaw.dialects.base import Request, object_or_empty
 from metaclaw.dialects.loose import dict_of, dicts_of, string_of
-from metaclaw.dialects.own_tools import Answer, OwnCall, Rounds, Spec, extended
+from metaclaw.dialects.own_tools import Answer, OwnCall, Rounds, Spec, exactly, extended
 from metaclaw.dialects.responses_items import items_of
 from metaclaw.dialects.responses_tools import offered
 
@@ -193,7 +193,7 @@ class ResponsesRounds(Rounds):
         return {**told, "id": self.shown_id, "output": self._visible(items), "usage": usage}
 
     def whole(self, raw: bytes) -> bytes:
-        body = object_or_empty(raw)
+        body = exactly(raw)
         if not isinstance(body.get("output"), list):
             return raw
         for item in dicts_of(body["output"]):
