@@ -25,6 +25,7 @@ from metaclaw.context.embed import StaticEmbedder
 from metaclaw.context.live import LiveContext
 from metaclaw.dialects import chat
 from metaclaw.errors import MetaClawError
+from metaclaw.evolve.code import CodeLearner
 from metaclaw.evolve.loop import FastLoop, Judge
 from metaclaw.evolve.progress import settled
 from metaclaw.gateway.app import App
@@ -255,10 +256,16 @@ class Learner:
     """The learner's process: the fast loop, and the scheduler of the slow one where there is a model to train."""
 
     def __init__(
-        self, database: Database, client: UpstreamClient, loop: FastLoop | None, scheduler: Scheduler | None
+        self,
+        database: Database,
+        client: UpstreamClient,
+        loop: FastLoop | None,
+        scheduler: Scheduler | None,
+        sandbox: Sandbox,
     ) -> None:
         self._database = database
         self._client = client
+        self._sandbox = sandbox
         self._loop = loop
         self._scheduler = scheduler
         self._new = asyncio.Event()
@@ -275,6 +282,7 @@ class Learner:
 
     async def __aexit__(self, *_: object) -> None:
         await self._tasks.end()
+        await self._sandbox.close()
         await self._client.close()
         self._database.close()
 
@@ -305,16 +313,20 @@ def build_learner(settings: Settings, gateway_url: str, token: str, embedded: di
     client = UpstreamClient(settings.upstream.connect_timeout_seconds, settings.upstream.idle_timeout_seconds)
     gateway = _own_door(gateway_url, token)
     ask = _Ask(client, gateway)
+    sandbox = Sandbox(settings.sandbox)  # starts nothing before the first call
     loop = None
     if settings.evolve.enabled:
         if not settings.may_ask:
             log.warning("Only clients have a key (auth = 'passthrough'): no skill is replayed, or written by a model.")
         embedder = StaticEmbedder()
         key = settings.judge.api_key
+        redactor = Redactor([token, *([key.get_secret_value()] if key else [])])
+        writes_code = settings.evolve.code_skills and settings.evolve.proposer != "extractive" and settings.may_ask
         loop = FastLoop(
-            database, catalog, ask, embedder.embed, Redactor([token, *([key.get_secret_value()] if key else [])]),
+            database, catalog, ask, embedder.embed, redactor,
             settings.evolve.proposer, settings.context.max_skill_tokens, _judge(settings.judge, client, gateway),
             settings.gateway.session_idle_seconds,
+            code=CodeLearner(catalog, ask, sandbox, redactor) if writes_code else None,
         )
     scheduler = None
     if settings.training.enabled and embedded and _can_train():
@@ -324,7 +336,7 @@ def build_learner(settings: Settings, gateway_url: str, token: str, embedded: di
             job, _local_now, schedule.idle_seconds, SleepHours.parse(schedule.sleep_hours),
             schedule.sleep_quiet_seconds,
         )
-    return Learner(database, client, loop, scheduler)
+    return Learner(database, client, loop, scheduler, sandbox)
 
 
 def engine_spec(

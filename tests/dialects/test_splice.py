@@ -29,8 +29,8 @@ def test_splicing_means_what_composing_means(
 ) -> None:
     raw = json.dumps(body, indent=indent, ensure_ascii=ascii_only).encode(errors="replace")
     request = chat.parse(raw)
-    injected = {"messages": chat.inject(request.body["messages"], text)}
-    expected = {**request.body, **injected} | ({"model": model} if model else {})
+    injected = {"messages": chat.inject(request.exact_body()["messages"], text)}
+    expected = {**request.exact_body(), **injected} | ({"model": model} if model else {})
     assert json.loads(chat.for_upstream(request, text, model)) == expected
 
 

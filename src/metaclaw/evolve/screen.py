@@ -32,7 +32,7 @@ def objections(skill: Skill, redactor: Redactor) -> list[str]:
         check(skill)
     except SkillError as error:
         found.append(str(error))
-    text = f"{skill.name}\n{skill.description}\n{skill.body}"
+    text = "\n".join([skill.name, skill.description, skill.body, *(written for _, written in skill.files)])
     takeover = TAKEOVER.search(" ".join(text.split()))  # a line break hides nothing
     if takeover:
         found.append(f"reads like an attempt to take over the agent: '{takeover.group(0)[:80]}'")

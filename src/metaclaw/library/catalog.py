@@ -82,9 +82,10 @@ class Catalog:
         return self.snapshot()[1]
 
     def get(self, name: str) -> Skill:
-        """The newest version of a skill. Raises `SkillError` where there is none."""
+        """The live version of a skill, or else its newest. Raises `SkillError` where there is none."""
         rows = self._database.read(
-            f"SELECT {SKILL_COLUMNS} FROM skills WHERE namespace = ? AND name = ? ORDER BY version DESC LIMIT 1",
+            f"SELECT {SKILL_COLUMNS} FROM skills WHERE namespace = ? AND name = ? ORDER BY {LIVE} DESC, version DESC"
+            " LIMIT 1",
             (self.namespace, name),
         )
         if not rows:
@@ -92,12 +93,29 @@ class Catalog:
         return _as_skill(rows[0])
 
     def all(self) -> list[Skill]:
-        """The newest version of every skill, retired ones included."""
+        """The live version of every skill, or else its newest, retired ones included."""
         rows = self._database.read(
-            f"SELECT {SKILL_COLUMNS}, max(version) FROM skills WHERE namespace = ? GROUP BY name ORDER BY name",
+            f"SELECT {SKILL_COLUMNS}, max(version + ({LIVE}) * 1000000000) FROM skills WHERE namespace = ?"
+            " GROUP BY name ORDER BY name",
             (self.namespace,),
         )
         return [_as_skill(row[:-1]) for row in rows]
+
+    def waiting(self) -> list[Skill]:
+        """The candidates: not live, each waits for a person or a proof. One a name at most."""
+        rows = self._database.read(
+            f"SELECT {SKILL_COLUMNS} FROM skills WHERE namespace = ? AND state = 'candidate' ORDER BY name, version",
+            (self.namespace,),
+        )
+        return [_as_skill(row) for row in rows]
+
+    def candidate(self, name: str) -> Skill | None:
+        """The version of `name` that waits, if one does."""
+        rows = self._database.read(
+            f"SELECT {SKILL_COLUMNS} FROM skills WHERE namespace = ? AND name = ? AND state = 'candidate'",
+            (self.namespace, name),
+        )
+        return _as_skill(rows[0]) if rows else None
 
     def history(self, name: str) -> list[tuple[int, int, str | None, str, str, float]]:
         """(generation, version, old state, new state, reason, time) of every change, oldest first."""
@@ -125,10 +143,7 @@ class Catalog:
 
         def work(connection: Connection) -> tuple[Skill, int]:
             published = self._insert(connection, skill, state, reason, self._raise_generation(connection))
-            connection.executemany(
-                "INSERT OR IGNORE INTO support VALUES (?, ?, ?, ?)",
-                [(self.namespace, turn_id, published.name, published.version) for turn_id in turns],
-            )
+            self._support(connection, published, turns)
             if verdict is not None:
                 verdicts.insert(connection, self.namespace, dataclasses.replace(verdict, subject=_subject(published)))
             return published, self._generation_of(connection)
@@ -137,9 +152,37 @@ class Catalog:
         self._follow(published.name)
         return published, generation
 
+    def hold(self, skill: Skill, reason: str, support: Iterable[str] = ()) -> Skill:
+        """Keep a new version as a candidate: not live, until a person approves it or a proof admits it.
+
+        What is live by its name stays. An older candidate of that name gives way; one that says the same is kept.
+        `reason` says why it waits; `support` names the turns that it came from. `change_state` to a live state admits
+        it, to `retired` rejects it. Raises `SkillError` for an unwritable skill.
+        """
+        skillfile.check(skill)
+        turns = list(support)
+
+        def work(connection: Connection) -> Skill:
+            older = connection.execute(
+                f"SELECT {SKILL_COLUMNS} FROM skills WHERE namespace = ? AND name = ? AND state = 'candidate'",
+                (self.namespace, skill.name),
+            ).fetchall()
+            held = next((same for same in map(_as_skill, older) if _says_the_same(same, skill)), None)
+            if held is None:
+                generation = self._generation_of(connection)
+                for row in older:
+                    gone = "a newer candidate took its place"
+                    self._set_state(connection, _as_skill(row), SkillState.RETIRED, gone, raise_generation=False)
+                held = self._insert(connection, skill, SkillState.CANDIDATE, reason, generation)
+            self._support(connection, held, turns)
+            return held
+
+        return self._database.write(work)
+
     def change_state(self, skill: Skill, state: SkillState, reason: str) -> int:
         """Move a version from the state it was read in to another. One that has moved on meanwhile stays as it is.
 
+        One that goes live takes the place of what is live by its name.
         Returns the generation, raised only if what may be injected changed.
         """
 
@@ -149,6 +192,8 @@ class Catalog:
                 (self.namespace, skill.name, skill.version),
             ).fetchone()
             if row is not None and row[0] == skill.state.value:
+                if state in LIVE_STATES:
+                    self._give_way(connection, skill.name, skill.version)
                 raised = (skill.state in LIVE_STATES) != (state in LIVE_STATES)
                 self._set_state(connection, skill, state, reason, raise_generation=raised)
             return self._generation_of(connection)
@@ -170,10 +215,12 @@ class Catalog:
         def work(connection: Connection) -> tuple[Skill | None, int]:
             self._set_state(connection, current, SkillState.RETIRED, reason, raise_generation=True)
             rows = connection.execute(
-                f"SELECT {SKILL_COLUMNS} FROM skills WHERE namespace = ?1 AND name = ?2 AND version < ?3"
-                " AND body NOT IN (SELECT gone.body FROM skill_history AS past JOIN skills AS gone"
-                " USING (namespace, name, version) WHERE namespace = ?1 AND name = ?2 AND new_state = 'retired')"
-                " ORDER BY version DESC LIMIT 1",
+                f"SELECT {SKILL_COLUMNS} FROM skills JOIN (SELECT version, max(id) AS went_live FROM skill_history"
+                f" WHERE namespace = ?1 AND name = ?2 AND new_{LIVE} GROUP BY version) USING (version)"
+                " WHERE namespace = ?1 AND name = ?2 AND version <> ?3 AND (description, body, kind, files) NOT IN"
+                " (SELECT gone.description, gone.body, gone.kind, gone.files FROM skill_history AS past"
+                " JOIN skills AS gone USING (namespace, name, version)"
+                " WHERE namespace = ?1 AND name = ?2 AND new_state = 'retired') ORDER BY went_live DESC LIMIT 1",
                 (self.namespace, name, current.version),
             ).fetchall()
             before = _as_skill(rows[0]) if rows else None
@@ -229,10 +276,8 @@ class Catalog:
             "SELECT coalesce(max(version), 0) + 1 FROM skills WHERE namespace = ? AND name = ?",
             (self.namespace, skill.name),
         ).fetchall()[0][0]
-        connection.execute(
-            f"UPDATE skills SET state = 'retired' WHERE namespace = ? AND name = ? AND {LIVE}",
-            (self.namespace, skill.name),
-        )
+        if state in LIVE_STATES:
+            self._give_way(connection, skill.name, version)
         fresh = dataclasses.replace(skill, version=version, state=state)
         connection.execute(
             "INSERT INTO skills VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -243,6 +288,19 @@ class Catalog:
         )
         self._note(connection, generation, fresh, None, state, reason)
         return fresh
+
+    def _give_way(self, connection: Connection, name: str, version: int) -> None:
+        """What is live by this name is so no longer, since `version` takes its place."""
+        connection.execute(
+            f"UPDATE skills SET state = 'retired' WHERE namespace = ? AND name = ? AND version <> ? AND {LIVE}",
+            (self.namespace, name, version),
+        )
+
+    def _support(self, connection: Connection, skill: Skill, turns: Iterable[str]) -> None:
+        connection.executemany(
+            "INSERT OR IGNORE INTO support VALUES (?, ?, ?, ?)",
+            [(self.namespace, turn_id, skill.name, skill.version) for turn_id in turns],
+        )
 
     def _set_state(
         self, connection: Connection, skill: Skill, state: SkillState, reason: str, *, raise_generation: bool
@@ -282,6 +340,11 @@ def _as_skill(row: tuple[Any, ...]) -> Skill:
     name, description, body, version, state, origin, kind, files = row
     read = tuple((path, text) for path, text in json.loads(files)) if files else ()
     return Skill(name, description, body, version, STATES[state], origin, KINDS[kind], read)
+
+
+def _says_the_same(one: Skill, other: Skill) -> bool:
+    mine, theirs = ((s.description, s.body, s.kind, s.files) for s in (one, other))
+    return mine == theirs
 
 
 def _subject(skill: Skill) -> str:
