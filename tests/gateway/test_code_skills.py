@@ -19,6 +19,7 @@ from tool_clients import (
     OURS,
     STREAMED,
     THEIRS,
+    WAYS,
     door_to,
     hear,
     names_in,
@@ -233,6 +234,30 @@ async def test_a_clients_tool_of_the_same_name_is_the_clients(tmp_path: Path) ->
     assert model.bodies[0]["tools"] == mine
 
 
+@NATIVE
+async def test_a_skill_that_the_client_has_over_mcp_is_not_offered_twice(tmp_path: Path, client: str) -> None:
+    model = Model([Round("No.")])
+    tool: dict[str, Any] = {"name": "mcp__metaclaw__add_up", "parameters": {"type": "object"}}
+    tools: dict[str, Any] = {
+        "chat": {"type": "function", "function": tool}, "responses": {"type": "function", **tool},
+        "messages": {"name": tool["name"], "input_schema": tool["parameters"]},
+    }
+    async with door_to(tmp_path, model, client) as door:
+        asked = {"messages": [{"role": "user", "content": ASK}], "input": ASK, "max_tokens": 9}
+        path = {"chat": CHAT, "messages": "/v1/messages", "responses": "/v1/responses"}[client]
+        async with door.http.post(path, data=json.dumps({"model": "m", "tools": [tools[client]], **asked})) as reply:
+            assert reply.status == 200
+    assert names_in(model.bodies[0]) == [tool["name"]]
+
+
+async def test_a_request_that_is_full_of_tools_gets_no_more(tmp_path: Path) -> None:
+    model = Model([Round("No.")])
+    tools = [{"type": "function", "function": {"name": f"f{number}"}} for number in range(128)]
+    async with door_to(tmp_path, model) as door:
+        await unsplit(door, {"model": "m", "messages": [{"role": "user", "content": ASK}], "tools": tools})
+    assert len(model.bodies[0]["tools"]) == 128
+
+
 async def test_without_a_call_the_reply_passes_byte_for_byte(tmp_path: Path) -> None:
     for client, path in (("chat", CHAT), ("messages", "/v1/messages"), ("responses", "/v1/responses")):
         for stream in (False, True):
@@ -257,14 +282,15 @@ async def test_without_a_call_the_reply_passes_byte_for_byte(tmp_path: Path) -> 
     ('{"amounts": [1', "not valid JSON"),
 ])
 async def test_a_call_that_fails_is_a_result_that_says_so(tmp_path: Path, arguments: Any, told: str) -> None:
-    for client in ("chat", "messages", "responses"):
+    for client, upstream in WAYS:
         model = Model([Round("", (Call(OWN, arguments),)), FIVE])
-        async with door_to(tmp_path / client, model, client) as door:
+        async with door_to(tmp_path / f"{client}-{upstream}", model, upstream) as door:
             heard = await hear(door, client, stream=True)
             turn = await turn_of(door)
         assert heard.text == "It is 5."
         assert told in results_in(model.bodies[1])[0]
-        if client == "messages":
+        assert "[1" not in json.dumps(model.bodies[1]).replace("[1]", "")  # no server is sent what it could not read
+        if (client, upstream) == ("messages", "messages"):
             assert model.bodies[1]["messages"][-1]["content"][0]["is_error"] is True
         assert turn.tools
         assert [(call.ok, told in call.result) for call in turn.tools.calls] == [(False, True)]

@@ -162,6 +162,11 @@ def exactly(raw: bytes | str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def sendable(arguments: str) -> str:
+    """A call's arguments as a request may carry them: servers read them, and some refuse what is no JSON object."""
+    return arguments if exactly(arguments) else "{}"
+
+
 def added(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
     """Two usages in one: counts add up, also those inside; of everything else the later one stays."""
     total = dict(before)

@@ -14,7 +14,7 @@ from typing import Any
 from metaclaw.dialects import chat, sse
 from metaclaw.dialects.base import Request, object_or_empty
 from metaclaw.dialects.loose import dict_of, dicts_of, list_of, string_of
-from metaclaw.dialects.own_tools import Answer, OwnCall, Rounds, Spec, exactly, extended
+from metaclaw.dialects.own_tools import Answer, OwnCall, Rounds, Spec, exactly, extended, sendable
 
 NONE = "none"
 CALLED = ("tool_calls", "function_call", "stop")  # some servers say "stop" of calls too
@@ -80,8 +80,10 @@ class _Call:
 
     def sent_back(self) -> dict[str, Any]:
         """As the next request carries it."""
+        function = {**self.whole["function"], "arguments": sendable(self.whole["function"]["arguments"])}
         call_id = str(self.whole.get("id") or f"call_{self.place}")
-        return {"id": call_id, "type": "function"} | {k: v for k, v in self.whole.items() if k not in ("id", "index")}
+        others = {name: value for name, value in self.whole.items() if name != "index"}
+        return {"type": "function", **others, "id": call_id, "function": function}
 
 
 class ChatRounds(Rounds):

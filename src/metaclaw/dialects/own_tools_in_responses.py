@@ -14,7 +14,7 @@ from typing import Any
 from metaclaw.dialects import responses, splice, sse
 from metaclaw.dialects.base import Request, object_or_empty
 from metaclaw.dialects.loose import dict_of, dicts_of, string_of
-from metaclaw.dialects.own_tools import Answer, OwnCall, Rounds, Spec, exactly, extended
+from metaclaw.dialects.own_tools import Answer, OwnCall, Rounds, Spec, exactly, extended, sendable
 from metaclaw.dialects.responses_items import items_of
 from metaclaw.dialects.responses_tools import offered
 
@@ -50,6 +50,8 @@ def continued(request: Request, said: Sequence[dict[str, Any]], answers: Sequenc
 
 def _sent_back(item: dict[str, Any], *, kept: bool) -> Iterator[dict[str, Any]]:
     """An output item as input. `kept`: the provider keeps items, and knows this one by its id."""
+    if item.get("type") == "function_call":
+        item = {**item, "arguments": sendable(string_of(item.get("arguments")))}
     if kept:
         yield item
     elif item.get("type") in LOST_IDS:

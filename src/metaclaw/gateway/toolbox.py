@@ -24,7 +24,7 @@ from metaclaw.dialects import (
     own_tools_in_responses,
     responses,
 )
-from metaclaw.dialects.base import Dialect, Request
+from metaclaw.dialects.base import Dialect, Request, storable
 from metaclaw.dialects.own_tools import Answer, OwnCall, OwnTools, Rounds
 from metaclaw.errors import SandboxError, SkillError
 from metaclaw.gateway.provider_ids import ProviderIds
@@ -41,7 +41,8 @@ MOST_ROUNDS = 4  # in which calls are run; the request after the last of them ma
 MOST_CALLS = 8  # run in one round
 MOST_SECONDS = 20.0  # for all calls of a turn together; one alone has `sandbox.seconds`
 MOST_CHARACTERS = 8_000  # of a result, about two thousand tokens
-REFUSALS = (400, 404, 422)  # how upstreams say that they, or this model of theirs, know no tools
+MOST_TOOLS = 128  # of one request, as OpenAI has it
+REFUSALS = (400, 404, 422, 501)  # how upstreams say that they, or this model of theirs, know no tools
 REFUSAL_SECONDS = 600.0  # how long that is believed
 MOST_REFUSALS = 1_000  # kept in mind
 NO_MORE = "(No further calls: answer with what you have.)"
@@ -60,10 +61,10 @@ class Toolbox:
     async def offer(self, offers: Sequence[Offer], dialect: Dialect, request: Request) -> ToolTurn | None:
         """None where nothing is to be offered: the request goes its way as it came."""
         wire = WIRES[dialect.NAME]
-        taken = wire.names(request.body)
-        apart = [one for one in offers if one.name not in taken]
-        carries = isinstance(request.body.get("tools"), list | None)
-        if not apart or not carries or not wire.admits(request.body) or not await self._works():
+        taken, tools = wire.names(request.body), request.body.get("tools") or []
+        apart = [one for one in offers if not _has(taken, one)]
+        room = isinstance(tools, list) and len(tools) + len(apart) <= MOST_TOOLS
+        if not apart or not room or not wire.admits(request.body) or not await self._works():
             return None
         return ToolTurn(self, wire, request, apart)
 
@@ -185,7 +186,7 @@ class ToolTurn:
             answer = Answer(call, f"Not run: at most {MOST_CALLS} calls at once. Call again.", failed=True)
         else:
             answer = await self._in_time(offer, call)
-        answer = replace(answer, text=_bounded(answer.text))
+        answer = replace(answer, text=_bounded(storable(answer.text)))
         spent = round(1000 * (time.perf_counter() - began), 3)
         return answer, ToolCall(offer.ref, call.arguments[:MOST_CHARACTERS], answer.text, not answer.failed, spent)
 
@@ -195,6 +196,11 @@ class ToolTurn:
                 return await self._toolbox.run(offer, call)
         except TimeoutError:
             return Answer(call, f"Stopped: the tools of a turn may take {MOST_SECONDS:g} s together.", failed=True)
+
+
+def _has(names: set[str], offer: Offer) -> bool:
+    """Whether a client has a tool of that name, or has the skill itself over MCP, such as `mcp__metaclaw__add_up`."""
+    return any("metaclaw" in name.lower() and name.endswith(offer.tool.name) for name in names)
 
 
 def _bounded(text: str) -> str:
