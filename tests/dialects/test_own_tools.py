@@ -180,6 +180,18 @@ def test_a_call_that_was_cut_short_is_dropped_and_the_reply_ends_as_it_did(wire:
 
 
 @EACH
+def test_an_error_behind_the_end_of_a_round_is_the_end(wire: str) -> None:
+    rounds = WIRES[wire].rounds(OURS)
+    move = Round("", (Call(OWN, {}),))
+    for event in STREAMS[wire](move, 1, {}):
+        list(rounds.feed(event))
+    assert rounds.calls
+    error = b'event: error\ndata: {"type": "error", "error": {"message": "x"}}\n\n'
+    assert [json.loads(sse.data_of(one))["error"] for one in rounds.feed(error)] == [{"message": "x"}]
+    assert not rounds.calls
+
+
+@EACH
 def test_what_is_no_reply_passes(wire: str) -> None:
     for raw in (b'{"error": {"message": "x"}}', b"<html>", b"[1]"):
         rounds = WIRES[wire].rounds(OURS)

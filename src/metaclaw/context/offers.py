@@ -1,4 +1,4 @@
-"""A code skill as it is offered to a model: under a name of our own, with what it takes and what its text costs. Pure.
+"""A code skill as it is offered to a model: its name there, what it takes, and what its text costs. Pure.
 
 In: a live skill of kind `code`. Out: an `Offer`, which reads a call's arguments and words what the program returned.
 The names begin with `metaclaw_`, so that nobody takes our tools for a client's.

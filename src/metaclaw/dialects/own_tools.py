@@ -1,4 +1,4 @@
-"""Tools that the gateway offers to a model beside the client's and runs itself: what each wire format needs for that.
+"""Tools that the gateway offers beside the client's and runs itself: what each wire format needs for that.
 
 A turn then has several rounds: the model calls a tool of ours, is told the result, and goes on. The client sees one
 reply. `OwnTools` puts our tools into a request and results behind it; `Rounds` reads the rounds' replies as they come,

@@ -98,7 +98,7 @@ class ChatRounds(Rounds):
 
     @property
     def said(self) -> list[dict[str, Any]]:
-        calls = [call.sent_back() for call in self._calls]
+        calls = [call.sent_back() for call in self._calls if call.is_own]
         told = {name: _joined(pieces) for name, pieces in self._message.items() if pieces}
         return [{"role": "assistant", "content": None, **told, "tool_calls": calls}]
 
@@ -113,6 +113,7 @@ class ChatRounds(Rounds):
         if data == chat.DONE and self.calls:
             return
         if not body or body.get("error"):
+            self.calls = [] if body else self.calls
             yield event
             return
         told = self._chunk(body)

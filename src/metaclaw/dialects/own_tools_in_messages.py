@@ -124,7 +124,8 @@ class MessagesRounds(Rounds):
             case "message_stop":
                 if not self.calls:
                     yield event
-            case _:
+            case kind:
+                self.calls = [] if kind == "error" else self.calls
                 yield event
 
     def _begin(self, index: int, start: dict[str, Any]) -> None:

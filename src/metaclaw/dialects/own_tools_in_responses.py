@@ -174,7 +174,8 @@ class ResponsesRounds(Rounds):
 
     def _end(self, kind: str, body: dict[str, Any]) -> dict[str, Any] | None:
         response = body.get("response")
-        if not isinstance(response, dict):
+        if not isinstance(response, dict):  # an error and nothing else
+            self.calls = []
             return self._numbered(body)
         told = self._response(response, self.shown_id, called=kind == "response.completed")
         return None if self.calls else self._numbered(body if told == response else {**body, "response": told})

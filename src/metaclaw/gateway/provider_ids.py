@@ -1,4 +1,4 @@
-"""Responses that a provider keeps, and that were made in several rounds: whose id the client knows is not the last one.
+"""Kept responses that took several rounds: the id that the client knows, and the one of the last round.
 
 A stream tells its id before anybody knows that a second round follows; the response that holds the results of our calls
 is the last round's. So what a client asks by the first id is meant for the last. Where the last one holds calls of ours

@@ -1,4 +1,4 @@
-"""Code skills as tools of a turn: which are offered, and the calls of them, run in the sandbox within their bounds.
+"""Code skills as tools of a turn: which are offered, and their calls, run in the sandbox within bounds.
 
 In: what the library's skills offer for a request. Out: a `ToolTurn`, which holds the request of each round, reads the
 replies, and between two rounds runs what the model called. A call that fails is a result that says so. What was offered
