@@ -21,7 +21,7 @@ import orjson
 from metaclaw.errors import RequestError
 from metaclaw.journal.open_sessions import note_turns
 from metaclaw.journal.redact import Redactor
-from metaclaw.store import Connection, Database, in_runs
+from metaclaw.store import Connection, Database, RowWriter, in_runs
 from metaclaw.types import Check, Feedback, ToolUse, Turn
 
 log = logging.getLogger(__name__)
@@ -45,6 +45,7 @@ class Recorder:
         on_recorded: Callable[[], None] = lambda: None,
     ) -> None:
         self._database = database
+        self._rows = RowWriter(database, self._insert)
         self._redactor = redactor
         self._timeout = durable_timeout_seconds
         self._on_recorded = on_recorded
@@ -66,7 +67,7 @@ class Recorder:
         kept: asyncio.Future[bool] = loop.create_future()
         self._waiting[turn.id] = loop.time() + self._timeout, kept
         size = len(turn.request) + len(turn.response)
-        self._database.submit_row(self._insert, (turn, prefix, closes), partial(self._told, turn.id), size)
+        self._rows.submit((turn, prefix, closes), partial(self._told, turn.id), size)
         if self._watch is None:
             self._watch = loop.call_later(self._timeout, self._look_for_late, loop)
         return kept

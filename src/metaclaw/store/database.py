@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from importlib import resources
@@ -51,18 +50,14 @@ class _Write:
     loop: asyncio.AbstractEventLoop | None = None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Row:
-    """One of the rows that `insert` takes many of at once."""
-
-    insert: Insert
     row: Any
     told: Told
     size: int
-    loop: asyncio.AbstractEventLoop
 
 
-Outcome = tuple[_Write | _Row, Any, BaseException | None]
+Outcome = tuple[_Write, Any, BaseException | None]
 
 
 class Database:
@@ -73,7 +68,7 @@ class Database:
         self.path = path
         self._closed = False
         self._local = threading.local()
-        self._queue: queue.SimpleQueue[_Write | _Row | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._waiting, self._waiting_bytes, self._counting = 0, 0, threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -122,17 +117,7 @@ class Database:
             done.set_exception(refusal)
         return done
 
-    def submit_row(self, insert: Insert, row: Any, told: Told, size: int) -> None:
-        """Queue a row, from a coroutine. Rows with the same `insert` that wait together are handed to it together.
-
-        `told` is called on this loop: with None after the commit is on disk, else with what went wrong. Two statements
-        for a group of turns instead of four for each: the threads hand Python's lock over that much less often.
-        """
-        loop = asyncio.get_running_loop()
-        if refusal := self._enqueue(_Row(insert, row, told, size, loop)):
-            loop.call_soon(told, refusal)
-
-    def _enqueue(self, write: _Write | _Row) -> StoreError | None:
+    def _enqueue(self, write: _Write) -> StoreError | None:
         """None, or why the write is refused."""
         if self._closed:
             return StoreError(f"The store at {self.path} is closed.")
@@ -144,7 +129,7 @@ class Database:
         self._queue.put(write)
         return None
 
-    def _dequeued(self, group: list[_Write | _Row]) -> None:
+    def _dequeued(self, group: list[_Write]) -> None:
         with self._counting:
             self._waiting -= len(group)
             self._waiting_bytes -= sum(write.size for write in group)
@@ -170,8 +155,8 @@ class Database:
             if closing:
                 return
 
-    def _next_group(self) -> tuple[list[_Write | _Row], bool]:
-        group: list[_Write | _Row] = []
+    def _next_group(self) -> tuple[list[_Write], bool]:
+        group: list[_Write] = []
         item = self._queue.get()
         while item is not None:
             group.append(item)
@@ -183,14 +168,11 @@ class Database:
                 return group, False
         return group, True
 
-    def _commit(self, group: list[_Write | _Row]) -> list[Outcome]:
-        """One transaction for all; what may fail by itself in a savepoint, so that one failure spares the others."""
-        outcomes: list[Outcome] = []
+    def _commit(self, group: list[_Write]) -> list[Outcome]:
+        """One transaction for all; each write in a savepoint, so that one failure spares the others."""
         try:
             self._writer.execute("BEGIN IMMEDIATE")
-            for insert, found in itertools.groupby(group, key=_insert_of):
-                run = [*found]
-                outcomes += _insert_rows(self._writer, insert, run) if insert else _attempt_each(self._writer, run)
+            outcomes = [(write, *_attempt(self._writer, write.work)) for write in group]
             self._writer.execute("COMMIT")
         except apsw.Error as error:
             if self._writer.in_transaction:
@@ -200,8 +182,8 @@ class Database:
         return outcomes
 
 
-def _claim(write: _Write | _Row) -> bool:
-    return isinstance(write, _Row) or not isinstance(write.done, Future) or write.done.set_running_or_notify_cancel()
+def _claim(write: _Write) -> bool:
+    return not isinstance(write.done, Future) or write.done.set_running_or_notify_cancel()
 
 
 def _tell(outcomes: list[Outcome]) -> None:
@@ -219,32 +201,12 @@ def _tell(outcomes: list[Outcome]) -> None:
 
 def _settle(outcomes: list[Outcome]) -> None:
     for write, result, raised in outcomes:
-        if isinstance(write, _Row):
-            write.told(raised)
-        elif write.done.done():
+        if write.done.done():
             continue
-        elif raised is None:
+        if raised is None:
             write.done.set_result(result)
         else:
             write.done.set_exception(raised)
-
-
-def _insert_of(write: _Write | _Row) -> Insert | None:
-    return write.insert if isinstance(write, _Row) else None
-
-
-def _insert_rows(connection: Connection, insert: Insert, rows: list[Any]) -> list[Outcome]:
-    """All at once; where that fails, each by itself."""
-    _, raised = _attempt(connection, lambda connection: insert(connection, [one.row for one in rows]))
-    if raised is None:
-        return [(one, None, None) for one in rows]
-    if len(rows) == 1:
-        return [(rows[0], None, raised)]
-    return [outcome for one in rows for outcome in _insert_rows(connection, insert, [one])]
-
-
-def _attempt_each(connection: Connection, writes: Iterable[Any]) -> list[Outcome]:
-    return [(write, *_attempt(connection, write.work)) for write in writes]
 
 
 def _attempt(connection: Connection, work: Callable[[Connection], Any]) -> tuple[Any, BaseException | None]:
@@ -314,6 +276,58 @@ def _migrate(connection: Connection) -> None:
         if isinstance(error, apsw.Error):
             raise StoreError(f"The store could not be migrated: {error}") from error
         raise
+
+
+class RowWriter:
+    """Rows of one kind from one event loop: those that come while some are being written are written together, next.
+
+    `insert` takes many at once; where that fails, each by itself. A row at a time, the two threads would hand Python's
+    lock over a dozen times for each, and each time wait for it.
+    """
+
+    def __init__(self, database: Database, insert: Insert) -> None:
+        self._database = database
+        self._insert = insert
+        self._next: list[_Row] = []
+        self._bytes = 0
+        self._writing = 0
+
+    def submit(self, row: Any, told: Told, size: int) -> None:
+        """`told` is called on this loop: with None after the commit is on disk, else with what went wrong."""
+        waiting = self._writing + len(self._next)
+        if waiting >= MOST_WAITING or (waiting and self._bytes + size > MOST_WAITING_BYTES):
+            refusal = StoreError(
+                f"The store at {self._database.path} is too slow: {waiting} rows wait. Check its disk."
+            )
+            asyncio.get_running_loop().call_soon(told, refusal)
+            return
+        self._next.append(_Row(row, told, size))
+        self._bytes += size
+        if not self._writing:
+            self._write()
+
+    def _write(self) -> None:
+        rows, self._next = self._next[:LARGEST_GROUP], self._next[LARGEST_GROUP:]
+        self._writing = len(rows)
+        written = self._database.submit_async(lambda connection: self._insert_all(connection, rows))
+        written.add_done_callback(lambda done: self._written(rows, done))
+
+    def _insert_all(self, connection: Connection, rows: Sequence[_Row]) -> list[BaseException | None]:
+        """What became of each."""
+        _, raised = _attempt(connection, lambda one: self._insert(one, [row.row for row in rows]))
+        if raised is None or len(rows) == 1:
+            return [raised] * len(rows)
+        return [outcome for row in rows for outcome in self._insert_all(connection, [row])]
+
+    def _written(self, rows: Sequence[_Row], done: asyncio.Future[list[BaseException | None]]) -> None:
+        failure = done.exception()
+        outcomes = [failure] * len(rows) if failure else done.result()
+        self._writing = 0
+        self._bytes -= sum(row.size for row in rows)
+        if self._next:
+            self._write()
+        for row, outcome in zip(rows, outcomes, strict=True):
+            row.told(outcome)
 
 
 def in_runs(rows: Sequence[T]) -> Iterator[Sequence[T]]:
