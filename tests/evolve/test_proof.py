@@ -113,6 +113,31 @@ async def test_a_call_must_not_pass_the_answer_in(sandbox: Sandbox) -> None:
     assert said.wrong == ()
 
 
+@pytest.mark.parametrize(
+    ("answer", "body", "allowed"),
+    [
+        ("Tuesday", '    return ["Monday", "Tuesday", "Wednesday"][minutes % 3 + 1]', True),
+        ("Tuesday", '    return "Tuesday" if minutes else "Monday"', False),
+        ("true", '    return "true" if minutes else "false"', True),
+        ("True", "    return str(minutes > 0 or False)", True),
+        ("12.5", '    return ["12.5", "13.5", "14.5"][minutes % 3]', False),
+    ],
+)
+async def test_a_table_may_hold_the_answer_a_branch_may_not(
+    sandbox: Sandbox, answer: str, body: str, allowed: bool
+) -> None:
+    proof = await proof_of(tool(body), sandbox, [Case({"minutes": 117}, answer, source="turn:1")])
+    assert any("holds the right answer" in told for told in proof.wrong) != allowed
+
+
+async def test_a_short_answer_may_not_be_passed_in_either(sandbox: Sandbox) -> None:
+    made = tool("    return str(days)", "(days: int) -> str")
+    cases = [Case({"days": 42}, "42", source="turn:1"), Case({"days": 1}, "1")]
+    asked = "How many days are there from 3 March to 14 April?"
+    proof = await proof_of(made, sandbox, cases, request=asked)
+    assert any("passes the right answer itself (42)" in told for told in proof.wrong)
+
+
 async def test_doubts_keep_it_on_trial(sandbox: Sandbox) -> None:
     odd = Case({"minutes": 5}, "5 min")
     proof = await proof_of(tool(), sandbox, cases=[USER, OWN, odd])
@@ -126,12 +151,38 @@ async def test_doubts_keep_it_on_trial(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize(
-    ("date", "doubted"), [("2026-03-04", False), ("4 march 2026", False), ("2026-07-04", True), ("tomorrow", True)]
+    ("date", "doubted"), [("2026-03-04", False), ("4 march 2026", False), ("2026-07-04", True), ("tomorrow", True)],
 )
 async def test_arguments_must_be_in_the_words_of_the_request(sandbox: Sandbox, date: str, doubted: bool) -> None:
     made = tool("    return str(len(date))", "(date: str) -> str")
     cases = [Case({"date": date}, str(len(date)), source="turn:1"), Case({"date": ""}, "0")]
     proof = await proof_of(made, sandbox, cases=cases, request="Which day is 4 March 2026?")
+    assert proof.wrong == ()
+    assert any("not in its words" in told for told in proof.doubts) == doubted
+
+
+@pytest.mark.parametrize(
+    ("request_", "doubted"), [("Name the budget of March.", True), ("Name the plan of March.", False)]
+)
+async def test_words_of_the_request_in_the_script_are_doubted(
+    sandbox: Sandbox, request_: str, doubted: bool
+) -> None:
+    made = tool('    return f"{month}_budget.md"', "(month: str) -> str")
+    cases = [Case({"month": "March"}, pattern=r"\w+_\w+\.md", source="turn:1"), Case({"month": "May"}, "May_budget.md")]
+    proof = await proof_of(made, sandbox, cases=cases, request=request_)
+    assert proof.wrong == ()
+    assert proof.doubts == (("the script holds words of this one request: budget",) if doubted else ())
+
+
+@pytest.mark.parametrize(
+    ("amounts", "doubted"), [([1250.0, 7], False), ([1250.5, 7], True), ([8], True)],
+)
+async def test_numbers_among_the_arguments_must_be_in_the_request_too(
+    sandbox: Sandbox, amounts: list[float], doubted: bool
+) -> None:
+    made = tool("    return sum(amounts) + 0.25", "(amounts: list[float]) -> float")
+    cases = [Case({"amounts": amounts}, str(sum(amounts) + 0.25), source="turn:1"), Case({"amounts": [1]}, 1.25)]
+    proof = await proof_of(made, sandbox, cases=cases, request="Add a quarter to 1,250 and 7.")
     assert proof.wrong == ()
     assert any("not in its words" in told for told in proof.doubts) == doubted
 

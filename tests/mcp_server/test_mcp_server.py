@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -23,8 +24,11 @@ from mcp.shared.exceptions import MCPError
 from mcp.shared.subscriptions import PromptsListChanged, ResourcesListChanged, ToolsListChanged
 from mcp_types import CallToolResult, TextContent, TextResourceContents
 
+from metaclaw.cli.mcp import mcp
+from metaclaw.errors import ConfigError, MetaClawError
 from metaclaw.library.catalog import Catalog
 from metaclaw.mcp_server.shelf import PAGE, Shelf
+from metaclaw.mcp_server.transports import listening
 from metaclaw.store import Database
 from metaclaw.types import Skill, SkillKind, SkillState
 from support import make_skill
@@ -213,6 +217,18 @@ async def test_http_stands_behind_the_door(library: Library) -> None:
         assert await status(url.replace("/mcp", f"/t/{TOKEN}/mcp"), accept) == 200
         assert await status(url.replace("/mcp", "/t/wrong/mcp"), accept) == 401
         assert await status(url.replace("/mcp", "/else"), with_token) == 404
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    with listening(0) as taken, pytest.raises(MetaClawError, match="Choose another --port"):
+        listening(taken.getsockname()[1])
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "mcp" else find_spec(name))
+    with pytest.raises(ConfigError, match=r"pip install 'metaclaw\[mcp\]'"):
+        mcp()
 
 
 def test_long_lists_come_in_pages() -> None:

@@ -205,3 +205,16 @@ def test_verdicts_are_read_back_in_order_and_by_namespace(database: Database) ->
         database.write(lambda c, n=namespace, d=decision: insert(c, n, verdict(d)))  # type: ignore[misc]
     assert of_subject(database, "one", "skill:a@1") == [verdict("first"), verdict("second")]
     assert of_subject(database, "one", "skill:a@2") == []
+
+
+def test_the_log_is_emptied_beside_the_writer_and_nothing_is_lost(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    with Database(path) as database:
+        database.write(lambda connection: connection.execute("CREATE TABLE big (id INTEGER PRIMARY KEY, text BLOB)"))
+        for number in range(60):
+            database.write(lambda c, n=number: c.execute("INSERT INTO big VALUES (?, zeroblob(200000))", (n,)))  # type: ignore[misc]
+        log = path.with_name("store.db-wal")
+        assert log.stat().st_size < 60 * 200_000  # it began again from its front meanwhile
+    assert apsw.Connection(str(path)).execute("SELECT count(*), sum(length(text)) FROM big").fetchall() == [
+        (60, 60 * 200_000)
+    ]

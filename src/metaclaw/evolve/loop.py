@@ -4,7 +4,8 @@ Intake is quick and never waits for a model: signals are written, and a correcti
 `trial` skill within milliseconds. Verification follows in its own task, one failure at a time: a replay that confirms
 the skill makes it `active`, one that contradicts it retires it and lets the model try. The judge, where there is one,
 takes its turns in the same task, when no failure waits. The cursors are stored, so a restart goes on where it stopped;
-evidence that is read twice counts once. What a restart forgets: turns that waited for the judge.
+evidence that is read twice counts once. What a restart forgets: turns that waited for the judge, and
+code that was still to be written.
 """
 
 from __future__ import annotations

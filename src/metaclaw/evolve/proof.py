@@ -10,16 +10,15 @@ script, each case twice, since what answers differently the second time cannot b
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import difflib
-import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from metaclaw.errors import SkillError
 from metaclaw.evolve.cases import Case, holds, same
+from metaclaw.evolve.shortcuts import leaks, particular, ungrounded, unsteady
 from metaclaw.library.signature import problem_with
 from metaclaw.library.tool import Tool, arguments_of, as_text
 from metaclaw.sandbox import Call, Result
@@ -27,12 +26,7 @@ from metaclaw.types import Verdict
 
 Run = Callable[[Call], Awaitable[Result]]
 
-# What makes a function's value depend on more than its arguments.
-UNSTEADY_MODULES = frozenset({"random", "secrets", "uuid", "time"})
-UNSTEADY_CALLS = frozenset({"now", "today", "utcnow", "urandom"})
-MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
-MOST_COMPARED, ALIKE = 200, 0.5
-SHORT = 4  # a right answer of fewer characters may well stand in a script by chance
+MOST_COMPARED, ALIKE = 200, 0.5  # texts whose difference is told: so long at most, and so similar at least
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +92,8 @@ async def prove(
     of_user = [trial for trial in new if trial.case.of_user]
     own = [trial for trial in new if not trial.case.of_user]
     wrong = [
-        *_leaks(tool, [trial.case for trial in of_user], request),
-        *_unsteady_names(tool),
+        *leaks(tool, [trial.case for trial in of_user], request),
+        *unsteady(tool),
         *(f"{_shown(trial)}, but before it was right: {trial.case.wanted}" for trial in old if not trial.passed),
         *(
             f"{_shown(trial)}, but the right answer is {trial.case.wanted}{difference(trial)}"
@@ -113,7 +107,10 @@ async def prove(
     disagreeing = [f"{_shown(trial)}, its test says {trial.case.wanted}" for trial in own if not trial.passed]
     if not of_user:
         wrong += disagreeing  # then nothing speaks for it but these
-    doubts = [*doubts, *disagreeing, *_ungrounded(of_user, request), *_narrow(trials)]
+    doubts = [
+        *doubts, *disagreeing, *particular(tool, request),
+        *ungrounded([trial.case for trial in of_user], request), *_narrow(trials),
+    ]
     kept = tuple(trial.case for trial in trials if trial.passed)
     return Proof(tuple(dict.fromkeys(wrong)), tuple(doubts), kept, _verdict(ref, before, trials, wrong, doubts))
 
@@ -133,62 +130,9 @@ async def _call(tool: Tool, case: Case, run: Run) -> Result:
     return await run(Call(tool.source, tool.entry, arguments))
 
 
-def _leaks(tool: Tool, of_user: Sequence[Case], request: str) -> Iterator[str]:
-    """Ways to the right answer that compute nothing: it stands in the script, or is passed to it."""
-    constants = {as_text(value) for value in _constants(tool.source)}
-    for case in of_user:
-        answer = _plain(case.expected)
-        if case.expected is None or len(answer) < SHORT:
-            continue
-        if any(answer in _plain(constant) for constant in constants):
-            yield f"the script holds the right answer of this one request ({answer}). Compute it from the arguments"
-        given = [_plain(as_text(value)) for value in case.arguments.values()]
-        if any(answer in value for value in given) and answer not in _plain(request):
-            yield f"the call passes the right answer itself ({answer}). Pass what the request says"
-
-
-def _constants(source: str) -> Iterator[Any]:
-    """Every plain value in the script, but for docstrings."""
-    module = ast.parse(source)
-    docstrings = {
-        id(node.body[0].value) for node in ast.walk(module)
-        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef) and node.body
-        and isinstance(node.body[0], ast.Expr)
-    }
-    for node in ast.walk(module):
-        if isinstance(node, ast.Constant) and id(node) not in docstrings and isinstance(node.value, str | int | float):
-            yield node.value
-
-
-def _unsteady_names(tool: Tool) -> Iterator[str]:
-    for node in ast.walk(ast.parse(tool.source)):
-        modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-        for name in modules:
-            if name.partition(".")[0] in UNSTEADY_MODULES:
-                yield f"the script uses {name}: its value must depend on its arguments alone"
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in UNSTEADY_CALLS:
-            yield f"the script calls {node.func.attr}(): take the date or time as an argument"
-
-
 def _off_type(trial: Trial, tool: Tool) -> str | None:
     problem = problem_with(trial.after.value, tool.returns) if trial.after.ok else None
     return f"{_called(trial.case)} returned what its signature does not say: the value {problem}" if problem else None
-
-
-def _ungrounded(of_user: Sequence[Trial], request: str) -> Iterator[str]:
-    """Text among the arguments that the request does not say: the model may have done the work itself."""
-    known = _tokens(request)
-    known |= {str(number) for number, month in enumerate(MONTHS, 1) if any(word.startswith(month) for word in known)}
-    for trial in of_user:
-        for name, value in trial.case.arguments.items():
-            if isinstance(value, str) and not _tokens(value) <= known:
-                yield f"argument {name} of the failed request is not in its words: {value[:80]}"
-
-
-def _tokens(text: str) -> set[str]:
-    """Words and numbers, these without leading zeros."""
-    return {token.lstrip("0") or "0" for token in re.findall(r"\d+|[^\W\d_]+", text.casefold())}
 
 
 def _narrow(trials: Sequence[Trial]) -> Iterator[str]:
@@ -265,7 +209,3 @@ def _called(case: Case) -> str:
 def _got(result: Result) -> str:
     """The value, or the end of the error: that is where Python says what it was."""
     return as_text(result.value)[:500] if result.ok else result.error.strip()[-500:]
-
-
-def _plain(text: Any) -> str:
-    return re.sub(r"\s+", " ", as_text(text)).strip().casefold()
