@@ -37,6 +37,7 @@ from metaclaw.gateway.kept_responses import KeptResponses
 from metaclaw.gateway.models import ModelsHandler
 from metaclaw.gateway.sidecalls import SIDE_HEADER
 from metaclaw.gateway.tokens import TokenCounter
+from metaclaw.gateway.toolbox import Toolbox
 from metaclaw.gateway.turn import SKILLS_HEADER, Activity, TurnHandler
 from metaclaw.journal.open_sessions import OpenSessions
 from metaclaw.journal.recorder import Recorder
@@ -125,9 +126,11 @@ class Gateway:
             self._database, Redactor(secrets), settings.gateway.durable_timeout_seconds, self._recorded
         )
         self._sessions = OpenSessions(self._database, settings.namespace, settings.gateway.session_idle_seconds)
+        self._sandbox = Sandbox(settings.sandbox)
+        self._toolbox = Toolbox(self._sandbox)
         self._turns = TurnHandler(
             settings.namespace, self._context, self._router, self._client, self._recorder, self._sessions,
-            Activity(self._activity),
+            Activity(self._activity), self._toolbox,
         )
         self._intake = Intake(settings.gateway)
         self._server: Server | None = None
@@ -162,6 +165,7 @@ class Gateway:
             await self._server.close(SHUTDOWN_SECONDS)
         await self._turns.settle()
         await self._tasks.end()
+        await self._sandbox.close()
         await self._client.close()
         self._database.close()
 
@@ -204,7 +208,8 @@ class Gateway:
             "learner": "off" if self._link is None else ("running" if self._link.alive else "restarting"),
             "refused": self._intake.refused,
             "late": self._recorder.late,
-            "lost": dict(self._recorder.lost) | {f"context: {k}": n for k, n in self._context.failures.items()},
+            "lost": dict(self._recorder.lost) | {f"context: {k}": n for k, n in self._context.failures.items()}
+            | {f"tools: {k}": n for k, n in self._toolbox.failures.items()},
         }
 
     async def _listen(self) -> None:
@@ -214,7 +219,7 @@ class Gateway:
         feedback = FeedbackHandler(self._settings.namespace, self._database, self._recorder)
         app = App(
             Door(self.token, gateway.host), self._turns, feedback, CloseHandler(self._sessions), models, tokens,
-            KeptResponses(self._router, self._client), self.status, self.health, self._intake,
+            KeptResponses(self._router, self._client, self._toolbox.ids), self.status, self.health, self._intake,
         )
         limits = Limits(
             gateway.head_seconds, gateway.keep_alive_seconds, CONNECTIONS_PER_REQUEST * gateway.max_in_flight

@@ -7,7 +7,7 @@ from typing import Any
 
 from metaclaw.journal.recorder import TURN_COLUMNS
 from metaclaw.store import Database
-from metaclaw.types import Check, Feedback, Trajectory, Turn, TurnKind
+from metaclaw.types import Check, Feedback, ToolCall, ToolUse, Trajectory, Turn, TurnKind
 
 FEEDBACK_COLUMNS = "id, namespace, turn_id, score, text, pattern, created_at, position"
 
@@ -80,8 +80,13 @@ def _as_turn(row: tuple[Any, ...]) -> Turn:
         response=row[6], query=row[7], reply=row[8], status=row[9], complete=bool(row[10]),
         skills=tuple(json.loads(row[11])), injected=row[12], generation=row[13], policy=row[14],
         usage=json.loads(row[15]), timings=json.loads(row[16]), created_at=row[17], agent=row[18],
-        side=row[19], position=row[20],
+        side=row[19], tools=_as_tools(row[20]) if row[20] else None, position=row[21],
     )
+
+
+def _as_tools(text: str) -> ToolUse:
+    stored = json.loads(text)
+    return ToolUse(tuple(stored["offered"]), tuple(ToolCall(**call) for call in stored["calls"]))
 
 
 def _feedback(database: Database, where: str, values: tuple[Any, ...]) -> list[Feedback]:
