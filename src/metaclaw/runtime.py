@@ -27,6 +27,7 @@ from metaclaw.context.live import LiveContext
 from metaclaw.errors import MetaClawError
 from metaclaw.evolve.loop import FastLoop, Judge
 from metaclaw.evolve.progress import settled
+from metaclaw.evolve.screen import objections
 from metaclaw.gateway.app import build_app
 from metaclaw.gateway.auth import Door
 from metaclaw.gateway.closing import CloseHandler
@@ -42,6 +43,8 @@ from metaclaw.journal.open_sessions import OpenSessions
 from metaclaw.journal.recorder import Recorder
 from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog
+from metaclaw.library.edits import Edits
+from metaclaw.library.watch import Watch
 from metaclaw.link import LearnerLink
 from metaclaw.scheduler.scheduler import Scheduler
 from metaclaw.scheduler.windows import SleepHours
@@ -243,19 +246,25 @@ class Gateway:
 
 
 class Learner:
-    """The learner's process: the fast loop, and the scheduler of the slow one where there is a model to train."""
+    """The learner's process: the fast loop, the watch over the library's folder, and the scheduler of the slow loop
+    where there is a model to train.
+    """
 
     def __init__(
-        self, database: Database, client: UpstreamClient, loop: FastLoop | None, scheduler: Scheduler | None
+        self, database: Database, client: UpstreamClient, watch: Watch, loop: FastLoop | None,
+        scheduler: Scheduler | None,
     ) -> None:
         self._database = database
         self._client = client
+        self._watch = watch
         self._loop = loop
         self._scheduler = scheduler
         self._new = asyncio.Event()
         self._tasks = Tasks()
 
     async def __aenter__(self) -> Learner:
+        await self._watch.begin()
+        self._tasks.start(self._watch.run())
         if self._loop:
             self._loop.resume()
             self._tasks.start(self._take_in(self._loop))
@@ -296,15 +305,16 @@ def build_learner(settings: Settings, gateway_url: str, token: str, embedded: di
     client = UpstreamClient(settings.upstream.connect_timeout_seconds, settings.upstream.idle_timeout_seconds)
     gateway = _own_door(gateway_url, token)
     ask = _Ask(client, gateway)
+    key = settings.judge.api_key
+    redactor = Redactor([token, *([key.get_secret_value()] if key else [])])
     loop = None
     if settings.evolve.enabled:
         if not settings.may_ask:
             log.warning("Only clients have a key (auth = 'passthrough'): no skill is replayed, or written by a model.")
         embedder = StaticEmbedder()
-        key = settings.judge.api_key
         loop = FastLoop(
-            database, catalog, ask, embedder.embed, Redactor([token, *([key.get_secret_value()] if key else [])]),
-            settings.evolve.proposer, settings.context.max_skill_tokens, _judge(settings.judge, client, gateway),
+            database, catalog, ask, embedder.embed, redactor, settings.evolve.proposer,
+            settings.context.max_skill_tokens, _judge(settings.judge, client, gateway),
             settings.gateway.session_idle_seconds,
         )
     scheduler = None
@@ -315,7 +325,14 @@ def build_learner(settings: Settings, gateway_url: str, token: str, embedded: di
             job, _local_now, schedule.idle_seconds, SleepHours.parse(schedule.sleep_hours),
             schedule.sleep_quiet_seconds,
         )
-    return Learner(database, client, loop, scheduler)
+    return Learner(database, client, Watch(catalog, edits_of(catalog, redactor)), loop, scheduler)
+
+
+def edits_of(catalog: Catalog, redactor: Redactor) -> Edits:
+    """What takes a person's changes of the library's folder in; the learner watches, commands sweep."""
+    return Edits(
+        catalog, lambda skill: objections(skill, redactor), lambda text: redactor.text(text) != text
+    )
 
 
 def engine_spec(
