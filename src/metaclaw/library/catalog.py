@@ -151,7 +151,7 @@ class Catalog(Reader):
     def record(self, verdict: Verdict) -> None:
         self._database.write(lambda connection: verdicts.insert(connection, self.namespace, verdict))
 
-    def pin(self, skill: Skill, source: str, sha256: str) -> None:
+    def note_import(self, skill: Skill, source: str, sha256: str) -> None:
         """Remember where an imported version came from, and of what bytes."""
         row = (self.namespace, skill.name, skill.version, source, sha256, time.time())
         self._database.write(

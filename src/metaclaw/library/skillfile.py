@@ -56,17 +56,15 @@ def parse(text: str, fallback_name: str = "", files: tuple[tuple[str, str], ...]
 
     Raises `SkillError` where there is no usable description or body.
     """
-    match = re.match(r"\ufeff?---\s*\n(.*?)\n---[ \t]*\n?(.*)", text, re.DOTALL)
-    if match is None:
-        raise SkillError("SKILL.md must begin with front matter between two lines of ---.")
-    matter = _front_matter(match.group(1))
+    front, body = split(text)
+    matter = front_matter(front)
     metadata = matter.get("metadata")
     facts: dict[str, Any] = metadata if isinstance(metadata, dict) else {}
     version = str(facts.get("version", "1"))
     skill = Skill(
         name=str(matter.get("name") or fallback_name),
         description=str(matter.get("description") or "").strip(),
-        body=match.group(2).strip(),
+        body=body,
         version=int(version) if version.isdecimal() else 1,
         state=STATES.get(str(facts.get("state")), SkillState.CANDIDATE),
         origin=str(facts.get("origin", "file")),
@@ -77,7 +75,16 @@ def parse(text: str, fallback_name: str = "", files: tuple[tuple[str, str], ...]
     return skill
 
 
-def _front_matter(text: str) -> dict[str, Any]:
+def split(text: str) -> tuple[str, str]:
+    """The front matter and the body of SKILL.md. Raises `SkillError` where there is no front matter."""
+    match = re.match(r"\ufeff?---\s*\n(.*?)\n---[ \t]*\n?(.*)", text, re.DOTALL)
+    if match is None:
+        raise SkillError("SKILL.md must begin with front matter between two lines of ---.")
+    return match.group(1), match.group(2).strip()
+
+
+def front_matter(text: str) -> dict[str, Any]:
+    """What YAML front matter says. Raises `SkillError` for what is no YAML, or no mapping."""
     try:
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
             raise SkillError("SKILL.md: YAML anchors and aliases are not accepted.")
