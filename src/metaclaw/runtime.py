@@ -184,6 +184,8 @@ class Gateway:
             "namespace": self._settings.namespace,
             "generation": generation,
             "skills": [{"name": s.name, "version": s.version, "state": s.state.value} for s in live],
+            "waiting_skills": [skill.ref for skill in self._catalog.waiting()],
+            "broken_files": self._catalog.mirror.problems(),
             "adapter": {"wanted": route.wanted, "serving": route.serving, "detail": route.detail},
             "job": {"id": job.id, "state": job.state, **job.progress} if job else None,
             "learning": "settled" if settled(self._database, self._settings.namespace) else "working",

@@ -70,18 +70,36 @@ class Edits:
             if seen and seen.sha256 == raw.sha256 and (seen.version or seen.problem):
                 return None
             try:
-                skill = self._checked(raw)
+                skill = dataclasses.replace(raw.skill(), origin=PERSON)
+                self.require_no_secret(skill)
             except SkillError as error:
                 self._mirror.note(Seen(name, raw.sha256, problem=str(error)))
                 return Taken(name, f"broken: {error}")
             return self._edited(skill, raw.sha256, seen)
 
-    def _checked(self, raw: disk.Raw) -> Skill:
-        skill = raw.skill()
+    def admit(self, skill: Skill, what: str) -> Skill:
+        """Make a person's own text a version: active, or a candidate where it would run scripts that nobody tested.
+
+        `what` they did goes into its history, with what the screen says against it. Raises `SkillError` for a text that
+        holds a secret, or is no valid skill.
+        """
+        self.require_no_secret(skill)
+        own = dataclasses.replace(skill, origin=PERSON)
+        if _untested(own, self._live(own.name)):
+            return self._catalog.hold(own, SCRIPTS_WAIT.format(own.name))
+        warnings = self.warnings(own)
+        reason = f"{what} (warning: {'; '.join(warnings)})" if warnings else what
+        return self._catalog.publish(own, SkillState.ACTIVE, reason, [])[0]
+
+    def warnings(self, skill: Skill) -> list[str]:
+        """What the screen says against a skill."""
+        return list(self._objections(skill))
+
+    def require_no_secret(self, skill: Skill) -> None:
+        """Raise `SkillError` for a text that holds one."""
         texts = (skill.description, skill.body, *(text for _, text in skill.files))
         if any(map(self._holds_secret, texts)):
             raise SkillError("it holds something that looks like a secret, which the model would see: take it out")
-        return dataclasses.replace(skill, origin=PERSON)
 
     def _edited(self, skill: Skill, sha256: str, seen: Seen | None) -> Taken | None:
         live, waiting = self._live(skill.name), self._catalog.candidate(skill.name)
@@ -92,20 +110,16 @@ class Edits:
                     self._withdraw(waiting, seen, "its scripts were put back by hand")
                 return None
         self._mirror.note(Seen(skill.name, sha256))  # version 0: a crash before the next step is made good by a sweep
-        if _untested(skill, live):
-            held = self._catalog.hold(skill, SCRIPTS_WAIT.format(skill.name))
-            self._mirror.note(Seen(skill.name, sha256, held.version))
-            return Taken(skill.name, "waits: its scripts were changed by hand", held)
-        self._withdraw(waiting, seen, "edited again by hand")
         if self._came_back(skill):
             restored, _ = self._catalog.rollback(skill.name, CAME_BACK)
             return Taken(skill.name, CAME_BACK, restored)
         what = "edited by hand" if live else "added by hand"
-        warnings = "; ".join(self._objections(skill))
-        published, _ = self._catalog.publish(
-            skill, SkillState.ACTIVE, f"{what} (warning: {warnings})" if warnings else what, []
-        )
-        return Taken(skill.name, what, published)
+        admitted = self.admit(skill, what)
+        if admitted.state is SkillState.CANDIDATE:
+            self._mirror.note(Seen(skill.name, sha256, admitted.version))
+            return Taken(skill.name, "waits: its scripts were changed by hand", admitted)
+        self._withdraw(waiting, seen, "edited again by hand")
+        return Taken(skill.name, what, admitted)
 
     def _deleted(self, name: str, seen: Seen) -> Taken:
         told = "its folder was deleted"

@@ -77,6 +77,14 @@ class Mirror:
         )
         return {row[0]: Seen(*row) for row in rows}
 
+    def problems(self) -> dict[str, str]:
+        """By the name of its folder, what is wrong with each file that cannot be used."""
+        rows = self._database.read(
+            "SELECT name, problem FROM skill_folders WHERE namespace = ? AND problem <> '' ORDER BY name",
+            (self._namespace,),
+        )
+        return {row[0]: row[1] for row in rows}
+
     def note(self, seen: Seen) -> None:
         """Remember what stands in a folder."""
         if seen == self.seen(seen.name):

@@ -3,6 +3,8 @@
 ALTER TABLE skill_history ADD COLUMN cause TEXT NOT NULL DEFAULT '';  -- 'rollback', 'merge', 'retire', 'deleted'; '' else
 CREATE INDEX skill_history_by_name ON skill_history (namespace, name, id);
 
+CREATE INDEX skills_waiting ON skills (namespace, name) WHERE state = 'candidate';
+
 -- The folder of a skill as it was last written by us, or taken in from a person's hand.
 CREATE TABLE skill_folders (
     namespace  TEXT NOT NULL,
