@@ -30,9 +30,9 @@ async def test_a_saved_file_is_in_the_next_request_within_a_second(tmp_path: Pat
         file = door.home / "skills" / "default" / SKILL.name / "SKILL.md"
         await becomes(door, f"{SKILL.name}@1")
         took = []
-        for version, year in ((2, "2027"), (3, "2028"), (4, "2029")):
+        for version, year in ((2, "2027"), (3, "2028"), (4, "2029"), (5, "2030")):
             file.write_text(file.read_text("utf-8").replace(str(int(year) - 1), year), encoding="utf-8")
             took.append(await becomes(door, f"{SKILL.name}@{version}"))
         file.unlink()
         took.append(await becomes(door, ""))
-    assert max(took[1:]) < 1, took  # the first waited for the learner to start
+    assert max(took[2:]) < 1, took  # the first two waited for the learner and its watch to start

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -145,12 +145,37 @@ async def test_a_library_that_is_moved_away_is_written_anew_and_watched_again(ca
         await within(10, lambda: bodies(catalog) == {"a": "two"})
 
 
-async def test_where_the_system_does_not_tell_it_looks(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WATCHFILES_FORCE_POLLING", "1")
+async def test_where_the_system_does_not_tell_it_looks(catalog: Catalog) -> None:
+    async def refused(root: Path) -> AsyncGenerator[set[str], None]:
+        raise OSError(28, f"too many watches, among them {root}")
+        yield set()
+
     catalog.publish(make_skill("a", "one"), ACTIVE, "new", [])
-    async with watched(catalog):
-        save(text_of(catalog, "a"), "one", "two")
-        await within(10, lambda: bodies(catalog) == {"a": "two"})
+    watch, tasks = Watch(catalog, edits_of(catalog, Redactor()), changes=refused), Tasks()
+    tasks.start(watch.run())
+    for old, new in (("one", "two"), ("two", "three")):
+        save(text_of(catalog, "a"), old, new)
+        await within(10, lambda now=new: bodies(catalog) == {"a": now})  # type: ignore[misc]
+    assert not watch.hears
+    await tasks.end()
+
+
+async def test_what_the_system_did_not_tell_is_found_by_a_sweep(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def deaf(root: Path) -> AsyncGenerator[set[str], None]:
+        while root.is_dir():
+            yield set()
+            await asyncio.sleep(0.01)
+
+    monkeypatch.setattr("metaclaw.library.watch.SWEEP_SECONDS", 0.1)
+    catalog.publish(make_skill("a", "one"), ACTIVE, "new", [])
+    watch, tasks = Watch(catalog, edits_of(catalog, Redactor()), changes=deaf), Tasks()
+    tasks.start(watch.run())
+    await within(10, lambda: watch.hears)
+    save(text_of(catalog, "a"), "one", "two")
+    await within(10, lambda: bodies(catalog) == {"a": "two"})
+    await tasks.end()
 
 
 async def test_what_was_changed_while_nobody_watched_is_there_before_anything_else(catalog: Catalog) -> None:

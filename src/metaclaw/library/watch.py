@@ -1,8 +1,9 @@
 """Watches the library's folder, so that what people change there is live within a second. Runs in the learner.
 
 The operating system tells of changes (inotify and its kin, through `watchfiles`); a folder is taken in when it has been
-quiet for a moment, since editors and git write in several steps. A sweep at the start and now and then finds what was
-changed while nobody watched, or where the system does not tell, as on network drives.
+quiet for a moment, since editors and git write in several steps. Sweeps, at the start and now and then, find what was
+changed while nobody watched, or where the system does not tell, as on network drives. Where it refuses to tell, since
+too much is watched already, there are only sweeps, more of them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,27 @@ log = logging.getLogger(__name__)
 
 QUIET_MILLISECONDS = 100  # without a further change, before a folder is looked at
 LONGEST_MILLISECONDS = 500  # that changes without end may put the look off
-LOOK_MILLISECONDS = 1_000  # how often we check that the folder itself is still the one that we watch
-SWEEP_SECONDS = 60.0
+LOOK_MILLISECONDS = 300  # how often we see whether the folder is still the one that we watch
+SWEEP_SECONDS = 10.0
+SWEEP_SECONDS_UNTOLD = 0.4  # the same where the system tells nothing
+SWEEP_SHARE = 0.02  # of our time at most goes into sweeps: one of 10,000 skills takes about a second
 RETRY_SECONDS = 1.0
 
 Prove = Callable[[Skill], Awaitable[Verdict | None]]
+Changes = Callable[[Path], AsyncGenerator[set[str], None]]
+
+
+async def told_by_system(root: Path) -> AsyncGenerator[set[str], None]:
+    """The paths that changed below `root`, as they do; an empty set when none did for a moment."""
+    from watchfiles import awatch  # here, since commands need not pay for its import
+
+    changes = awatch(
+        root, watch_filter=None, step=QUIET_MILLISECONDS, debounce=LONGEST_MILLISECONDS,
+        rust_timeout=LOOK_MILLISECONDS, yield_on_timeout=True,
+    )
+    async with aclosing(changes):
+        async for found in changes:
+            yield {path for _, path in found}
 
 
 class Watch:
@@ -37,12 +54,15 @@ class Watch:
     `prove`, if given, tests a code skill whose scripts were changed by hand.
     """
 
-    def __init__(self, catalog: Catalog, edits: Edits, prove: Prove | None = None) -> None:
+    def __init__(
+        self, catalog: Catalog, edits: Edits, prove: Prove | None = None, changes: Changes = told_by_system
+    ) -> None:
         self._catalog = catalog
         self._edits = edits
         self._prove = prove
-        self._swept_at = float("-inf")
-        self._polling: bool | None = None  # None: as the system offers
+        self._changes = changes
+        self._next_sweep = float("-inf")
+        self._deaf = False
         self.hears = False
 
     async def begin(self) -> None:
@@ -55,42 +75,43 @@ class Watch:
     async def run(self) -> None:
         while True:
             try:
-                await self._watch()
-            except (OSError, RuntimeError) as error:  # the second is what `watchfiles` raises, too many watches say
-                if not self._polling:
+                if self._deaf:
+                    await self._sweep()
+                    await asyncio.sleep(max(0.0, self._next_sweep - time.monotonic()))
+                else:
+                    await self._listen()
+            except (OSError, RuntimeError) as error:  # both are what `watchfiles` raises
+                if not self._deaf:
                     log.warning("the system does not tell of changes in the library (%s): looking for them", error)
-                self._polling = True
+                self._deaf, self.hears = True, False
                 await asyncio.sleep(RETRY_SECONDS)
             except MetaClawError as error:
                 log.error("edits of the library could not be taken in, trying again: %s", error)
                 await asyncio.sleep(RETRY_SECONDS)
 
-    async def _watch(self) -> None:
+    async def _listen(self) -> None:
         """Until the folder is another one than it was: then it is to be watched anew."""
-        from watchfiles import awatch  # here, since commands need not pay for its import
-
         self.hears = False
         await self._sweep()
         await asyncio.to_thread(self._catalog.folder.mkdir, parents=True, exist_ok=True)
         root = self._catalog.folder.resolve()
-        watched, begun = _identity(root), False
-        changes = awatch(
-            root, watch_filter=None, step=QUIET_MILLISECONDS, debounce=LONGEST_MILLISECONDS,
-            rust_timeout=LOOK_MILLISECONDS, yield_on_timeout=True, force_polling=self._polling,
-        )
-        async with aclosing(changes):
-            async for found in changes:
+        watched = _identity(root)
+        async with aclosing(self._changes(root)) as changes:
+            async for paths in changes:
                 if _identity(root) != watched:
                     return
-                if not begun or time.monotonic() - self._swept_at > SWEEP_SECONDS:
+                if not self.hears or time.monotonic() > self._next_sweep:
                     await self._sweep()  # the first time, for what changed before the system began to tell
-                    self.hears = begun = True
+                    self.hears = True
                 else:
-                    await self._take(_names(root, (path for _, path in found)))
+                    await self._take(_names(root, paths))
 
     async def _sweep(self) -> None:
-        self._swept_at = time.monotonic()
-        await self._tell(await asyncio.to_thread(self._edits.sweep))
+        begun = time.monotonic()
+        found = await asyncio.to_thread(self._edits.sweep)
+        took = time.monotonic() - begun
+        self._next_sweep = begun + max(SWEEP_SECONDS_UNTOLD if self._deaf else SWEEP_SECONDS, took / SWEEP_SHARE)
+        await self._tell(found)
 
     async def _take(self, names: Iterable[str]) -> None:
         for name in sorted(names):
