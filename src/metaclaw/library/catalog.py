@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from metaclaw.errors import SkillError
+from metaclaw.errors import MetaClawError, SkillError
 from metaclaw.library import skillfile, undo
 from metaclaw.library.mirror import says_the_same
 from metaclaw.library.reader import LIVE, SKILL_COLUMNS, Changes, Imported, Reader, as_skill
@@ -122,8 +122,8 @@ class Catalog(Reader):
         """Undo the last change of what is live by `name`.
 
         A version gives way to the one that it took the place of, or to none; where it merged others in, they come back
-        too. What was retired by a person, by evidence, or with its folder, is live again. A version that was retired
-        itself does not come back by undoing a later one.
+        too. What was retired, by a person, by evidence, or with its folder, is live again. Done again, it goes further
+        back.
         Returns what is live by that name now, and the new generation. Raises `SkillError` where there is nothing to
         undo.
         """
@@ -166,7 +166,7 @@ class Catalog(Reader):
                     newest = self.get(name)
                     live = newest if newest.state in LIVE_STATES else None
                     self.mirror.follow(name, live, self.candidate(name))
-        except OSError as error:
+        except (OSError, MetaClawError) as error:  # what was committed stands; a sweep makes this good
             log.error("the folder of %s does not show what is live: %s", ", ".join(names), error)
 
     def _move(self, skill: Skill, state: SkillState, reason: str, cause: str = "") -> int:

@@ -73,8 +73,8 @@ def read(root: Path, name: str) -> Raw | None:
     folder = root / name
     if not os.path.lexists(folder / SKILL_FILE):
         return None
-    if folder.is_symlink():
-        return Raw(name, (), "its folder is a symbolic link; `metaclaw skills import` takes in what it leads to")
+    if folder.is_symlink() or (folder / SCRIPTS).is_symlink():
+        return Raw(name, (), "it is behind a symbolic link; `metaclaw skills import` takes in what that leads to")
     try:
         paths = [SKILL_FILE, *_scripts(folder)]
         return Raw(name, tuple((path, read_regular(folder / path, MAX_FILE_BYTES)) for path in paths))

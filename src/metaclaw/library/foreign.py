@@ -10,6 +10,7 @@ from __future__ import annotations
 import lzma
 import os
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -143,9 +144,8 @@ def _in_archive(path: Path) -> list[Foreign]:
     if path.stat().st_size > MAX_ARCHIVE_BYTES:
         raise SkillError(f"{path} is larger than {MAX_ARCHIVE_BYTES} bytes.")
     with _opened(path) as archive:
-        entries = [info for info in archive.infolist() if not info.is_dir()]
         _refuse_hostile(path, archive.infolist())
-        skills = _by_skill(entries)
+        skills = _by_skill([info for info in archive.infolist() if not info.is_dir()])
         if len(skills) > MAX_SKILLS:
             raise SkillError(f"{path} holds more than {MAX_SKILLS} skills.")
         read_bytes, found = 0, []
@@ -181,8 +181,8 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
         with zipfile.ZipFile(path) as archive:
             yield archive
     except (
-        zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, KeyError, OSError, zlib.error,
-        lzma.LZMAError,
+        zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, LookupError, OSError, struct.error,
+        zlib.error, lzma.LZMAError,
     ) as error:  # each a way in which a damaged archive, or one with a password, fails
         raise SkillError(f"{path} cannot be read as a zip: {error}.") from error
 
@@ -195,6 +195,8 @@ def _refuse_hostile(path: Path, entries: list[zipfile.ZipInfo]) -> None:
     for info in entries:
         name = info.orig_filename
         parts = PurePosixPath(name).parts
+        if not info.filename or not parts:
+            raise SkillError(f"{path} is refused: it holds an entry without a name.")
         if "\\" in name or "\0" in name or name[1:2] == ":" or ".." in parts or name.startswith("/"):
             raise SkillError(f"{path} is refused: its entry {name!r} leads out of the archive.")
         if stat.S_ISLNK(info.external_attr >> 16):

@@ -110,9 +110,9 @@ class Mirror:
             if self._unseen(raw, seen) or (seen and seen.problem):
                 return
             said = _said(raw)
-            if raw and waiting and said and says_the_same(said, waiting):
-                self.note(Seen(name, raw.sha256, waiting.version))
-            elif live is None:
+            if waiting and seen and seen.version == waiting.version:
+                return
+            if live is None:
                 disk.remove(self.folder, name)
                 if seen:
                     self.forget(name)

@@ -1,4 +1,8 @@
-"""What rolling a skill back means: the last change of what was live by its name, found in its history. Pure."""
+"""What rolling a skill back means: the last change of what was live by its name, found in its history. Pure.
+
+The history is read as a stack of what was live: going live puts a version on top, being retired puts "nothing" on top,
+and rolling back takes the top away. So undoing goes further back each time, and never forward.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,6 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from metaclaw.library.mirror import says_the_same
 from metaclaw.types import LIVE_STATES, Skill, SkillState
 
 # What kind of act a change was, where undoing it depends on that.
@@ -39,27 +42,39 @@ class Step:
     merged: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Live:
+    """A version that was live, in its last state then; None for nothing. `began` is the change that made it so."""
+
+    skill: Skill | None
+    began: Change
+
+
 def last_step(versions: Sequence[Skill], changes: Sequence[Change]) -> Step | None:
     """How to undo the last change of what is live; None where there is nothing to undo."""
-    live = next((skill for skill in versions if skill.state in LIVE_STATES), None)
-    if live is not None:
-        began = next(change for change in changes if change.version == live.version and change.new in LIVE_STATES)
-        return Step(live, _replaced_by(live, versions, changes), began.generation, began.cause == MERGE)
-    ended = next((change for change in reversed(changes) if change.old in LIVE_STATES), None)
-    if ended is None or ended.cause == ROLLBACK:
+    stack = _stack({skill.version: skill for skill in versions}, changes)
+    if not stack:
         return None
-    gone = next(skill for skill in versions if skill.version == ended.version)
-    return Step(None, dataclasses.replace(gone, state=ended.old or SkillState.TRIAL), ended.generation, merged=False)
+    top, below = stack[-1], stack[-2] if len(stack) > 1 else None
+    merged = top.skill is not None and top.began.cause == MERGE
+    return Step(top.skill, below.skill if below else None, top.began.generation, merged)
 
 
-def _replaced_by(live: Skill, versions: Sequence[Skill], changes: Sequence[Change]) -> Skill | None:
-    """The version that was live before, unless its text was retired for itself and not brought back since."""
-    by_version = {skill.version: skill for skill in versions}
-    for change in reversed(changes):
-        skill = by_version[change.version]
-        if change.new not in LIVE_STATES or says_the_same(skill, live):
-            continue
-        last = next(c for c in reversed(changes) if says_the_same(by_version[c.version], skill))
-        if last.new in LIVE_STATES:
-            return dataclasses.replace(skill, state=last.new)
-    return None
+def _stack(versions: dict[int, Skill], changes: Sequence[Change]) -> list[_Live]:
+    stack: list[_Live] = []
+    for change in changes:
+        was, is_now = change.old in LIVE_STATES, change.new in LIVE_STATES
+        now = _Live(dataclasses.replace(versions[change.version], state=change.new), change)
+        if was and is_now:
+            stack[-1] = dataclasses.replace(now, began=stack[-1].began)
+        elif is_now and change.cause == ROLLBACK:
+            if stack and stack[-1].skill is None:
+                stack.pop()
+            stack[-1:] = [now]  # it stands for the version that came back
+        elif is_now:
+            stack.append(now)
+        elif was and change.cause == ROLLBACK:
+            stack.pop()
+        elif was:
+            stack.append(_Live(None, change))
+    return stack
