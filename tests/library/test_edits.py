@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from metaclaw.errors import SkillError
 from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog
 from metaclaw.library.edits import Edits, Taken
@@ -277,3 +282,61 @@ def test_two_who_sweep_at_once_make_one_version(catalog: Catalog, edits: Edits, 
         found = [taken.name for swept in pool.map(Edits.sweep, (edits, elsewhere)) for taken in swept]
     assert sorted(found) == sorted(names)
     assert catalog.generation() == len(names)
+
+
+ACTS = st.lists(
+    st.tuples(
+        st.sampled_from(
+            ["write", "break", "delete", "sweep", "publish", "trial", "retire", "rollback", "hold", "approve"]
+        ),
+        st.sampled_from("xyz"),
+    ),
+    max_size=12,
+)
+
+
+def act(catalog: Catalog, edits: Edits, what: str, text: str) -> None:
+    """One act by a person in the folder, or by somebody else in the store."""
+    with contextlib.suppress(SkillError):
+        if what == "write":
+            by_hand(catalog, "a", text)
+        elif what == "break":
+            by_hand(catalog, "a", "")
+        elif what == "delete":
+            shutil.rmtree(catalog.folder / "a", ignore_errors=True)
+        elif what == "sweep":
+            edits.sweep()
+        elif what in ("publish", "trial"):
+            catalog.publish(make_skill("a", text), ACTIVE if what == "publish" else TRIAL, what, [])
+        elif what == "retire":
+            catalog.retire("a", what)
+        elif what == "rollback":
+            catalog.rollback("a", what)
+        elif what == "hold":
+            catalog.hold(make_skill("a", text), what)
+        elif what == "approve":
+            for waiting in catalog.waiting():
+                catalog.change_state(waiting, ACTIVE, what)
+
+
+@settings(max_examples=80, deadline=None)
+@given(ACTS)
+def test_whatever_happened_a_sweep_makes_folder_and_library_agree(acts: list[tuple[str, str]]) -> None:
+    with tempfile.TemporaryDirectory() as home, Database(Path(home) / "s.db") as database:
+        catalog = Catalog(database, NAMESPACE, Path(home) / "skills")
+        edits = edits_of(catalog, Redactor())
+        for what, text in acts:
+            act(catalog, edits, what, text)
+        theirs = file_of(catalog, "a").read_text("utf-8") if file_of(catalog, "a").exists() else None
+        last = acts[-1][0] if acts else ""
+        edits.sweep()
+        generation = catalog.generation()
+        assert edits.sweep() == []  # nothing echoes
+        assert catalog.generation() == generation
+        if last in ("write", "break"):
+            assert file_of(catalog, "a").read_text("utf-8") == theirs  # a person's edit is not written over
+        if catalog.mirror.problems():
+            return
+        on_disk = {path.parent.name: parse(path.read_text("utf-8")).body for path in catalog.folder.glob("*/SKILL.md")}
+        waits_there = [w for w in catalog.waiting() if on_disk.get(w.name) == w.body]
+        assert on_disk == bodies(catalog) or waits_there
