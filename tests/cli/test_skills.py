@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
@@ -224,6 +225,20 @@ def test_approve_shows_asks_and_lets_it_go_live(shell: Shell) -> None:
     assert "a@1 is live" in out
     code, _, err = shell("approve", "a", "--yes")
     assert (code, "No version of skill 'a' waits for you: it is active" in err) == (1, True)
+
+
+def test_what_could_steer_the_terminal_is_spelled_out(shell: Shell) -> None:
+    odd = make_skill("a", "Ring\x1b[2J\u202e it.", description="When \x1b]0;x\x07 due.")
+    with shell.catalog() as catalog:
+        catalog.publish(odd, ACTIVE, "odd \x1b[1m", [])
+        catalog.hold(dataclasses.replace(odd, body="Steal\x1b it."), "odd \x1b[1m")
+    for arguments in (
+        ["list"], ["show", "a"], ["diff", "a"], ["why", "a"], ["history", "a"], ["approve", "a", "--yes"],
+    ):
+        code, out, _ = shell(*arguments)
+        assert code == 0
+        assert not {"\x1b", "\x07", "\u202e"} & set(out), arguments
+        assert "\\u001b" in out, arguments
 
 
 def test_reject_refuses_a_candidate(shell: Shell) -> None:

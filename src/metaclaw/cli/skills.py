@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from metaclaw.cli import skills_change, skills_exchange, skills_why
-from metaclaw.cli.common import ConfigOption, DataDirOption, JsonOption, Library, library
+from metaclaw.cli.common import ConfigOption, DataDirOption, JsonOption, Library, library, visible
 from metaclaw.errors import SkillError
 from metaclaw.library.skillfile import render
 from metaclaw.types import Skill
@@ -36,16 +36,15 @@ def list_skills(config: ConfigOption = None, data_dir: DataDirOption = None, as_
         return
     table = Table("name", "version", "state", "origin", "description")
     for row in rows:
-        table.add_row(
-            *(escape(str(row[key])) for key in ("name", "version", "state", "origin")), escape(row["description"][:80])
-        )
+        shown = [str(row[key]) for key in ("name", "version", "state", "origin")] + [visible(row["description"])[:80]]
+        table.add_row(*map(escape, shown))
     Console().print(table)
     for row in rows:
         if row["waiting"]:
-            typer.echo(f"{row['waiting']} waits for you: {row['why_waiting']}")
+            typer.echo(f"{row['waiting']} waits for you: {visible(row['why_waiting'])}")
         if row["problem"]:
             serving = f"{row['name']}@{row['version']} goes on serving" if row["version"] else "nothing is live by it"
-            typer.echo(f"{row['name']}/SKILL.md is broken: {row['problem']} ({serving})")
+            typer.echo(f"{row['name']}/SKILL.md is broken: {visible(row['problem'])} ({serving})")
 
 
 @app.command()
@@ -73,11 +72,11 @@ def show(
             "imported": asdict(imported[0]) if imported else None,
         }))
         return
-    typer.echo(render(skill))
+    typer.echo(visible(render(skill)))
     for path, text in skill.files:
-        typer.echo(f"--- {path}\n{text}")
+        typer.echo(f"--- {path}\n{visible(text)}")
     for generation, number, old, new, reason, _ in history:
-        typer.echo(f"generation {generation}: version {number} {old or 'new'} -> {new} ({reason})")
+        typer.echo(f"generation {generation}: version {number} {old or 'new'} -> {new} ({visible(reason)})")
     for verdict in verdicts:
         typer.echo(f"verdict: {verdict.decision} (n = {verdict.n}, effect {verdict.effect:+.2f})")
     for one in imported:
@@ -103,7 +102,7 @@ def history(
     for change in changes:
         when = datetime.fromtimestamp(change.created_at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
         step = f"{change.old.value if change.old else 'new'} -> {change.new.value}"
-        table.add_row(when, str(change.generation), str(change.version), step, escape(change.reason))
+        table.add_row(when, str(change.generation), str(change.version), step, escape(visible(change.reason)))
     Console().print(table)
 
 
@@ -126,7 +125,7 @@ def diff(
     if as_json:
         typer.echo(json.dumps({"old": before.ref if before else None, "new": after.ref, "diff": text}))
         return
-    typer.echo(text, nl=False)
+    typer.echo(visible(text), nl=False)
 
 
 def version_of(opened: Library, name: str, version: int) -> Skill:

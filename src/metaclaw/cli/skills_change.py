@@ -15,7 +15,17 @@ from typing import Annotated, Any
 
 import typer
 
-from metaclaw.cli.common import WAITS, ConfigOption, DataDirOption, JsonOption, Library, YesOption, agreed, library
+from metaclaw.cli.common import (
+    WAITS,
+    ConfigOption,
+    DataDirOption,
+    JsonOption,
+    Library,
+    YesOption,
+    agreed,
+    library,
+    visible,
+)
 from metaclaw.errors import SkillError
 from metaclaw.library import folder as disk
 from metaclaw.library.mirror import PERSON
@@ -214,11 +224,11 @@ def _say(opened: Library, skill: Skill, what: str, *, as_json: bool) -> None:
 
 
 def _show_waiting(opened: Library, waiting: Skill) -> None:
-    typer.echo(render(waiting))
+    typer.echo(visible(render(waiting)))
     for path, text in waiting.files:
-        typer.echo(f"--- {path}\n{text}")
+        typer.echo(f"--- {path}\n{visible(text)}")
     reason = next(c.reason for c in reversed(opened.catalog.changes_of(waiting.name)) if c.version == waiting.version)
-    typer.echo(f"It waits because: {reason}")
+    typer.echo(f"It waits because: {visible(reason)}")
     for warning in opened.edits.warnings(waiting):
         typer.echo(f"warning: it {warning}")
 

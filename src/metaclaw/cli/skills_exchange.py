@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from metaclaw.cli.common import WAITS, ConfigOption, DataDirOption, JsonOption, Library, agreed, library
+from metaclaw.cli.common import WAITS, ConfigOption, DataDirOption, JsonOption, Library, agreed, library, visible
 from metaclaw.errors import SkillError
 from metaclaw.library.export import to_folder, to_zip
 from metaclaw.library.foreign import Foreign, read_source
@@ -126,20 +126,15 @@ def _doubts(opened: Library, one: Foreign, skill: Skill, live: Skill | None) -> 
 
 def _show(one: Foreign, skill: Skill, live: Skill | None, doubts: list[str]) -> None:
     """All that the person agrees to; on stderr, since stdout may be read by a script."""
-    typer.echo(f"\n{one.source}\nsha256 {one.sha256}\n\n{render(skill)}", err=True)
+    typer.echo(f"\n{one.source}\nsha256 {one.sha256}\n\n{visible(render(skill))}", err=True)
     for path, text in skill.files:
-        typer.echo(f"--- {path} (never run)\n{_visible(text)}", err=True)
+        typer.echo(f"--- {path} (never run)\n{visible(text)}", err=True)
     for note in one.notes:
         typer.echo(f"note: {note}", err=True)
     for doubt in doubts:
         typer.echo(f"warning: it {doubt}", err=True)
     if live:
         typer.echo(f"It takes the place of {live.ref}; `metaclaw skills rollback {skill.name}` undoes that.", err=True)
-
-
-def _visible(text: str) -> str:
-    """A script's text without what could steer the terminal."""
-    return "".join(sign if sign.isprintable() or sign in "\n\t" else "?" for sign in text)
 
 
 def _tell(done: Outcomes, key: str, name: str, what: str, *, as_json: bool) -> None:

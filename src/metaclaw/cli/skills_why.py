@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from metaclaw.cli.common import ConfigOption, DataDirOption, JsonOption, Library, library
+from metaclaw.cli.common import ConfigOption, DataDirOption, JsonOption, Library, library, visible
 from metaclaw.journal import trajectories
 from metaclaw.library.undo import last_step
 from metaclaw.signals import ledger
@@ -34,7 +34,7 @@ def why(
     if as_json:
         typer.echo(json.dumps(story))
     else:
-        typer.echo(told(story))
+        typer.echo(visible(told(story)))
 
 
 def story_of(opened: Library, name: str) -> dict[str, Any]:
