@@ -178,11 +178,12 @@ def test_a_size_that_lies_is_found_out(tmp_path: Path) -> None:
         assert one.skill is None
 
 
-def test_the_same_name_twice_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("again", ["s/skill.md", "s/./SKILL.md", "s//SKILL.md"])
+def test_the_same_name_twice_is_refused(tmp_path: Path, again: str) -> None:
     archive = tmp_path / "x.zip"
     with zipfile.ZipFile(archive, "w") as written:
         written.writestr("s/SKILL.md", PLAIN)
-        written.writestr("s/skill.md", PLAIN.replace("Ring", "Steal"))
+        written.writestr(again, PLAIN.replace("Ring", "Steal"))
     with pytest.raises(SkillError, match="twice"):
         read_source(archive)
 

@@ -190,7 +190,7 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
 def _refuse_hostile(path: Path, entries: list[zipfile.ZipInfo]) -> None:
     if len(entries) > MAX_ENTRIES:
         raise SkillError(f"{path} holds more than {MAX_ENTRIES} entries.")
-    if len({info.filename.lower() for info in entries}) < len(entries):
+    if len({str(PurePosixPath(info.filename)).lower() for info in entries}) < len(entries):
         raise SkillError(f"{path} holds the same name twice: which of the two would be taken, nobody can see.")
     for info in entries:
         name = info.orig_filename
