@@ -38,7 +38,7 @@ def do(catalog: Catalog, step: str, text: str) -> None:
             catalog.rollback("a", step)
         elif step == "merge":
             catalog.publish(make_skill("b", text), ACTIVE, step, [])
-            catalog.merge(make_skill("a", text), ["b"], step)
+            catalog.publish(make_skill("a", text), ACTIVE, step, [], merging=[catalog.get("b")])
     except SkillError:
         pass
 
@@ -74,4 +74,5 @@ def do_last(catalog: Catalog, last: str) -> None:
     elif last == "retire":
         catalog.retire("a", "last")
     else:
-        catalog.merge(make_skill("a", "a text that never was"), ["b"], "last")
+        merging = [catalog.get("b")]
+        catalog.publish(make_skill("a", "a text that never was"), ACTIVE, "last", [], merging=merging)

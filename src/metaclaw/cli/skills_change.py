@@ -179,13 +179,15 @@ def merge(
     Example: metaclaw skills merge file-names name-of-files --edit
     """
     with library(config, data_dir) as opened:
-        joined = _joined(_live(opened, into), _live(opened, other))
+        gone = _live(opened, other)
+        joined = _joined(_live(opened, into), gone)
         if file is not None or in_editor:
             text = _text_of(file) if file is not None else _edited(render(joined), into)
             joined = _parsed(text, into, opened, keep=file is None)
         opened.edits.require_no_secret(joined)
-        merged, _ = opened.catalog.merge(
-            dataclasses.replace(joined, origin=PERSON), [other], f"merged with {other} by a person"
+        merged, _ = opened.catalog.publish(
+            dataclasses.replace(joined, origin=PERSON), SkillState.ACTIVE, f"merged with {other} by a person", [],
+            merging=[gone],
         )
         _say(opened, merged, f"speaks for {other} too", as_json=as_json)
 

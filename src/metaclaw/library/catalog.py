@@ -29,26 +29,38 @@ class Catalog(Reader):
     """Reads and writes one namespace's library. `folder` is where its SKILL.md folders are."""
 
     def publish(
-        self, skill: Skill, state: SkillState, reason: str, support: Iterable[str], verdict: Verdict | None = None
+        self,
+        skill: Skill,
+        state: SkillState,
+        reason: str,
+        support: Iterable[str],
+        verdict: Verdict | None = None,
+        merging: Sequence[Skill] = (),
     ) -> tuple[Skill, int]:
         """Make a new version live, in place of any older one, with the verdict that admits it.
 
-        `support` names the turns that it came from.
+        `support` names the turns that it came from. `merging` are live skills of other names that it speaks for: they
+        retire in the same step, and rolling the new version back brings them back.
 
         Returns the skill with its version and the new generation. Raises `SkillError` for an unwritable skill.
         """
         skillfile.check(skill)
         turns = list(support)
+        cause = undo.MERGE if merging else ""
 
         def work(connection: Connection) -> tuple[Skill, int]:
-            published = self._insert(connection, skill, state, reason, self._raise_generation(connection))
+            generation = self._raise_generation(connection)
+            published = self._insert(connection, skill, state, reason, generation, cause)
             self._support(connection, published, turns)
+            for gone in merging:
+                told = f"merged into {published.ref}"
+                self._set_state(connection, gone, SkillState.RETIRED, told, raise_generation=False, cause=cause)
             if verdict is not None:
                 verdicts.insert(connection, self.namespace, dataclasses.replace(verdict, subject=_subject(published)))
-            return published, self._generation_of(connection)
+            return published, generation
 
         published, generation = self._database.write(work)
-        self.follow(published.name)
+        self.follow(published.name, *(gone.name for gone in merging))
         return published, generation
 
     def hold(self, skill: Skill, reason: str, support: Iterable[str] = ()) -> Skill:
@@ -95,28 +107,6 @@ class Catalog(Reader):
         if current.state not in LIVE_STATES:
             raise SkillError(f"Skill '{name}' is {current.state.value}: it is not in use.")
         return self._move(current, SkillState.RETIRED, reason, cause)
-
-    def merge(self, merged: Skill, gone: Sequence[str], reason: str) -> tuple[Skill, int]:
-        """Publish `merged` as a new version, active, and retire those that it speaks for, all in one step.
-
-        One `rollback` of it undoes the whole. Returns it with its version, and the new generation.
-        """
-        skillfile.check(merged)
-        leaving = [skill for skill in map(self.get, gone) if skill.state in LIVE_STATES]
-
-        def work(connection: Connection) -> tuple[Skill, int]:
-            generation = self._raise_generation(connection)
-            fresh = self._insert(connection, merged, SkillState.ACTIVE, reason, generation, undo.MERGE)
-            for skill in leaving:
-                told = f"merged into {fresh.ref}"
-                self._set_state(
-                    connection, skill, SkillState.RETIRED, told, raise_generation=False, cause=undo.MERGE
-                )
-            return fresh, generation
-
-        published, generation = self._database.write(work)
-        self.follow(published.name, *gone)
-        return published, generation
 
     def rollback(self, name: str, reason: str) -> tuple[Skill | None, int]:
         """Undo the last change of what is live by `name`.
