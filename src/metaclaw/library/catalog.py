@@ -149,7 +149,11 @@ class Catalog(Reader):
         )
 
     def follow(self, *names: str) -> None:
-        """Bring the folders on disk to what is live by these names. A disk that refuses is told of, and tried later."""
+        """Tell who has the library in memory, and bring the folders on disk to what is live by these names.
+
+        A disk that refuses is told of, and tried later.
+        """
+        self.bell.ring()
         try:
             with self.mirror.locked():
                 for name in names:

@@ -15,6 +15,7 @@ from metaclaw.errors import SkillError
 from metaclaw.library.mirror import Mirror
 from metaclaw.library.undo import Change
 from metaclaw.store import Database, verdicts
+from metaclaw.store.bell import Bell
 from metaclaw.types import Skill, SkillKind, SkillState, Verdict
 
 SKILL_COLUMNS = "name, description, body, version, state, origin, kind, files"
@@ -55,6 +56,7 @@ class Reader:
         self._database = database
         self.namespace = namespace
         self.folder = folder
+        self.bell = Bell(database.path)  # rung whenever the generation may have risen
         self.mirror = Mirror(database, namespace, folder)
 
     def generation(self) -> int:
