@@ -28,6 +28,7 @@ from metaclaw.errors import MetaClawError
 from metaclaw.evolve.code import CodeLearner
 from metaclaw.evolve.loop import FastLoop, Judge
 from metaclaw.evolve.progress import settled
+from metaclaw.evolve.screen import objections
 from metaclaw.gateway.app import App
 from metaclaw.gateway.auth import Door
 from metaclaw.gateway.closing import CloseHandler
@@ -43,6 +44,8 @@ from metaclaw.journal.open_sessions import OpenSessions
 from metaclaw.journal.recorder import Recorder
 from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog
+from metaclaw.library.edits import Edits
+from metaclaw.library.watch import Watch
 from metaclaw.link import LearnerLink
 from metaclaw.sandbox import Sandbox
 from metaclaw.scheduler.scheduler import Scheduler
@@ -191,6 +194,8 @@ class Gateway:
             "namespace": self._settings.namespace,
             "generation": generation,
             "skills": [{"name": s.name, "version": s.version, "state": s.state.value} for s in live],
+            "waiting_skills": [skill.ref for skill in self._catalog.waiting()],
+            "broken_files": self._catalog.mirror.problems(),
             "adapter": {"wanted": route.wanted, "serving": route.serving, "detail": route.detail},
             "job": {"id": job.id, "state": job.state, **job.progress} if job else None,
             "learning": "settled" if settled(self._database, self._settings.namespace) else "working",
@@ -255,18 +260,17 @@ class Gateway:
 
 
 class Learner:
-    """The learner's process: the fast loop, and the scheduler of the slow one where there is a model to train."""
+    """The learner's process: the fast loop, the watch over the library's folder, and the scheduler of the slow loop
+    where there is a model to train.
+    """
 
     def __init__(
-        self,
-        database: Database,
-        client: UpstreamClient,
-        loop: FastLoop | None,
-        scheduler: Scheduler | None,
-        sandbox: Sandbox,
+        self, database: Database, client: UpstreamClient, watch: Watch, loop: FastLoop | None,
+        scheduler: Scheduler | None, sandbox: Sandbox,
     ) -> None:
         self._database = database
         self._client = client
+        self._watch = watch
         self._sandbox = sandbox
         self._loop = loop
         self._scheduler = scheduler
@@ -274,6 +278,8 @@ class Learner:
         self._tasks = Tasks()
 
     async def __aenter__(self) -> Learner:
+        await self._watch.begin()
+        self._tasks.start(self._watch.run())
         if self._loop:
             self._loop.resume()
             self._tasks.start(self._take_in(self._loop))
@@ -315,18 +321,18 @@ def build_learner(settings: Settings, gateway_url: str, token: str, embedded: di
     client = UpstreamClient(settings.upstream.connect_timeout_seconds, settings.upstream.idle_timeout_seconds)
     gateway = _own_door(gateway_url, token)
     ask = _Ask(client, gateway)
+    key = settings.judge.api_key
+    redactor = Redactor([token, *([key.get_secret_value()] if key else [])])
     sandbox = Sandbox(settings.sandbox)  # starts nothing before the first call
     loop = None
     if settings.evolve.enabled:
         if not settings.may_ask:
             log.warning("Only clients have a key (auth = 'passthrough'): no skill is replayed, or written by a model.")
         embedder = StaticEmbedder()
-        key = settings.judge.api_key
-        redactor = Redactor([token, *([key.get_secret_value()] if key else [])])
         writes_code = settings.evolve.code_skills and settings.evolve.proposer != "extractive" and settings.may_ask
         loop = FastLoop(
-            database, catalog, ask, embedder.embed, redactor,
-            settings.evolve.proposer, settings.context.max_skill_tokens, _judge(settings.judge, client, gateway),
+            database, catalog, ask, embedder.embed, redactor, settings.evolve.proposer,
+            settings.context.max_skill_tokens, _judge(settings.judge, client, gateway),
             settings.gateway.session_idle_seconds,
             code=CodeLearner(catalog, ask, sandbox, redactor) if writes_code else None,
         )
@@ -338,7 +344,14 @@ def build_learner(settings: Settings, gateway_url: str, token: str, embedded: di
             job, _local_now, schedule.idle_seconds, SleepHours.parse(schedule.sleep_hours),
             schedule.sleep_quiet_seconds,
         )
-    return Learner(database, client, loop, scheduler, sandbox)
+    return Learner(database, client, Watch(catalog, edits_of(catalog, redactor)), loop, scheduler, sandbox)
+
+
+def edits_of(catalog: Catalog, redactor: Redactor) -> Edits:
+    """What takes a person's changes of the library's folder in; the learner watches, commands sweep."""
+    return Edits(
+        catalog, lambda skill: objections(skill, redactor), lambda text: redactor.text(text) != text
+    )
 
 
 def engine_spec(

@@ -52,6 +52,16 @@ def turns_of_generation(database: Database, namespace: str, generation: int) -> 
     )
 
 
+def turns_with_skill(database: Database, namespace: str, skill_ref: str, limit: int) -> list[str]:
+    """The ids of main turns that carried this version of a skill, newest first."""
+    rows = database.read(
+        "SELECT id FROM turns WHERE namespace = ? AND kind = 'main' AND instr(skills, ?)"
+        " ORDER BY position DESC LIMIT ?",
+        (namespace, json.dumps(skill_ref), limit),
+    )
+    return [row[0] for row in rows]
+
+
 def feedback_after(database: Database, namespace: str, position: int, limit: int = 100) -> list[Feedback]:
     return _feedback(
         database, "namespace = ? AND position > ? ORDER BY position LIMIT ?", (namespace, position, limit)
