@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
+from rich.console import Console
+
+WORKDAYS_DIR = Path("~/.metaclaw/bench/workdays")
 
 app = typer.Typer(help="Benchmarks and their results.", no_args_is_help=True)
 
@@ -64,6 +67,49 @@ def retrieval(
     from metaclaw.bench.retrieval.run import main
 
     main(seed, results)
+
+
+@app.command()
+def workdays(
+    mode: Annotated[
+        Literal["single", "agent"], typer.Option(help="One request a question, or an agent with tools.")
+    ] = "single",
+    arms: Annotated[str, typer.Option(help="Which, with commas between.")] = "frozen,feedback-log,handwritten,skills",
+    seeds: Annotated[str, typer.Option(help="Which houses, with commas between.")] = "1",
+    days: Annotated[int, typer.Option(help="So many of the 44 days, from the first.")] = 44,
+    upstream: Annotated[str | None, typer.Option(help="A provider's base URL, with /v1; else ours.")] = None,
+    model: Annotated[str | None, typer.Option(help="The provider's model, or another embedded one.")] = None,
+    night_every: Annotated[int, typer.Option(help="Days between nights, in which `both` may train.")] = 5,
+    price_in: Annotated[float, typer.Option(help="Price of a million prompt tokens.")] = 0.0,
+    price_out: Annotated[float, typer.Option(help="Price of a million completion tokens.")] = 0.0,
+    run_dir: Annotated[Path, typer.Option(help="Run files and gateways; a run goes on from here.")] = WORKDAYS_DIR,
+    results: Annotated[Path, typer.Option(help="Folder of the result files.")] = Path("bench/results"),
+    prove: Annotated[int, typer.Option(help="Instead: prove the data of so many seeds sound.")] = 0,
+) -> None:
+    """934 questions over 44 workdays with house rules that no model can know. Resumable; see docs/benchmarks.md.
+
+    Arms: frozen, feedback-log, handwritten, placebo, shuffled-feedback, skills, weights, both.
+
+    Example: metaclaw bench workdays --arms frozen,skills --days 10
+    """
+    from metaclaw.bench.workdays.proof import main as prove_seeds
+    from metaclaw.bench.workdays.run import Plan, main
+
+    if prove:
+        prove_seeds(range(1, prove + 1))
+        return
+    plan = Plan(
+        mode, tuple(arms.split(",")), _numbers(seeds),
+        days, upstream, model, night_every, run_dir.expanduser(), (price_in, price_out),
+    )  # fmt: skip
+    main(plan, results, Console())
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise typer.BadParameter(f"'{text}' is not a list of numbers with commas between.") from error
 
 
 def _checks(path: Path) -> list[dict[str, Any]]:

@@ -98,7 +98,8 @@ KINDS: Mapping[str, Kind] = {
         lambda cents: f"{cents // 100} euros and {cents % 100} cents",
     ),
     "duration": Kind(
-        ("time spent", "total downtime", "rough estimate"), lambda rng, _: rng.randrange(1, 7) * 60 + rng.choice((15, 30, 45)),
+        ("time spent", "total downtime", "rough estimate"),
+        lambda rng, _: rng.randrange(1, 7) * 60 + rng.choice((15, 30, 45)),
         _minutes_spoken,
     ),
     "share": Kind(
@@ -111,7 +112,8 @@ KINDS: Mapping[str, Kind] = {
         lambda rng, _: rng.randrange(12_345, 98_765), str
     ),
     "person": Kind(
-        ("task owner", "second reviewer", "main contact"), lambda rng, _: Person(rng.choice(FIRST_NAMES), rng.choice(LAST_NAMES)), str
+        ("task owner", "second reviewer", "main contact"),
+        lambda rng, _: Person(rng.choice(FIRST_NAMES), rng.choice(LAST_NAMES)), str,
     ),
     "status": Kind(
         ("current state", "work progress"),
@@ -124,7 +126,8 @@ KINDS: Mapping[str, Kind] = {
         ("main ticket", "next ticket"), lambda rng, _: rng.randrange(103, 989), lambda number: f"number {number}"
     ),
     "flag": Kind(
-        ("cost approved", "customer informed", "change tested"), lambda rng, _: rng.random() < 0.5,
+        ("cost approved", "customer informed", "change tested"),
+        lambda rng, _: rng.random() < 0.5,
         lambda flag: "it is so" if flag else "it is not so",
     ),
     "missing": Kind(
