@@ -157,13 +157,13 @@ def test_a_reply_that_is_no_json_scores_nothing(days: Workdays) -> None:
     day = days.days[1]
     for question in day.questions:
         for reply in ("", "no", "[]", '{"filename": 1}', '{"letters": "A"}', '{"filename": "../x", "content": "a"}'):
-            assert not score_reply(day, question, reply).right
+            assert not score_reply(day.files, question, reply).right
 
 
 def test_the_placebo_is_as_long_as_the_rules_and_says_nothing_of_them(days: Workdays) -> None:
     for question in days.days[40].questions:
-        rules = context_of(ARMS["handwritten"], 1, question, [])
-        placebo = context_of(ARMS["placebo"], 1, question, [])
+        rules = context_of(ARMS["handwritten"], days, question, [])
+        placebo = context_of(ARMS["placebo"], days, question, [])
         assert len(placebo) == len(rules)
         assert any(line[:30] in placebo for line in KITCHEN)
         assert not any(rule.says in placebo for rule in question.rules)
@@ -176,7 +176,7 @@ def test_handwritten_rules_never_hold_the_answer_of_a_file_question(days: Workda
         if isinstance(question, FileQuestion):
             for rule in question.rules:
                 if rule.family in dated[:3] and not rule.revoked:
-                    assert rule.show(question.document) not in context_of(ARMS["handwritten"], 1, question, [])
+                    assert rule.show(question.document) not in context_of(ARMS["handwritten"], days, question, [])
 
 
 def test_the_feedback_log_keeps_the_newest_that_fit_and_no_praise() -> None:

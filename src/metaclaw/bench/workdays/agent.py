@@ -13,9 +13,9 @@ from typing import Any
 
 from metaclaw.bench.client import Completion, GatewayClient
 from metaclaw.bench.workdays.arms import Arm, context_of
-from metaclaw.bench.workdays.generate import AnyQuestion, Day, Workdays
+from metaclaw.bench.workdays.course import Course, Day, Question
 from metaclaw.bench.workdays.outcome import feedback_of, heard, record_of, tell
-from metaclaw.bench.workdays.questions import FileQuestion, letters_in
+from metaclaw.bench.workdays.questions import letters_in
 from metaclaw.bench.workdays.runfile import RunFile
 from metaclaw.bench.workdays.tools import TOOLS, Workspace
 from metaclaw.sandbox import Sandbox
@@ -23,9 +23,8 @@ from metaclaw.sandbox import Sandbox
 MAX_STEPS = 12
 MAX_TOKENS = 2_000
 SYSTEM = (
-    "You are the assistant of {lead} at {company}. You work in a workspace of text files, with tools. Do what is "
-    "asked, then say in a sentence that it is done. Where letters are asked for, end your answer with them as "
-    "\\bbox{{A}} or \\bbox{{A,C}}."
+    "You work in a workspace of text files, with tools. Do what is asked, then say in a sentence that it is done. "
+    "Where letters are asked for, end your answer with them as \\bbox{A} or \\bbox{A,C}."
 )
 
 
@@ -40,9 +39,9 @@ class Conversation:
 
 @dataclass(slots=True)
 class Agent:
-    """Plays days of a seed for one arm, and writes what came of it to the run file."""
+    """Plays days of a course for one arm, and writes what came of it to the run file."""
 
-    days: Workdays
+    course: Course
     arm: Arm
     client: GatewayClient
     run: RunFile
@@ -53,30 +52,26 @@ class Agent:
         if all(question.id in self.run.answered for question in day.questions):
             return
         self.run.forget(day.number)
-        office = self.days.office
-        session = f"workdays-{self.days.seed}-{self.arm.name}-{day.number}-{time.time_ns()}"
-        system = {"role": "system", "content": SYSTEM.format(lead=office.lead, company=office.company)}
-        talk = Conversation([system], {"x-session-id": session, **self.arm.headers})
+        session = f"{self.run.path.stem}-{self.course.seed}-{day.number}-{time.time_ns()}"
+        talk = Conversation([{"role": "system", "content": ""}], {"x-session-id": session, **self.arm.headers})
+        talk.messages += [{"role": role, "content": text} for role, text in day.seeded]
         workspace = Workspace(day.files, self.sandbox)
         opening = day.greeting
         for question in day.questions:
             opening = await self._answer(question, opening, talk, workspace)
 
-    async def _answer(self, question: AnyQuestion, opening: str, talk: Conversation, workspace: Workspace) -> str:
+    async def _answer(self, question: Question, opening: str, talk: Conversation, workspace: Workspace) -> str:
         """Put the question behind `opening`, let the agent work, and record it; what the user says opens the next."""
         started = time.perf_counter()
         before = dict(workspace.files)
         self._set_context(talk, question)
-        talk.messages.append({"role": "user", "content": f"{opening}\n\n{question.prompt}"})
+        talk.messages.append({"role": "user", "content": f"{opening}\n\n{question.prompt}".strip()})
         talk.replies = []
         note = await self._work(talk, workspace)
-        said = talk.replies[-1].text if talk.replies else ""
-        if isinstance(question, FileQuestion):
-            score = question.score(before, workspace.files)
-        else:
-            score = question.score(letters_in(said))
+        ticked = letters_in(talk.replies[-1].text) if question.letters else frozenset()
+        score = question.judge(before, workspace.files, ticked)
         answered = [reply for reply in talk.replies if reply.turn_id]
-        feedback, _ = feedback_of(self.days, self.arm, question, score)  # the check is for a reply, not for files
+        feedback, _ = feedback_of(self.course, self.arm, question, score)  # the check is for a reply, not for files
         if self.arm.learns and answered:
             await tell(self.client, answered[-1].turn_id, score, feedback, "")
         self.run.add(record_of(question, score, talk.replies, feedback, time.perf_counter() - started, note))
@@ -99,9 +94,7 @@ class Agent:
                 talk.messages.append({"role": "tool", "tool_call_id": call["id"], "content": told})
         return f"no end after {MAX_STEPS} steps"
 
-    def _set_context(self, talk: Conversation, question: AnyQuestion) -> None:
+    def _set_context(self, talk: Conversation, question: Question) -> None:
         """The arm's text for this question, in the place of the one before."""
-        context = context_of(self.arm, self.days.seed, question, heard(self.days, self.run.records))
-        office = self.days.office
-        system = SYSTEM.format(lead=office.lead, company=office.company)
-        talk.messages[0] = {"role": "system", "content": f"{system}\n\n{context}".strip()}
+        context = context_of(self.arm, self.course, question, heard(self.course, self.run.records))
+        talk.messages[0] = {"role": "system", "content": f"{self.course.persona} {SYSTEM}\n\n{context}".strip()}

@@ -10,18 +10,13 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 
 from metaclaw.bench.client import MEASURED, WITHOUT_SKILLS
-from metaclaw.bench.workdays.documents import Document, Edit, Format
-from metaclaw.bench.workdays.facts import draw_field
-from metaclaw.bench.workdays.questions import RIGHT, ChoiceQuestion, FileQuestion
-from metaclaw.bench.workdays.rules import Rule, formats_of
-from metaclaw.bench.workdays.values import VALUE_FAMILIES
+from metaclaw.bench.workdays.course import Course, Question
+from metaclaw.bench.workdays.handwritten import OPENING
+from metaclaw.bench.workdays.questions import RIGHT
 
 BUDGET_CHARACTERS = 3_200  # as much as the default budget for skills in a prompt
-OPENING = "How this user wants it done. Follow what applies; ignore the rest.\n"
-SAMPLE_DAY = date(2025, 10, 7)
 KITCHEN = (
     "Knives go back into the block with the blade to the left, the bread knife last. For example: paring, chef, bread.",
     "Soup bowls are stacked by fives, deep ones below. For example: five deep, five shallow.",
@@ -69,31 +64,13 @@ ARMS = {
 }
 
 
-def context_of(arm: Arm, seed: int, question: FileQuestion | ChoiceQuestion, heard: Sequence[tuple[str, str]]) -> str:
+def context_of(arm: Arm, course: Course, question: Question, heard: Sequence[tuple[str, str]]) -> str:
     """What the arm puts into the system prompt. `heard` are (what was asked, what the user said) so far, in order."""
     if arm.name == "handwritten":
-        return handwritten(seed, question.rules)
+        return course.handwritten(question)
     if arm.name == "placebo":
-        return _as_long(KITCHEN, len(handwritten(seed, question.rules)), seed)
+        return _as_long(KITCHEN, len(course.handwritten(question)), course.seed)
     return feedback_log(heard) if arm.name == "feedback-log" else ""
-
-
-def handwritten(seed: int, rules: Sequence[Rule]) -> str:
-    """The rules in the words of somebody who knows them, each with an example that no question uses."""
-    if not rules:
-        return ""
-    return OPENING + "\n".join(f"- {rule.says} {example(seed, rule)}".rstrip() for rule in rules)
-
-
-def example(seed: int, rule: Rule) -> str:
-    """A rule on a case from another year."""
-    if rule.revoked:
-        return ""
-    rng = random.Random(f"example {seed} {rule.key}")
-    if rule.family in VALUE_FAMILIES:
-        field = draw_field(rng, SAMPLE_DAY, VALUE_FAMILIES[rule.family][0])
-        return f"For example: {field.plain} is written `{rule.form.show(field.value)}`."
-    return f"For example:\n```\n{rule.show(_sample(rule.family))}\n```"
 
 
 def feedback_log(heard: Sequence[tuple[str, str]]) -> str:
@@ -121,15 +98,3 @@ def _as_long(lines: Sequence[str], characters: int, seed: int) -> str:
         for line in order:
             text += f"- {line}\n"
     return text[:characters]
-
-
-def _sample(family: str) -> Document:
-    """An old document of a format that the family applies to."""
-    found = sorted(formats_of(family))
-    if found == ["edit"]:
-        edit = Edit("plans/picnic.txt", "Venue: lawn", "Venue: lake")
-        return Document("plan", "picnic plan", "txt", SAMPLE_DAY, 17, edit=edit)
-    fields = tuple(draw_field(random.Random(1), SAMPLE_DAY, kind) for kind in ("money", "person"))
-    items = (("pear", 31), ("fig", 54), ("lemon", 22))
-    written: Format = "md" if "md" in found else "json" if "json" in found else "csv"
-    return Document("trip report", "autumn picnic", written, SAMPLE_DAY, 17, fields, items)

@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from metaclaw.bench.workdays.choices import LETTERS, Cases, draw_choice, is_true, put
+from metaclaw.bench.workdays.course import Question
 from metaclaw.bench.workdays.documents import Document, Edit, Format
 from metaclaw.bench.workdays.facts import KINDS, Field, draw_field
+from metaclaw.bench.workdays.handwritten import handwritten
 from metaclaw.bench.workdays.office import (
     CHANGES,
     DOCUMENT_KINDS,
@@ -53,6 +55,7 @@ class Day:
     greeting: str
     files: Mapping[str, str]
     questions: Sequence[AnyQuestion]
+    seeded: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,18 @@ class Workdays:
     @property
     def questions(self) -> list[AnyQuestion]:
         return [question for day in self.days for question in day.questions]
+
+    @property
+    def persona(self) -> str:
+        return f"You are the assistant of {self.office.lead} at {self.office.company}."
+
+    @property
+    def carries_files(self) -> bool:
+        return False  # each file question stands for itself
+
+    def handwritten(self, question: Question) -> str:
+        own = next(one for one in self.questions if one.id == question.id)
+        return handwritten(self.seed, own.rules)
 
 
 def generate(seed: int) -> Workdays:

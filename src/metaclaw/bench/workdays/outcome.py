@@ -9,21 +9,19 @@ from collections.abc import Sequence
 
 from metaclaw.bench.client import Completion, GatewayClient
 from metaclaw.bench.workdays.arms import Arm
-from metaclaw.bench.workdays.generate import AnyQuestion, Workdays
-from metaclaw.bench.workdays.questions import FileQuestion, Score
+from metaclaw.bench.workdays.course import Course, Question, Score
 from metaclaw.bench.workdays.runfile import REPLY_CHARACTERS, Record
 
 SETTLE_SECONDS = 300.0
 
 
-def feedback_of(days: Workdays, arm: Arm, question: AnyQuestion, score: Score) -> tuple[str, str]:
+def feedback_of(course: Course, arm: Arm, question: Question, score: Score) -> tuple[str, str]:
     """What the user says, and a check of a right reply; with shuffled feedback, those of another question."""
     if score.right or not arm.shuffled:
         return question.feedback(score), question.check(score)
-    rng = random.Random(f"shuffled {days.seed} {question.id}")
-    other = rng.choice([one for one in days.questions if one.day <= question.day and one.id != question.id])
-    wrong = Score(False, 0.0, False, {rule.family: False for rule in other.rules})
-    return other.feedback(wrong), other.check(wrong)
+    rng = random.Random(f"shuffled {course.seed} {question.id}")
+    other = rng.choice([one for one in course.questions if one.day <= question.day and one.id != question.id])
+    return other.feedback(other.unanswered()), other.check(other.unanswered())
 
 
 async def tell(client: GatewayClient, turn_id: str, score: Score, said: str, check: str) -> None:
@@ -37,13 +35,12 @@ async def tell(client: GatewayClient, turn_id: str, score: Score, said: str, che
 
 
 def record_of(
-    question: AnyQuestion, score: Score, replies: Sequence[Completion], said: str, seconds: float, note: str
+    question: Question, score: Score, replies: Sequence[Completion], said: str, seconds: float, note: str
 ) -> Record:
-    is_file = isinstance(question, FileQuestion)
     last = replies[-1] if replies else None
     return Record(
-        id=question.id, day=question.day, part=question.part, kind="file" if is_file else "choice",
-        event=question.event if isinstance(question, FileQuestion) else "", right=score.right, credit=score.credit,
+        id=question.id, day=question.day, part=question.part, kind=question.kind,
+        event=question.event, right=score.right, credit=score.credit,
         complete=score.complete, rules=dict(score.rules), reply=last.text[:REPLY_CHARACTERS] if last else "",
         feedback=said, skills=tuple(sorted({skill for reply in replies for skill in reply.skills})),
         policy=last.policy if last else "", prompt_tokens=sum(reply.prompt_tokens for reply in replies),
@@ -52,7 +49,7 @@ def record_of(
     )  # fmt: skip
 
 
-def heard(days: Workdays, records: Sequence[Record]) -> list[tuple[str, str]]:
+def heard(course: Course, records: Sequence[Record]) -> list[tuple[str, str]]:
     """What was asked so far, and what the user said of the answer."""
-    asked = {question.id: question.prompt for question in days.questions}
+    asked = {question.id: question.prompt for question in course.questions}
     return [(asked[record.id], record.feedback) for record in records]

@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from metaclaw.bench.workdays.choices import LETTERS, is_true
+from metaclaw.bench.workdays.course import Score
 from metaclaw.bench.workdays.documents import Files
 from metaclaw.bench.workdays.generate import Workdays, generate
-from metaclaw.bench.workdays.questions import ChoiceQuestion, FileQuestion, Score
+from metaclaw.bench.workdays.questions import ChoiceQuestion, FileQuestion
 from metaclaw.bench.workdays.rules import Rule
 from metaclaw.bench.workdays.writing import write
 from metaclaw.errors import MetaClawError

@@ -6,42 +6,16 @@ A question knows its right answer, but nothing that it shows (`prompt`, `files`)
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Protocol
 
 from metaclaw.bench.workdays.choices import LETTERS, Option
+from metaclaw.bench.workdays.course import Kind, Score
 from metaclaw.bench.workdays.documents import Document, Files, delivered
 from metaclaw.bench.workdays.rules import Rule
 
 RIGHT = "Right, that is how we do it here."
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """`credit` is partial credit in [0, 1]; `right` is all or nothing; `rules` says for each checked rule if it held.
-
-    `complete` says that the file is there with all its facts, rules aside; for a choice, that letters were given.
-    """
-
-    right: bool
-    credit: float
-    complete: bool
-    rules: Mapping[str, bool] = field(default_factory=dict)
-
-
-class Question(Protocol):
-    """What both kinds have, and what the public data's questions have too."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def day(self) -> int: ...
-    @property
-    def prompt(self) -> str: ...
-    @property
-    def inputs(self) -> Sequence[str]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +31,20 @@ class FileQuestion:
     house: Mapping[str, Rule]
     inputs: tuple[str, ...]
     event: str = ""
+
+    @property
+    def kind(self) -> Kind:
+        return "file"
+
+    @property
+    def letters(self) -> str:
+        return ""
+
+    def judge(self, before: Files, after: Files, _ticked: frozenset[str]) -> Score:
+        return self.score(before, after)
+
+    def unanswered(self) -> Score:
+        return Score(False, 0.0, False, {rule.family: False for rule in self.rules})
 
     def score(self, before: Files, after: Files) -> Score:
         got = delivered(self.document, before, after)
@@ -90,6 +78,21 @@ class ChoiceQuestion:
     answer: frozenset[str]
     rules: tuple[Rule, ...]
     inputs: tuple[str, ...] = ()
+    event: str = ""
+
+    @property
+    def kind(self) -> Kind:
+        return "choice"
+
+    @property
+    def letters(self) -> str:
+        return LETTERS
+
+    def judge(self, _before: Files, _after: Files, ticked: frozenset[str]) -> Score:
+        return self.score(ticked)
+
+    def unanswered(self) -> Score:
+        return self.score(frozenset())
 
     def score(self, letters: frozenset[str]) -> Score:
         """Partial credit: the right letters less the wrong ones, over all right ones, not below 0.
@@ -120,8 +123,8 @@ def letters_in(reply: str) -> frozenset[str]:
     if boxed:
         return frozenset(re.findall(r"[A-Z]", boxed[-1].upper()))
     last = reply.strip().splitlines()[-1:] or [""]
-    bare = re.fullmatch(r"\W*(?:answer\W*)?([A-F](?:[\s,;and&]+[A-F])*)\W*", last[0], re.IGNORECASE)
-    return frozenset(re.findall(r"\b[A-F]\b", bare.group(1).upper())) if bare else frozenset()
+    bare = re.fullmatch(r"\W*(?:answer\W*)?([A-H](?:[\s,;and&]+[A-H])*)\W*", last[0], re.IGNORECASE)
+    return frozenset(re.findall(r"\b[A-H]\b", bare.group(1).upper())) if bare else frozenset()
 
 
 def safe_path(path: str) -> str | None:

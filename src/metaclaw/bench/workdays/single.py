@@ -15,10 +15,10 @@ from typing import Any
 
 from metaclaw.bench.client import GatewayClient
 from metaclaw.bench.workdays.arms import Arm, context_of
-from metaclaw.bench.workdays.choices import LETTERS
-from metaclaw.bench.workdays.generate import AnyQuestion, Day, Workdays
+from metaclaw.bench.workdays.course import Course, Day, Question, Score
+from metaclaw.bench.workdays.documents import Files
 from metaclaw.bench.workdays.outcome import feedback_of, heard, record_of, tell
-from metaclaw.bench.workdays.questions import FileQuestion, Score, safe_path
+from metaclaw.bench.workdays.questions import safe_path
 from metaclaw.bench.workdays.runfile import RunFile
 
 MAX_TOKENS = 600
@@ -30,12 +30,6 @@ FILE_SCHEMA: Mapping[str, Any] = {
     "required": ["filename", "content"],
     "additionalProperties": False,
 }
-CHOICE_SCHEMA: Mapping[str, Any] = {
-    "type": "object",
-    "properties": {"letters": {"type": "array", "items": {"enum": list(LETTERS)}, "minItems": 1, "maxItems": 5}},
-    "required": ["letters"],
-    "additionalProperties": False,
-}
 HOW_FILE = (
     'Answer with JSON only: {"filename": ..., "content": ...} is the new or changed file, whole; "more" holds further '
     "files, where any are needed."
@@ -45,40 +39,48 @@ HOW_CHOICE = 'Answer with JSON only: {"letters": [...]}.'
 
 @dataclass(slots=True)
 class SingleShot:
-    """Plays days of a seed for one arm, and writes what came of it to the run file."""
+    """Plays days of a course for one arm, and writes what came of it to the run file."""
 
-    days: Workdays
+    course: Course
     arm: Arm
     client: GatewayClient
     run: RunFile
 
     async def play(self, day: Day) -> None:
-        """Every question of the day that has no answer yet."""
-        for question in day.questions:
-            if question.id not in self.run.answered:
-                await self._answer(day, question)
+        """Every question of the day that has no answer yet; all of them, where one's files lie there for the next."""
+        left = [question for question in day.questions if question.id not in self.run.answered]
+        if left and self.course.carries_files:
+            self.run.forget(day.number)
+            left = list(day.questions)
+        files = dict(day.files)
+        for question in left:
+            written = await self._answer(day, files, question)
+            if self.course.carries_files:
+                files |= written
 
-    async def _answer(self, day: Day, question: AnyQuestion) -> None:
+    async def _answer(self, day: Day, files: Files, question: Question) -> dict[str, str]:
+        """Ask, score, say and record. Returns the files that were written."""
         started = time.perf_counter()
-        context = context_of(self.arm, self.days.seed, question, heard(self.days, self.run.records))
-        session = f"workdays-{self.days.seed}-{self.arm.name}-{question.id}"
+        context = context_of(self.arm, self.course, question, heard(self.course, self.run.records))
+        session = f"{self.run.path.stem}-{self.course.seed}-{question.id}"
         headers = {"x-session-id": session, **self.arm.headers}
-        reply = await self.client.complete(self._body(day, question, context), headers)
-        score = score_reply(day, question, reply.text)
-        said, check = feedback_of(self.days, self.arm, question, score)
+        reply = await self.client.complete(self._body(day, files, question, context), headers)
+        score = score_reply(files, question, reply.text)
+        said, check = feedback_of(self.course, self.arm, question, score)
         if self.arm.learns and not reply.refused:
             await tell(self.client, reply.turn_id, score, said, check)
         self.run.add(record_of(question, score, [reply], said, time.perf_counter() - started, reply.refused))
+        return files_in(_object(reply.text))
 
-    def _body(self, day: Day, question: AnyQuestion, context: str) -> Mapping[str, Any]:
-        is_file = isinstance(question, FileQuestion)
-        lead = self.days.office.lead
-        system = f"You assist {lead} at {self.days.office.company}. {HOW_FILE if is_file else HOW_CHOICE}"
-        asked = "\n\n".join([question.prompt, *(f"{path} reads:\n{day.files[path]}" for path in question.inputs)])
-        schema = FILE_SCHEMA if is_file else CHOICE_SCHEMA
+    def _body(self, day: Day, files: Files, question: Question, context: str) -> Mapping[str, Any]:
+        how, schema = (HOW_FILE, FILE_SCHEMA) if question.kind == "file" else (HOW_CHOICE, choice_schema(question))
+        system = f"{self.course.persona} {how}\n\n{context}".strip()
+        said = [text for role, text in day.seeded if role == "user"]  # it states the date, where the question does not
+        shown = [f"{path} reads:\n{files[path]}" for path in question.inputs if path in files]
         return {
             "messages": [
-                {"role": "system", "content": f"{system}\n\n{context}".strip()}, {"role": "user", "content": asked}
+                {"role": "system", "content": system},
+                {"role": "user", "content": "\n\n".join([*said, question.prompt, *shown])},
             ],
             "temperature": 0,
             "max_tokens": MAX_TOKENS,
@@ -86,14 +88,18 @@ class SingleShot:
         }  # fmt: skip
 
 
-def score_reply(day: Day, question: AnyQuestion, reply: str) -> Score:
+def choice_schema(question: Question) -> Mapping[str, Any]:
+    letters = {"type": "array", "items": {"enum": list(question.letters)}, "minItems": 1, "maxItems": 6}
+    properties = {"letters": letters}
+    return {"type": "object", "properties": properties, "required": ["letters"], "additionalProperties": False}
+
+
+def score_reply(files: Files, question: Question, reply: str) -> Score:
     """Score a reply; one that is no JSON of the schema is an answer with nothing in it."""
     answer = _object(reply)
-    if not isinstance(question, FileQuestion):
-        letters = answer.get("letters")
-        ticked = {str(one) for one in letters} if isinstance(letters, list) else set()
-        return question.score(frozenset(LETTERS) & ticked)
-    return question.score(day.files, {**day.files, **files_in(answer)})
+    letters = answer.get("letters")
+    ticked = {str(one) for one in letters} if isinstance(letters, list) else set()
+    return question.judge(files, {**files, **files_in(answer)}, frozenset(question.letters) & ticked)
 
 
 def files_in(answer: Mapping[str, Any]) -> dict[str, str]:
