@@ -13,8 +13,9 @@ from rich.console import Console
 from metaclaw.bench.workdays import metrics
 from metaclaw.bench.workdays.arms import ARMS
 from metaclaw.bench.workdays.generate import Workdays, generate
+from metaclaw.bench.workdays.playing import Plan, groups
 from metaclaw.bench.workdays.report import make_checks, smooth
-from metaclaw.bench.workdays.run import Plan, groups, main, run
+from metaclaw.bench.workdays.run import COURSE, main, run
 from metaclaw.bench.workdays.runfile import Record, RunFile
 from metaclaw.errors import MetaClawError
 from office_worker import OfficeWorker
@@ -40,21 +41,21 @@ def provider(scripted: ScriptedUpstream) -> str:
 
 
 def plan_for(folder: Path, url: str, *arms: str, days: int = 1) -> Plan:
-    return Plan("single", arms, (1,), days, url, "office-worker", 5, folder / "runs", (1.0, 2.0))
+    return Plan(COURSE, "single", arms, days, url, "office-worker", 5, folder / "runs", (1.0, 2.0))
 
 
 async def test_skills_are_learned_and_everything_is_written_down(provider: str, tmp_path: Path) -> None:
     plan = plan_for(tmp_path, provider, "frozen", "skills", days=2)
-    await run(plan, tmp_path / "results", Console(quiet=True))
+    await run(plan, (1,), tmp_path / "results", Console(quiet=True))
     result = json.loads((tmp_path / "results" / "workdays.json").read_text())
     assert result["arms"]["skills"]["value"] > result["arms"]["frozen"]["value"]
     assert result["checks"]["skills_relative_gain"]["holds"]
     assert result["details"]["frozen"]["per_question"]["money"] > 0
-    assert result["baselines"]["1"]["oracle"]["files"] == 1
+    assert result["baselines"]["seed 1"]["oracle"]["files"] == 1
     assert result["command"].startswith("metaclaw bench workdays --mode single --arms frozen,skills")
     assert (tmp_path / "results" / "workdays.png").stat().st_size > 1_000
     assert "data:image/png" in (tmp_path / "results" / "workdays.html").read_text()
-    lines = (tmp_path / "runs" / "single" / "seed1" / "skills.jsonl").read_text().splitlines()
+    lines = (tmp_path / "runs" / COURSE / "single" / "seed1" / "skills.jsonl").read_text().splitlines()
     assert any(json.loads(line)["skills"] for line in lines[1:])
 
 
@@ -62,31 +63,28 @@ async def test_a_finished_run_asks_nothing_more_and_reports_again(
     tmp_path: Path, days: Workdays, scripted: ScriptedUpstream
 ) -> None:
     plan = plan_for(tmp_path, scripted.url, "frozen")
-    await run(plan, tmp_path / "results", Console(quiet=True))
+    await run(plan, (1,), tmp_path / "results", Console(quiet=True))
     asked = len(scripted.seen)
     (tmp_path / "results" / "workdays.json").unlink()
-    await run(plan, tmp_path / "results", Console(quiet=True))
+    await run(plan, (1,), tmp_path / "results", Console(quiet=True))
     result = json.loads((tmp_path / "results" / "workdays.json").read_text())
     assert result["arms"]["frozen"]["n"] == len(days.days[0].questions) == asked == len(scripted.seen)
 
 
 async def test_learning_that_was_deleted_is_missed(tmp_path: Path, provider: str) -> None:
     plan = plan_for(tmp_path, provider, "skills")
-    file = RunFile(tmp_path / "runs/single/seed1/skills.jsonl", {
-        "bench": "workdays", "version": 1, "seed": 1, "arm": "skills", "upstream": provider, "model": "office-worker",
-        "night_every": 0,
-    })  # fmt: skip
+    file = plan.run_file(generate(1), ARMS["skills"])
     file.add(RECORD)
     with pytest.raises(MetaClawError, match="is gone"):
-        await run(plan, tmp_path / "results", Console(quiet=True))
+        await run(plan, (1,), tmp_path / "results", Console(quiet=True))
 
 
 def test_unknown_arms_and_impossible_days_are_refused(tmp_path: Path) -> None:
-    plan = plan_for(tmp_path, "http://127.0.0.1:9/v1", "thawed")
     with pytest.raises(MetaClawError, match="no arm thawed"):
-        main(plan, tmp_path, Console(quiet=True))
+        plan_for(tmp_path, "http://127.0.0.1:9/v1", "thawed")
+    plan = plan_for(tmp_path, "http://127.0.0.1:9/v1", "frozen", days=45)
     with pytest.raises(MetaClawError, match="between 1 and 44"):
-        main(replace(plan, arms=("frozen",), days=45), tmp_path, Console(quiet=True))
+        main(plan, (1,), tmp_path, Console(quiet=True))
 
 
 def test_weights_and_both_share_a_gateway_on_which_weights_comes_first() -> None:

@@ -36,6 +36,7 @@ def _is_file(record: Record) -> bool:
 
 MEASURES: Mapping[str, Measure] = {
     "right": Measure("share of questions fully right", lambda r: r.right, lambda _: True),
+    "credit": Measure("mean credit of all questions", lambda r: r.credit, lambda _: True),
     "files": Measure("share of file questions with every checked rule kept", lambda r: r.right, _is_file),
     "complete": Measure("share of files with every fact, rules aside", lambda r: r.complete, _is_file),
     "file_credit": Measure("partial credit of files", lambda r: r.credit, _is_file),

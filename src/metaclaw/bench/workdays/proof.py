@@ -116,15 +116,23 @@ def _play(days: Workdays, writes: Writes, ticks: Callable[[ChoiceQuestion], froz
     )
 
 
+def baselines_of(days: Workdays) -> dict[str, dict[str, float]]:
+    """What a seed is worth to whoever knows all, does nothing, knows no rule, or always ticks the same."""
+    letters, constant = best_constant(days)
+    rows = {"oracle": oracle(days), "nothing": nothing(days), "stranger": stranger(days), f"always {letters}": constant}
+    return {
+        name: {"files": round(row.files, 4), "choices": round(row.choices, 4), "choice_credit": round(row.partial, 4)}
+        for name, row in rows.items()
+    }
+
+
 def main(seeds: Sequence[int]) -> None:
     """Print the proof, a line a seed. MetaClawError where one does not hold."""
     faults: list[str] = []
     for seed in seeds:
         days = generate(seed)
-        best, constant = best_constant(days)
-        rows = {"oracle": oracle(days), "nothing": nothing(days), "stranger": stranger(days), best: constant}
-        told = ", ".join(f"{n} {r.files:.1%}/{r.choices:.1%}/{r.partial:.1%}" for n, r in rows.items())
-        print(f"seed {seed}: {len(days.questions)} questions; files/choices/partial: {told}")
+        told = [f"{n} {'/'.join(f'{v:.1%}' for v in row.values())}" for n, row in baselines_of(days).items()]
+        print(f"seed {seed}: {len(days.questions)} questions; files/choices/partial credit: {', '.join(told)}")
         faults += [f"seed {seed}: {what}" for what in faults_of(days)]
     if faults:
         raise MetaClawError("The data is not sound:\n" + "\n".join(faults))

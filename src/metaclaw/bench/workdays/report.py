@@ -13,8 +13,6 @@ from rich.table import Table
 
 from metaclaw.bench.results import Arm, Check, write
 from metaclaw.bench.workdays import metrics
-from metaclaw.bench.workdays.generate import Workdays, generate
-from metaclaw.bench.workdays.proof import best_constant, nothing, oracle, stranger
 from metaclaw.bench.workdays.runfile import Record
 
 SHOWN = ("right", "files", "choices", "choice_credit", "carry_over")
@@ -25,13 +23,17 @@ COLOURS = {
 CURVE_DAYS = 3  # the curve is the mean over so many days: a day alone is 11 to 42 questions
 
 BySeed = Mapping[int, Sequence[Record]]
+Baselines = Mapping[str, Mapping[str, Mapping[str, float]]]
 
 
 def publish(
-    bench: str, command: str, model: str, arms: Mapping[str, BySeed], prices: tuple[float, float], folder: Path,
-    console: Console,
+    bench: str, command: str, model: str, arms: Mapping[str, BySeed], baselines: Baselines,
+    prices: tuple[float, float], folder: Path, console: Console, extra: Mapping[str, Any] | None = None,
 ) -> Path:  # fmt: skip
-    """Print the table and write `BENCH.json`, `.png` and `.html` below `folder`."""
+    """Print the table and write `BENCH.json`, `.png` and `.html` below `folder`.
+
+    `baselines` are what somebody gets who knows nothing, or all, by course and by who it is.
+    """
     seeds = sorted({seed for by_seed in arms.values() for seed in by_seed})
     whole = {name: metrics.summary(by_seed, *prices) for name, by_seed in arms.items()}
     heads = {name: found for name, by_seed in arms.items() if (found := metrics.share("right", by_seed))}
@@ -44,9 +46,11 @@ def publish(
     console.print(table(whole))
     for name, check in checks.items():
         console.print(f"{'holds ' if check.holds else 'FAILS '} {name}: {check.value} (bar: {check.bar})", markup=False)
-    baselines = {str(seed): baselines_of(generate(seed)) for seed in seeds}
-    extra = {"details": whole, "against_frozen": against, "baselines": baselines}
-    path = write(folder, bench, command, model, seeds, heads, checks, extra)
+    for course, rows in baselines.items():
+        for who, worth in rows.items():
+            console.print(f"{course}, {who}: " + ", ".join(f"{k} {v:.1%}" for k, v in worth.items()), markup=False)
+    details = {"details": whole, "against_frozen": against, "baselines": baselines, **(extra or {})}
+    path = write(folder, bench, command, model, seeds, heads, checks, details)
     picture = path.with_suffix(".png")
     draw(whole, picture, f"{bench} with {model}, seeds {', '.join(map(str, seeds))}")
     path.with_suffix(".html").write_text(page(bench, command, model, whole, baselines, picture), encoding="utf-8")
@@ -75,16 +79,6 @@ def make_checks(against: Mapping[str, Mapping[str, Mapping[str, Any] | None]]) -
             name = f"{arm.replace('-', '_')}_no_better_than_frozen"
             checks[name] = Check(compared["difference"], "interval of the difference reaches 0 or below", low <= 0)
     return checks
-
-
-def baselines_of(days: Workdays) -> dict[str, Any]:
-    """What a seed is worth to whoever knows all, does nothing, knows no rule, or always ticks the same."""
-    letters, constant = best_constant(days)
-    rows = {"oracle": oracle(days), "nothing": nothing(days), "stranger": stranger(days), f"always {letters}": constant}
-    return {
-        name: {"files": round(row.files, 4), "choices": round(row.choices, 4), "choice_credit": round(row.partial, 4)}
-        for name, row in rows.items()
-    }
 
 
 def table(whole: Mapping[str, Mapping[str, Any]]) -> Table:
@@ -129,14 +123,14 @@ def draw(whole: Mapping[str, Mapping[str, Any]], path: Path, title: str) -> None
 
 def page(
     bench: str, command: str, model: str, whole: Mapping[str, Mapping[str, Any]],
-    baselines: Mapping[str, Mapping[str, Mapping[str, float]]], picture: Path,
+    baselines: Baselines, picture: Path,
 ) -> str:  # fmt: skip
     """One page without anything from elsewhere."""
     image = base64.b64encode(picture.read_bytes()).decode()
     arms = [[name, *(_cell(found.get(measure)) for measure in metrics.MEASURES)] for name, found in whole.items()]
     floors = [
-        [seed, name, *(f"{value:.1%}" for value in row.values())]
-        for seed, rows in baselines.items()
+        [course, name, ", ".join(f"{key} {value:.1%}" for key, value in row.items())]
+        for course, rows in baselines.items()
         for name, row in rows.items()
     ]
     families = sorted({family for found in whole.values() for family in found["by_rule"]})
@@ -151,7 +145,7 @@ def page(
         f'<img alt="Learning curve by arm" width=900 src="data:image/png;base64,{image}">',
         _rows(["arm", *metrics.MEASURES], arms),
         "<h2>What each rule's checks say</h2>", _rows(["rule", *whole], rules),
-        "<h2>Baselines</h2>", _rows(["seed", "who", "files", "choices", "choice credit"], floors),
+        "<h2>Baselines</h2>", _rows(["course", "who", "worth"], floors),
     ])  # fmt: skip
 
 
