@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import sys
 from typing import Any
 
@@ -20,9 +21,12 @@ from metaclaw.runtime import Learner, build_learner
 
 log = logging.getLogger("metaclaw.learner")
 
+LOWEST_PRIORITY = 19
+
 
 async def main() -> int:
     die_with_parent()
+    _step_aside()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s learner %(levelname)s %(message)s", stream=sys.stderr)
     lines = await _stdin()
     greeting = json.loads(await lines.readline() or b"{}")
@@ -33,6 +37,12 @@ async def main() -> int:
     async with learner:
         await _listen(lines, learner)
     return 0
+
+
+def _step_aside() -> None:
+    """Learn in the time that the gateway leaves: it reads from the store, and loses nothing by being late."""
+    if hasattr(os, "nice"):
+        os.nice(LOWEST_PRIORITY)
 
 
 async def _listen(lines: asyncio.StreamReader, learner: Learner) -> None:
