@@ -19,7 +19,7 @@ from metaclaw.bench.workdays.run import COURSE, main, run
 from metaclaw.bench.workdays.runfile import Record, RunFile
 from metaclaw.errors import MetaClawError
 from office_worker import OfficeWorker
-from upstream_server import ScriptedUpstream, upstream
+from upstream_server import ScriptedUpstream, upstream, whole
 
 RECORD = Record("d01q01", 1, 1, "file", "carry-over", True, 1.0, True)
 
@@ -45,8 +45,9 @@ def plan_for(folder: Path, url: str, *arms: str, days: int = 1) -> Plan:
 
 
 async def test_skills_are_learned_and_everything_is_written_down(provider: str, tmp_path: Path) -> None:
-    plan = plan_for(tmp_path, provider, "frozen", "skills", days=2)
+    plan = plan_for(tmp_path, provider, "frozen", "skills")
     await run(plan, (1,), tmp_path / "results", Console(quiet=True))
+    await run(replace(plan, days=2), (1,), tmp_path / "results", Console(quiet=True))  # goes on with what was learned
     result = json.loads((tmp_path / "results" / "workdays.json").read_text())
     assert result["arms"]["skills"]["value"] > result["arms"]["frozen"]["value"]
     assert result["checks"]["skills_relative_gain"]["holds"]
@@ -56,7 +57,9 @@ async def test_skills_are_learned_and_everything_is_written_down(provider: str, 
     assert (tmp_path / "results" / "workdays.png").stat().st_size > 1_000
     assert "data:image/png" in (tmp_path / "results" / "workdays.html").read_text()
     lines = (tmp_path / "runs" / COURSE / "single" / "seed1" / "skills.jsonl").read_text().splitlines()
-    assert any(json.loads(line)["skills"] for line in lines[1:])
+    first = next(record for record in map(json.loads, lines[1:]) if record["id"] == "d02q01")
+    assert first["skills"]
+    assert first["right"]
 
 
 async def test_a_finished_run_asks_nothing_more_and_reports_again(
@@ -69,6 +72,14 @@ async def test_a_finished_run_asks_nothing_more_and_reports_again(
     await run(plan, (1,), tmp_path / "results", Console(quiet=True))
     result = json.loads((tmp_path / "results" / "workdays.json").read_text())
     assert result["arms"]["frozen"]["n"] == len(days.days[0].questions) == asked == len(scripted.seen)
+
+
+async def test_a_request_that_fails_ends_the_run_and_says_how_to_go_on(
+    tmp_path: Path, scripted: ScriptedUpstream
+) -> None:
+    scripted.answer = whole(b"{}", status=500)
+    with pytest.raises(MetaClawError, match="The same command goes on"):
+        await run(plan_for(tmp_path, scripted.url, "frozen"), (1,), tmp_path / "results", Console(quiet=True))
 
 
 async def test_learning_that_was_deleted_is_missed(tmp_path: Path, provider: str) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import aiohttp
 from rich.console import Console
 
 from metaclaw.bench.client import GatewayClient
@@ -121,12 +122,15 @@ async def _play_group(
         server = await stack.enter_async_context(OwnGateway(folder, plan.settings(main_arm), fresh=not begun))
         client = await stack.enter_async_context(GatewayClient(server.url, server.token))
         sandbox = await stack.enter_async_context(jail())
-        for day in left:
-            for arm in group:
-                await _player(plan, course, arm, client, files[arm.name], sandbox).play(day)
-                _say(console, course.seed, arm, day, files[arm.name])
-            if main_arm.trains and day.number % plan.night_every == 0:
-                await night(client)
+        try:
+            for day in left:
+                for arm in group:
+                    await _player(plan, course, arm, client, files[arm.name], sandbox).play(day)
+                    _say(console, course.seed, arm, day, files[arm.name])
+                if main_arm.trains and day.number % plan.night_every == 0:
+                    await night(client)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise MetaClawError(f"A request failed ({error!r}). The same command goes on from here.") from error
         return server.model_name
 
 
