@@ -21,6 +21,7 @@ def main(plan: Plan, data: Path, variant: Variant, results: Path, console: Conso
 
 async def run(plan: Plan, folder: Path, variant: Variant, results: Path, console: Console) -> None:
     """Play what is not done yet, then write `metaclaw-bench-VARIANT.json`, one for each way of playing."""
+    report.make_sure_it_can_draw()
     data = load(folder, variant)
     for left_out in data.left_out:
         console.print(f"left out: {left_out}", markup=False)

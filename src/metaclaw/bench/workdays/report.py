@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from rich.table import Table
 from metaclaw.bench.results import Arm, Check, write
 from metaclaw.bench.workdays import metrics
 from metaclaw.bench.workdays.runfile import Record
+from metaclaw.errors import MetaClawError
 
 SHOWN = ("right", "files", "choices", "choice_credit", "carry_over")
 COLOURS = {
@@ -24,6 +26,12 @@ CURVE_DAYS = 3  # the curve is the mean over so many days: a day alone is 11 to 
 
 BySeed = Mapping[int, Sequence[Record]]
 Baselines = Mapping[str, Mapping[str, Mapping[str, float]]]
+
+
+def make_sure_it_can_draw() -> None:
+    """MetaClawError where the curve could not be drawn: better now than after a night's run."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise MetaClawError("The learning curve needs matplotlib: pip install 'metaclaw[demo]'.")
 
 
 def publish(

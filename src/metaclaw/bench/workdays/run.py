@@ -27,6 +27,7 @@ def main(plan: Plan, seeds: Sequence[int], results: Path, console: Console) -> N
 
 async def run(plan: Plan, seeds: Sequence[int], results: Path, console: Console) -> None:
     """Play what is not done yet, then write `workdays.json`, or `workdays-agent.json`, with its pictures."""
+    report.make_sure_it_can_draw()
     done: dict[str, dict[int, Sequence[Record]]] = {name: {} for name in plan.arms}
     model = ""
     for seed in seeds:
