@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import signal
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from rich.console import Console
 
 from metaclaw.bench.workdays import metrics
@@ -79,6 +83,19 @@ async def test_a_request_that_fails_ends_the_run_and_says_how_to_go_on(
 ) -> None:
     scripted.answer = whole(b"{}", status=500)
     with pytest.raises(MetaClawError, match="The same command goes on"):
+        await run(plan_for(tmp_path, scripted.url, "frozen"), (1,), tmp_path / "results", Console(quiet=True))
+
+
+async def test_sigterm_stops_the_run_and_its_gateway(
+    tmp_path: Path, scripted: ScriptedUpstream, nothing_left: None
+) -> None:
+    async def stops(_: web.Request) -> web.StreamResponse:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.Event().wait()
+        raise AssertionError("it waits for ever")
+
+    scripted.answer = stops
+    with pytest.raises(MetaClawError, match="Stopped"):
         await run(plan_for(tmp_path, scripted.url, "frozen"), (1,), tmp_path / "results", Console(quiet=True))
 
 

@@ -82,7 +82,7 @@ def complete(document: Document, text: str) -> bool:
     if document.format == "json" and parsed(text) is None:
         return False
     fields = all(value_of(document.format, text, field.name) is not None for field in document.fields)
-    return fields and all(name in text for name, _ in document.items)
+    return fields and all(name in text.lower() for name, _ in document.items)
 
 
 def value_of(written_as: Format, text: str, name: str) -> str | None:

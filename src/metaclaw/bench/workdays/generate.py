@@ -265,7 +265,7 @@ def _note(document: Document, listed: str, rng: random.Random) -> str:
     """The facts as a colleague jots them down, in any order."""
     fields = list(document.fields)
     rng.shuffle(fields)
-    told = [f"As to the {field.name}: {field.plain}." for field in fields]
-    items = ", ".join(f"{name} with {number}" for name, number in document.items)
-    return f"About the {document.title}.\n" + "\n".join(told) + f"\nThe {listed} are {items}.\n"
+    told = [f"{field.name}: {field.plain}" for field in fields]
+    entries = [f"{name} {number}" for name, number in document.items]
+    return "\n".join([*told, "", f"{listed.capitalize()}", *entries]) + "\n"
 

@@ -8,9 +8,10 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -97,10 +98,11 @@ async def play(plan: Plan, course: Course, console: Console) -> tuple[dict[str, 
     """Play what is not played yet. Returns the run file of each arm that was asked for, and the model's name."""
     files: dict[str, RunFile] = {}
     model = ""
-    for group in groups(plan.arms):
-        own = {arm.name: plan.run_file(course, arm) for arm in group}
-        model = await _play_group(plan, course, group, own, console) or model
-        files |= own
+    with stopped_in_order():
+        for group in groups(plan.arms):
+            own = {arm.name: plan.run_file(course, arm) for arm in group}
+            model = await _play_group(plan, course, group, own, console) or model
+            files |= own
     policies = sorted({r.policy.partition("@")[0] for file in files.values() for r in file.records if r.policy})
     wanted = {name: file for name, file in files.items() if name in plan.arms}
     return wanted, plan.model or model or ", ".join(policies)
@@ -132,6 +134,20 @@ async def _play_group(
         except (aiohttp.ClientError, TimeoutError) as error:
             raise MetaClawError(f"A request failed ({error!r}). The same command goes on from here.") from error
         return server.model_name
+
+
+@contextmanager
+def stopped_in_order() -> Iterator[None]:
+    """SIGTERM ends the gateway too, as Ctrl-C does, and not only us."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task  # noqa: S101 - we run in one
+    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        yield
+    except asyncio.CancelledError as error:
+        raise MetaClawError("Stopped. The same command goes on from here.") from error
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
 
 
 def _player(

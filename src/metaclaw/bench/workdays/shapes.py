@@ -164,7 +164,7 @@ def order(rng: random.Random) -> Shape:
         return [name for name, _ in sorted(document.items, key=orders[key])]
 
     def holds(document: Document, got: Delivery) -> bool:
-        places = [got.text.rfind(name) for name in names(document)]
+        places = [got.text.lower().rfind(name) for name in names(document)]
         return -1 not in places and places == sorted(places)
 
     says = f"Lists are ordered {key}."
@@ -214,7 +214,7 @@ def listmark(rng: random.Random) -> Shape:
         return f"{mark} {document.items[0][0]}"
 
     def holds(document: Document, got: Delivery) -> bool:
-        lines = [line.strip() for line in got.lines if any(name in line for name, _ in document.items)]
+        lines = [line.strip() for line in got.lines if any(name in line.lower() for name, _ in document.items)]
         return bool(lines) and all(line.startswith(f"{mark} ") for line in lines)
 
     says = f"Each entry of a list in Markdown is a line of its own that begins with {mark} and a blank."
@@ -228,7 +228,7 @@ def delimiter(rng: random.Random) -> Shape:
         return [f"{name}{mark}{number}" for name, number in document.items]
 
     def holds(document: Document, got: Delivery) -> bool:
-        return all(row in [line.replace(f" {mark} ", mark) for line in got.lines] for row in rows(document))
+        return set(rows(document)) <= {line.replace(f" {mark} ", mark).lower() for line in got.lines}
 
     says = f"In CSV files the columns are separated by {mark} and nothing else."
     return Shape(mark, says, mark, lambda d: rows(d)[0], holds, rows)
