@@ -88,10 +88,11 @@ class Plan:
 
 
 def groups(names: Sequence[str]) -> list[list[Arm]]:
-    """The arms by the gateway that they share: `weights` is asked before `both` learns from the day."""
+    """The arms by the gateway that they share: `weights` is asked before `both` learns from the day, and not without."""
     alone = [[ARMS[name]] for name in names if name not in ("weights", "both")]
-    together = [[ARMS["weights"], ARMS["both"]]] if {"weights", "both"} & set(names) else []
-    return alone + together
+    if "weights" in names:
+        return [*alone, [ARMS["weights"], ARMS["both"]]]
+    return [*alone, [ARMS["both"]]] if "both" in names else alone
 
 
 async def play(plan: Plan, course: Course, console: Console) -> tuple[dict[str, RunFile], str]:
