@@ -88,7 +88,7 @@ class Plan:
 
 
 def groups(names: Sequence[str]) -> list[list[Arm]]:
-    """The arms by the gateway that they share: `weights` is asked before `both` learns from the day, and not without."""
+    """The arms by the gateway that they share: `weights` is asked before `both` learns from the day."""
     alone = [[ARMS[name]] for name in names if name not in ("weights", "both")]
     if "weights" in names:
         return [*alone, [ARMS["weights"], ARMS["both"]]]
