@@ -128,6 +128,8 @@ def test_values_are_written_as_their_rule_says(family: str, value: object, forms
         ("json", '{"Task_Owner": "Anna", "entries": []}', "Anna"),
         ("json", '{"facts": {"taskOwner": 12}}', "12"),
         ("json", "no json", None),
+        ("json", '{"a": ' + "[" * 900 + '{"task owner": 1}' + "]" * 900 + "}", None),
+        ("json", "[" * 100_000, None),
         ("md", "- **Task owner:** Anna Holm", "Anna Holm"),
         ("md", "task owner: @anna", "@anna"),
         ("md", "task owner: **", "**"),

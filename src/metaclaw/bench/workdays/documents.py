@@ -17,6 +17,7 @@ from metaclaw.bench.workdays.facts import Field
 
 Format = Literal["json", "md", "csv", "txt"]
 Files = Mapping[str, str]
+MOST_LEVELS = 20  # of a JSON document; deeper ones are nobody's honest answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class Delivery:
 
 
 def delivered(document: Document, before: Files, after: Files) -> Delivery | None:
-    """The new or changed file that answers best; None where there is none with every fact that was asked for.
+    """The first new or changed file with every fact that was asked for; None where there is none.
 
     An edit is answered only by the file itself, with that line changed and every other as it was.
     """
@@ -88,8 +89,8 @@ def complete(document: Document, text: str) -> bool:
 def value_of(written_as: Format, text: str, name: str) -> str | None:
     """What stands for the field `name`, as text; None where it is not there."""
     if written_as == "json":
-        found = [value for key, value in _pairs(parsed(text)) if _plain(key) == _plain(name)]
-        return _text(found[0]) if found else None
+        found = (value for key, value in _pairs(parsed(text), MOST_LEVELS) if _plain(key) == _plain(name))
+        return next(map(_text, found), None)
     words = r"[\s_-]*".join(map(re.escape, name.split()))
     for line in text.splitlines():
         bold = re.match(rf"^\W*\*\*{words}(?::\*\*|\*\*\s*:)\s*(.*)$", line, re.IGNORECASE)
@@ -108,13 +109,13 @@ def parsed(text: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _pairs(value: Any) -> Iterator[tuple[str, Any]]:
-    """Every key of a JSON value with what it holds, outer ones first."""
+def _pairs(value: Any, levels: int) -> Iterator[tuple[str, Any]]:
+    """Every key of a JSON value with what it holds, outer ones first, down to so many levels."""
     if isinstance(value, dict):
         yield from value.items()
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    for part in inner:
-        yield from _pairs(part)
+    for part in inner if levels else ():
+        yield from _pairs(part, levels - 1)
 
 
 def _plain(key: str) -> str:
