@@ -70,7 +70,8 @@ class OpenSessions:
             if held and not self._over(held, now):
                 known = _Known(held.session, prefix, now)
             elif opens:
-                known = _Known(f"{prefix}-{int(now * 1000):x}", "", now)
+                # Ordered by time: in the store's indexes a new session stands beside the one before it.
+                known = _Known(f"{int(now * 1000):x}-{prefix}", "", now)
             else:
                 return prefix, ""
         if opens:
