@@ -17,7 +17,7 @@ from metaclaw.bench.workdays import metrics
 from metaclaw.bench.workdays.runfile import Record
 from metaclaw.errors import MetaClawError
 
-SHOWN = ("right", "files", "choices", "choice_credit", "carry_over")
+SHOWN = ("right", "credit", "files", "choices", "choice_credit", "carry_over")
 COLOURS = {
     "frozen": "#9aa0a6", "feedback-log": "#8d6e63", "handwritten": "#34a853", "placebo": "#cfd8dc",
     "shuffled-feedback": "#ef9a9a", "skills": "#4c8bf5", "weights": "#f5a623", "both": "#7b1fa2",
