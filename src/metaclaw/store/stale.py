@@ -1,0 +1,22 @@
+"""The table `stale`, which library and registry share: what came from data that was erased since, and why."""
+
+from __future__ import annotations
+
+import time
+
+from metaclaw.store.database import Connection, Database
+
+
+def mark(connection: Connection, namespace: str, subject: str, reason: str) -> None:
+    """`subject` is `skill:NAME@VERSION` or `adapter:NAME`. The first reason stays."""
+    connection.execute("INSERT OR IGNORE INTO stale VALUES (?, ?, ?, ?)", (namespace, subject, reason, time.time()))
+
+
+def lift(connection: Connection, namespace: str, subject: str) -> None:
+    connection.execute("DELETE FROM stale WHERE namespace = ? AND subject = ?", (namespace, subject))
+
+
+def reasons(database: Database, namespace: str) -> dict[str, str]:
+    """Why each is stale, by its subject."""
+    rows = database.read("SELECT subject, reason FROM stale WHERE namespace = ? ORDER BY subject", (namespace,))
+    return {row[0]: row[1] for row in rows}
