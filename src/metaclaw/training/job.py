@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -92,7 +93,7 @@ class TrainingJob:
         seen = (evidence.generation, *newest(self._database))
         if not evidence.settled or seen == self._found_too_little:
             return False
-        fresh = self._select(evidence).fresh(self._jobs.trained_through())
+        fresh = self._select(explain=False).fresh(self._jobs.trained_through())
         self._found_too_little = seen if fresh < self._settings.min_new_turns else None
         return fresh >= self._settings.min_new_turns
 
@@ -146,16 +147,19 @@ class TrainingJob:
             return
         self._phase("dataset")
         evidence = self._evidence()
-        selection = self._select(evidence)
+        selection = self._select()
         data = selection.data
         if len(data.train) < 2 or not data.query:
             raise TrainingError("There is too little to learn from: fewer than two proven turns, or none to test on.")
         self._progress |= {
             "generation": evidence.generation, "through": selection.through,
-            "examples": len(data.train), "held_out": len(data.query), "retention": len(data.retention),
+            "examples": len(data.train), "held_out": len(data.query), "retention": len(data.retention), "safety": len(data.safety),
         }
         replay = await self._rehearsals(data)
-        held_out = {"query": [asdict(e) for e in data.query], "retention": [asdict(e) for e in data.retention]}
+        held_out = {
+            split: [asdict(example) for example in examples]
+            for split, examples in (("query", data.query), ("retention", data.retention), ("safety", data.safety))
+        }
         _write(folder / "manifest.jsonl", "\n".join(dataset.manifest_lines(data)))
         _write(folder / "held_out.json", json.dumps(held_out, ensure_ascii=False))
         _write(folder / "dataset.jsonl", "\n".join(dataset.lines(data, replay)) + "\n")
@@ -213,11 +217,14 @@ class TrainingJob:
             self._promote(adapter)
 
     def _lineage(self, folder: Path, parity: dict[str, str]) -> dict[str, Any]:
-        """Where the adapter comes from: every turn, the trainer's result, and how it answers."""
+        """Where the adapter comes from: every turn that entered, the trainer's result, and how it answers."""
         manifest = [json.loads(line) for line in (folder / "manifest.jsonl").read_text("utf-8").splitlines()]
+        entered = [row for row in manifest if row["split"] != dataset.OUT]
+        left_out = Counter(row["reason"] for row in manifest if row["split"] == dataset.OUT)
         return {
             "job": folder.name, "generation": self._progress.get("generation"),
-            "result": _read_json(folder / "result.json"), "manifest": manifest, "parity": parity,
+            "result": _read_json(folder / "result.json"), "manifest": entered, "left_out": dict(left_out),
+            "parity": parity,
         }
 
     async def _may_ask(self) -> None:
@@ -255,8 +262,8 @@ class TrainingJob:
         if self._row:
             self._jobs.report(self._row, state, self._progress)
 
-    def _select(self, evidence: Evidence) -> Selection:
-        return select(self._database, self._namespace, evidence, self._settings.max_examples)
+    def _select(self, *, explain: bool = True) -> Selection:
+        return select(self._database, self._namespace, self._settings.max_examples, explain=explain)
 
 
 def _trained_replies(folder: Path) -> list[str]:
