@@ -27,7 +27,10 @@ CHAT_STREAM = deltas(
     {"tool_calls": [{"index": 0, "function": {"arguments": ": 1}"}}]},
 )
 CHAT_WHOLE = json.dumps({"choices": [{"message": {**SAID, "refusal": None}}]}).encode()
-BLOCKS = [{"type": "text", "text": "Höhe: 8848 m"}, {"type": "tool_use", "id": "c1", "name": "look", "input": {"at": 1}}]
+BLOCKS = [
+    {"type": "text", "text": "Höhe: 8848 m"},
+    {"type": "tool_use", "id": "c1", "name": "look", "input": {"at": 1}},
+]
 MESSAGE_WHOLE = json.dumps({"type": "message", "content": BLOCKS, "stop_reason": "tool_use"}).encode()
 MESSAGE_STREAM = events(
     {"type": "message_start", "message": {"id": "m", "usage": {}}},

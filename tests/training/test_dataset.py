@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-import pytest
 
 from metaclaw.context.compose import OPENING, compose
 from metaclaw.training.dataset import (

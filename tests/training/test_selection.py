@@ -139,7 +139,7 @@ def used(data: Dataset) -> set[str]:
 
 def test_support_and_older_generations_never_train_over_random_histories() -> None:
     Histories.steps = Histories.learned = 0
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         Histories,
         settings=settings(
             max_examples=210, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck),

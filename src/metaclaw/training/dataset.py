@@ -148,8 +148,8 @@ def manifest_lines(dataset: Dataset) -> list[str]:
 
 def _placed(one: Candidate, held_out: frozenset[str], unsafe: frozenset[str]) -> tuple[str, str]:
     """The split of a turn, and the reason."""
-    if why_not := _why_not(one, unsafe):
-        return OUT, why_not
+    if reason := why_not(one, unsafe):
+        return OUT, reason
     if one.turn.session in unsafe:
         return "safety", "the model declined, and nobody complained"
     apart = one.turn.session in held_out
@@ -157,7 +157,8 @@ def _placed(one: Candidate, held_out: frozenset[str], unsafe: frozenset[str]) ->
     return split, f"proven by its signals ({one.source})"
 
 
-def _why_not(one: Candidate, unsafe: frozenset[str]) -> str:
+def why_not(one: Candidate, unsafe: frozenset[str] = frozenset()) -> str:
+    """Why nothing is learned from this turn; "" where something is. `unsafe` are the sessions of the safety split."""
     if not one.turn.reply.strip():
         return "no text to learn from"
     if reached := touched(_calls(one), one.check):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,65 @@ class Registry:
     def set_state(self, name: str, state: AdapterState) -> None:
         self._database.write(lambda connection: _set_state(connection, self._namespace, name, state))
 
+    def dependents(self, turn_ids: Collection[str], skill_refs: Collection[str]) -> list[Adapter]:
+        """The adapters that were trained on one of these turns, under one of these skills, or after such an adapter."""
+        carried = self._skills_of_trained()
+        found: dict[str, Adapter] = {}
+        for adapter in self.all():  # in the order in which they were made
+            trained = _trained_turns(adapter)
+            skills = {ref for turn_id in trained for ref in carried.get(turn_id, ())}
+            if trained & set(turn_ids) or skills & set(skill_refs) or adapter.parent in found:
+                found[adapter.name] = adapter
+        return list(found.values())
+
+    def mark_stale(self, adapters: Collection[Adapter], reason: str) -> None:
+        def work(connection: Connection) -> None:
+            for adapter in adapters:
+                stale.mark(connection, self._namespace, f"adapter:{adapter.name}", reason)
+
+        self._database.write(work)
+
+    def stale(self) -> dict[str, str]:
+        """By name, why an adapter is stale."""
+        reasons = stale.reasons(self._database, self._namespace)
+        return {subject.partition(":")[2]: why for subject, why in reasons.items() if subject.startswith("adapter:")}
+
+    def forget_sessions(self, turn_ids: Collection[str]) -> None:
+        """Take the names of the sessions of these turns out of every lineage. Old manifests had them."""
+        for adapter in self.all():
+            rows = adapter.lineage.get("manifest", [])
+            if not any(row["turn_id"] in turn_ids and row.get("session") for row in rows):
+                continue
+            named = [{**row, "session": ""} if row["turn_id"] in turn_ids else row for row in rows]
+            self._rewrite_lineage(adapter, {**adapter.lineage, "manifest": named})
+
+    def erase_weights(self, adapter: Adapter) -> None:
+        """The files of an adapter that is out of use; its row stays."""
+        shutil.rmtree(adapter.folder, ignore_errors=True)
+
+    def _rewrite_lineage(self, adapter: Adapter, lineage: Mapping[str, Any]) -> None:
+        try:
+            manifest = self._own_manifest(adapter)
+        except TrainingError:  # it is refused as it is; but the names go out of the file in any case
+            (Path(adapter.folder) / MANIFEST_FILE).unlink(missing_ok=True)
+        else:
+            self._write_manifest(Path(adapter.folder), {**manifest, "lineage": lineage})
+        self._database.write(
+            lambda connection: connection.execute(
+                "UPDATE adapters SET lineage = ? WHERE namespace = ? AND name = ?",
+                (json.dumps(lineage), self._namespace, adapter.name),
+            )
+        )
+
+    def _skills_of_trained(self) -> dict[str, tuple[str, ...]]:
+        """The skills in the prompt of each turn: by the manifests, and by the journal for manifests without them."""
+        rows = [row for adapter in self.all() for row in adapter.lineage.get("manifest", [])]
+        known = {row["turn_id"]: tuple(row["skills"]) for row in rows if "skills" in row}
+        for turn_id in {row["turn_id"] for row in rows} - known.keys():
+            found = self._database.read("SELECT skills FROM turns WHERE id = ?", (turn_id,))
+            known[turn_id] = tuple(json.loads(found[0][0])) if found else ()
+        return known
+
     def checked(self, name: str, base_model: str | None = None) -> Adapter:
         """An adapter that may serve on `base_model`.
 
@@ -164,6 +223,12 @@ _CHANGED = "Adapter '{}' is not what was registered: its files were changed. It 
 def digest_of(folder: Path) -> str:
     """SHA-256 over the PEFT and the GGUF file, in this order."""
     return sha256_of(folder / PEFT_FILE, folder / GGUF_FILE)
+
+
+def _trained_turns(adapter: Adapter) -> frozenset[str]:
+    """What its weights were made from; not what it was only measured on."""
+    rows = adapter.lineage.get("manifest", [])
+    return frozenset(row["turn_id"] for row in rows if row["split"] in ("train", "replay"))
 
 
 def _canonical(manifest: Mapping[str, Any]) -> bytes:

@@ -30,12 +30,13 @@ CHECK = (
 )
 IS_SUPPORT = "EXISTS (SELECT 1 FROM support WHERE support.namespace = ?1 AND support.turn_id = turns.id)"
 TURNS = ", ".join(f"turns.{column}" for column in TURN_COLUMNS.split(", "))
-ELIGIBLE = (
+FINISHED = (
     f"SELECT {TURNS}, turns.position, {SIGNALS}, {CHECK}, samples.tokens, samples.logprobs"
     " FROM turns LEFT JOIN samples ON samples.turn_id = turns.id"
     " WHERE turns.namespace = ?1 AND turns.kind = 'main' AND turns.complete = 1 AND turns.status = 200"
-    f" AND turns.generation = {GENERATION} AND NOT {IS_SUPPORT} ORDER BY turns.position"
 )
+THIS_GENERATION, NO_SUPPORT = f" AND turns.generation = {GENERATION}", f" AND NOT {IS_SUPPORT}"
+ELIGIBLE = f"{FINISHED}{THIS_GENERATION}{NO_SUPPORT} ORDER BY turns.position"
 LEFT_OUT = (
     f"SELECT id, session, generation, policy, skills, {SIGNALS}, position, CASE"
     " WHEN kind <> 'main' THEN 'a side call'"
@@ -88,6 +89,14 @@ def select(database: Database, namespace: str, most_train: int, *, explain: bool
         entry for entry in map(_entry, database.read(LEFT_OUT, (namespace, MOST_LISTED))) if entry.turn_id not in taken
     ] if explain else []
     return Selection(dataset.build(found, most_train, left_out))
+
+
+def finished(
+    database: Database, namespace: str, *, all_generations: bool = False, with_support: bool = False
+) -> list[Candidate]:
+    """What may leave for other trainers: by itself the same turns as for our own; the rest is for the person to ask."""
+    narrowed = ("" if all_generations else THIS_GENERATION) + ("" if with_support else NO_SUPPORT)
+    return [_candidate(row) for row in database.read(f"{FINISHED}{narrowed} ORDER BY turns.position", (namespace,))]
 
 
 def _candidate(row: tuple[Any, ...]) -> Candidate:

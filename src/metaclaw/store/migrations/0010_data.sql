@@ -26,3 +26,12 @@ CREATE TABLE erased_turns (
     erased_at  REAL NOT NULL,
     PRIMARY KEY (namespace, turn_id)
 ) STRICT;
+
+-- The sessions that were erased, by the hash of their names: enough to sweep again for what came late.
+CREATE TABLE erasures (
+    namespace      TEXT NOT NULL,
+    session_sha256 TEXT NOT NULL,
+    opened_at      REAL NOT NULL,                -- when the session's first turn began
+    erased_at      REAL NOT NULL,
+    PRIMARY KEY (namespace, session_sha256)
+) STRICT;
