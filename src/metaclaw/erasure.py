@@ -8,6 +8,7 @@ session, and a client that sends its conversation again, can bring text back, so
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,8 +59,9 @@ class Forgetting:
     def shows(self, session: str) -> Consequences:
         """Raises `RequestError` where there is no such session."""
         trace = journal.found(self._database, self._namespace, session)
-        skills = library.dependents(self._database, self._catalog, trace.all_turns)
-        adapters = self._registry.dependents(trace.all_turns, {skill.ref for skill in skills})
+        skills = library.dependents(self._database, self._catalog, trace.all_turns, trace.source)
+        refs = {skill.ref for skill in skills}
+        adapters = self._registry.dependents(trace.all_turns, refs, trace.source)
         wanted = self._routes.state().wanted
         hit = wanted if wanted in {adapter.name for adapter in adapters} else None
         return Consequences(
@@ -70,10 +72,10 @@ class Forgetting:
     def forget(self, session: str, *, derived: bool = False) -> Consequences:
         """Do it. Returns what was there. Raises `StoreError` where the store is too busy to be cleaned: do it again."""
         gone = self.shows(session)
-        self._registry.mark_stale(gone.adapters, library.WHY)
+        self._registry.mark_stale(gone.adapters, library.WHY, gone.trace.source)
         if self._policy == "rollback" or derived:
             roll_back_stale(self._routes, self._registry, [adapter.name for adapter in gone.adapters])
-        library.set_aside(self._catalog, gone.skills)
+        waits = library.set_aside(self._catalog, gone.skills, ask_again=not derived)
         for job in gone.jobs:
             self._jobs.forget(job)
             _forget_session(job.folder / "manifest.jsonl", session)
@@ -84,18 +86,17 @@ class Forgetting:
         if derived:
             for adapter in gone.adapters:
                 self._registry.erase_weights(adapter)
-        self._database.write(lambda connection: self._erase(connection, gone, derived=derived))
-        if derived:
-            self._catalog.follow(*{skill.name for skill in gone.skills})
+        self._database.write(lambda connection: self._erase(connection, gone, waits, derived=derived))
         scrub(self._database.path)
         return gone
 
-    def _erase(self, connection: Connection, gone: Consequences, *, derived: bool) -> None:
+    def _erase(self, connection: Connection, gone: Consequences, waits: Sequence[Skill], *, derived: bool) -> None:
         overwriting(connection)
         turns = gone.trace.all_turns
-        library.forget_support(connection, self._namespace, turns, gone.skills)
+        library.forget_support(connection, self._namespace, turns, [*gone.skills, *waits], gone.trace.source)
         if derived:
             library.erase(connection, self._namespace, gone.skills)
+            journal.forget_injected(connection, self._namespace, [skill.ref for skill in gone.skills])
         subjects = {f"skill:{skill.ref}" for skill in gone.skills}
         subjects |= {f"adapter:{adapter.name}" for adapter in gone.adapters}
         verdicts.erase_text(connection, self._namespace, subjects, gone.trace.quotes)

@@ -226,7 +226,7 @@ def test_what_is_pickled_or_no_adapter_is_neither_taken_nor_served(
 
 
 def as_before_signatures(adapter: Adapter, database: Database) -> None:
-    old: dict[str, Any] = {"name": adapter.name, "sha256": adapter.sha256, "base_model": "tiny", "parent": None, "lineage": {}}
+    old: dict[str, Any] = {"name": adapter.name, "sha256": adapter.sha256, "base_model": "tiny", "lineage": {}}
     (Path(adapter.folder) / MANIFEST_FILE).write_text(json.dumps(old), encoding="utf-8")
     database.write(lambda connection: connection.execute("UPDATE adapters SET signed = 0"))
 

@@ -52,9 +52,11 @@ def sessions(config: ConfigOption = None, data_dir: DataDirOption = None, as_jso
     """
     with _store(config, data_dir) as (settings, database):
         rows = database.read(
-            "SELECT session, count(*), min(created_at), max(created_at),"
-            " (SELECT query FROM turns AS first WHERE first.position = min(turns.position)) FROM turns"
-            " WHERE namespace = ? AND kind = 'main' GROUP BY session ORDER BY max(position) DESC LIMIT ?",
+            "SELECT found.session, found.turns, found.first_at, found.last_at, turns.query FROM"
+            " (SELECT session, count(*) AS turns, min(created_at) AS first_at, max(created_at) AS last_at,"
+            " min(position) AS first, max(position) AS last FROM turns WHERE namespace = ? AND kind = 'main'"
+            " GROUP BY session ORDER BY last DESC LIMIT ?) AS found JOIN turns ON turns.position = found.first"
+            " ORDER BY found.last DESC",
             (settings.namespace, MOST_SHOWN),
         )
     if as_json:

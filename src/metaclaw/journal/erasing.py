@@ -39,6 +39,11 @@ class Trace:
     again: bool = False
 
     @property
+    def source(self) -> str:
+        """What the session is called once its name is gone."""
+        return hash_of(self.session)
+
+    @property
     def all_turns(self) -> tuple[str, ...]:
         return (*self.turns, *self.quoting)
 
@@ -55,7 +60,7 @@ def found(database: Database, namespace: str, session: str) -> Trace:
         f"SELECT id, query, reply, created_at FROM turns WHERE {SESSION} ORDER BY position", (namespace, session)
     )
     erased = database.read(
-        "SELECT opened_at FROM erasures WHERE namespace = ? AND session_sha256 = ?", (namespace, _hash(session))
+        "SELECT opened_at FROM erasures WHERE namespace = ? AND session_sha256 = ?", (namespace, hash_of(session))
     )
     if not rows and not erased:
         raise RequestError(
@@ -90,9 +95,17 @@ def erase(connection: Connection, namespace: str, trace: Trace) -> None:
     )
     connection.execute(
         "INSERT INTO erasures VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET erased_at = excluded.erased_at",
-        (namespace, _hash(trace.session), trace.opened_at, now),
+        (namespace, hash_of(trace.session), trace.opened_at, now),
     )
     _keep_positions(connection, namespace, newest, now)
+
+
+def forget_injected(connection: Connection, namespace: str, skill_refs: Iterable[str]) -> None:
+    """Take what was injected out of all turns, of other sessions too, that had one of these versions in the prompt."""
+    connection.executemany(
+        "UPDATE turns SET injected = '' WHERE namespace = ? AND injected <> '' AND instr(skills, ?)",
+        [(namespace, json.dumps(ref)) for ref in skill_refs],
+    )
 
 
 def erased_among(database: Database, namespace: str, turn_ids: Iterable[str]) -> frozenset[str]:
@@ -155,5 +168,5 @@ def _keep_positions(connection: Connection, namespace: str, before: tuple[int, i
         )
 
 
-def _hash(session: str) -> str:
+def hash_of(session: str) -> str:
     return hashlib.sha256(session.encode(errors="surrogatepass")).hexdigest()

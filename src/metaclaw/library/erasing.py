@@ -16,35 +16,42 @@ from metaclaw.types import LIVE_STATES, Skill, SkillState
 WHY = "a session that it came from was erased"
 
 
-def dependents(database: Database, catalog: Catalog, turn_ids: Collection[str]) -> list[Skill]:
-    """Every version that came from these turns, oldest first of each name."""
+def dependents(database: Database, catalog: Catalog, turn_ids: Collection[str], source: str) -> list[Skill]:
+    """Every version that came from these turns, or that the erasing of `source` made stale; oldest first of a name."""
     rows = database.read("SELECT turn_id, name, version FROM support WHERE namespace = ?", (catalog.namespace,))
     written = [(name, version) for turn_id, name, version in rows if turn_id in turn_ids]
+    known = stale.subjects(database, catalog.namespace, source)
     refs = descended(_history(database, catalog.namespace), written)
     return [
-        skill for name in sorted({name for name, _ in refs}) for skill in catalog.versions(name)
-        if (skill.name, skill.version) in refs
+        skill for named in catalog.all() for skill in catalog.versions(named.name)
+        if (skill.name, skill.version) in refs or f"skill:{skill.ref}" in known
     ]
 
 
-def set_aside(catalog: Catalog, skills: Sequence[Skill]) -> None:
-    """What is live of them waits for a person from now on; where another version waits already, it is retired."""
+def set_aside(catalog: Catalog, skills: Sequence[Skill], *, ask_again: bool) -> list[Skill]:
+    """Take what is live of them out of use. With `ask_again` its text waits for a person, as a new version, unless a
+    version that came from elsewhere waits already. Returns those new versions.
+    """
     refs = {skill.ref for skill in skills}
+    waits = []
     for name in sorted({skill.name for skill in skills}):
-        waiting = catalog.candidate(name)
-        live = catalog.get(name)
-        if live.state not in LIVE_STATES or live.ref not in refs:
-            continue
+        waiting, live = catalog.candidate(name), catalog.get(name)
         if waiting and waiting.ref in refs:
             catalog.change_state(waiting, SkillState.RETIRED, WHY)
-            waiting = None
-        catalog.change_state(live, SkillState.RETIRED if waiting else SkillState.CANDIDATE, WHY)
+        if live.state not in LIVE_STATES or live.ref not in refs:
+            continue
+        catalog.change_state(live, SkillState.RETIRED, WHY)
+        if ask_again and (waiting is None or waiting.ref in refs):
+            waits.append(catalog.hold(live, WHY))
+    return waits
 
 
-def forget_support(connection: Connection, namespace: str, turn_ids: Iterable[str], skills: Sequence[Skill]) -> None:
+def forget_support(
+    connection: Connection, namespace: str, turn_ids: Iterable[str], skills: Sequence[Skill], source: str
+) -> None:
     """Mark the skills stale, and take the turns out of what they were written from."""
     for skill in skills:
-        stale.mark(connection, namespace, f"skill:{skill.ref}", WHY)
+        stale.mark(connection, namespace, f"skill:{skill.ref}", WHY, source)
     connection.executemany("DELETE FROM support WHERE turn_id = ?", [(turn_id,) for turn_id in turn_ids])
 
 

@@ -2,8 +2,8 @@
 
 The store knows no table. Each table has one room that writes it:
 turns, sessions, feedback, samples, erased_turns, erasures: journal; signals: signals; skills, skill_history,
-skill_folders, skill_imports, generations, support: library; adapters, jobs: training; routes: serving; cursors, evolve_state: evolve. `verdicts` and
-`stale` are shared by library and training, through the modules of their names.
+skill_folders, skill_imports, generations, support: library; adapters, jobs: training; routes: serving; cursors,
+evolve_state: evolve. `verdicts` and `stale` are shared by library and training, through the modules of their names.
 """
 
 from metaclaw.store.database import Connection, Database, RowWriter, in_runs

@@ -7,9 +7,17 @@ import time
 from metaclaw.store.database import Connection, Database
 
 
-def mark(connection: Connection, namespace: str, subject: str, reason: str) -> None:
-    """`subject` is `skill:NAME@VERSION` or `adapter:NAME`. The first reason stays."""
-    connection.execute("INSERT OR IGNORE INTO stale VALUES (?, ?, ?, ?)", (namespace, subject, reason, time.time()))
+def mark(connection: Connection, namespace: str, subject: str, reason: str, source: str) -> None:
+    """`subject` is `skill:NAME@VERSION` or `adapter:NAME`; `source` tells what was erased. The first mark stays."""
+    connection.execute(
+        "INSERT OR IGNORE INTO stale VALUES (?, ?, ?, ?, ?)", (namespace, subject, reason, source, time.time())
+    )
+
+
+def subjects(database: Database, namespace: str, source: str) -> frozenset[str]:
+    """What the erasing of `source` made stale."""
+    rows = database.read("SELECT subject FROM stale WHERE namespace = ? AND source = ?", (namespace, source))
+    return frozenset(row[0] for row in rows)
 
 
 def lift(connection: Connection, namespace: str, subject: str) -> None:

@@ -88,21 +88,25 @@ class Registry:
     def set_state(self, name: str, state: AdapterState) -> None:
         self._database.write(lambda connection: _set_state(connection, self._namespace, name, state))
 
-    def dependents(self, turn_ids: Collection[str], skill_refs: Collection[str]) -> list[Adapter]:
-        """The adapters that were trained on one of these turns, under one of these skills, or after such an adapter."""
+    def dependents(self, turn_ids: Collection[str], skill_refs: Collection[str], source: str) -> list[Adapter]:
+        """The adapters that were trained on one of these turns, under one of these skills, or after such an adapter;
+        and those that the erasing of `source` made stale.
+        """
+        known = stale.subjects(self._database, self._namespace, source)
         carried = self._skills_of_trained()
         found: dict[str, Adapter] = {}
         for adapter in self.all():  # in the order in which they were made
             trained = _trained_turns(adapter)
             skills = {ref for turn_id in trained for ref in carried.get(turn_id, ())}
-            if trained & set(turn_ids) or skills & set(skill_refs) or adapter.parent in found:
+            came = trained & set(turn_ids) or skills & set(skill_refs) or adapter.parent in found
+            if came or f"adapter:{adapter.name}" in known:
                 found[adapter.name] = adapter
         return list(found.values())
 
-    def mark_stale(self, adapters: Collection[Adapter], reason: str) -> None:
+    def mark_stale(self, adapters: Collection[Adapter], reason: str, source: str) -> None:
         def work(connection: Connection) -> None:
             for adapter in adapters:
-                stale.mark(connection, self._namespace, f"adapter:{adapter.name}", reason)
+                stale.mark(connection, self._namespace, f"adapter:{adapter.name}", reason, source)
 
         self._database.write(work)
 

@@ -15,6 +15,7 @@ CREATE TABLE stale (
     namespace  TEXT NOT NULL,
     subject    TEXT NOT NULL,                    -- skill:name@version or adapter:name
     reason     TEXT NOT NULL,
+    source     TEXT NOT NULL,                    -- the hash of the session's name
     created_at REAL NOT NULL,
     PRIMARY KEY (namespace, subject)
 ) STRICT;
