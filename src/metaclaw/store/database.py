@@ -76,7 +76,7 @@ class Database:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"{path.parent} cannot be used ({error.strerror}). Name another data_dir.") from error
-        self._writer = open_connection(path)
+        self._writer = _open(path)
         _migrate(self._writer)
         self._checkpoints = Checkpoints(path, self._writer)
         self._thread = threading.Thread(target=self._write_groups, name="store-writer", daemon=True)
@@ -93,7 +93,7 @@ class Database:
         connection: Connection | None = getattr(self._local, "reader", None)
         try:
             if connection is None:
-                connection = self._local.reader = open_connection(self.path)
+                connection = self._local.reader = _open(self.path)
             return connection.execute(sql, values).fetchall()
         except apsw.Error as error:
             raise StoreError(f"The store at {self.path} could not be read: {error}") from error
@@ -226,7 +226,7 @@ def _attempt(connection: Connection, work: Callable[[Connection], Any]) -> tuple
     return result, None
 
 
-def open_connection(path: Path) -> Connection:
+def _open(path: Path) -> Connection:
     version = tuple(map(int, apsw.sqlite_lib_version().split(".")))
     if version < OLDEST_SAFE_SQLITE:
         raise StoreError(f"SQLite {apsw.sqlite_lib_version()} can corrupt a shared store. Upgrade `apsw`.")
@@ -317,7 +317,7 @@ class Checkpoints:
         return apsw.SQLITE_OK
 
     def _run(self) -> None:
-        connection = open_connection(self._path)
+        connection = _open(self._path)
         try:
             while True:
                 self._wanted.wait()
