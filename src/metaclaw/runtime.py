@@ -112,6 +112,7 @@ class Gateway:
         self._context = LiveContext(
             self._catalog, settings.context, StaticEmbedder, _model_tokens(settings), home.indexes,
             _embeddings(settings, self._client),
+            settings.evolve.holdout_share if settings.evolve.enabled else 0.0,
         )
         self._router = providers.configured(settings) or Router()
         self._link: LearnerLink | None = None

@@ -29,7 +29,8 @@ class Turn:
 
     `generation` and `policy` are written when the turn is sampled and never change: promise 4 rests on them.
     `created_at` is in seconds since the epoch. `position` orders turns of one store; 0 before it is stored. `agent`
-    tells the agents of a session apart, "" for the main one; `side` says why a side call is one.
+    tells the agents of a session apart, "" for the main one; `side` says why a side call is one. `drawn` are the skills
+    that matched and took part in the hold-out, of which `holdout_share` lose by chance; `withheld` are those that did.
     """
 
     id: str
@@ -53,6 +54,9 @@ class Turn:
     position: int = 0
     agent: str = ""
     side: str = ""
+    drawn: tuple[str, ...] = ()
+    withheld: tuple[str, ...] = ()
+    holdout_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,7 +155,8 @@ def test_turns_of_an_older_store_are_kept_as_the_main_agents(tmp_path: Path) -> 
         assert turn is not None
         assert (turn.session, turn.agent, turn.side, turn.kind.value) == ("s", "", "", "side")
         numbers = [row[0] for row in database.read("SELECT number FROM migrations")]
-        assert numbers == list(range(1, len(numbers) + 1))
+        assert numbers[0] == 1
+        assert numbers == sorted(set(numbers))  # numbers may be missing
 
 
 def test_opening_twice_migrates_once(database: Database) -> None:

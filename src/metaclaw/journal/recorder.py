@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 TOO_SLOW = "turn: store too slow"
 TURN_COLUMNS = (
     "id, namespace, session, kind, dialect, request, response, query, reply, status, complete, skills, injected,"
-    " generation, policy, usage, timings, created_at, agent, side"
+    " generation, policy, usage, timings, created_at, agent, side, drawn, withheld, holdout_share"
 )
 
 
@@ -96,12 +96,12 @@ class Recorder:
 
 def _insert_turn(connection: Connection, turn: Turn) -> None:
     connection.execute(
-        f"INSERT INTO turns ({TURN_COLUMNS}) VALUES ({', '.join('?' * 20)})",
+        f"INSERT INTO turns ({TURN_COLUMNS}) VALUES ({', '.join('?' * 23)})",
         (
             turn.id, turn.namespace, turn.session, turn.kind.value, turn.dialect, turn.request, turn.response,
             turn.query, turn.reply, turn.status, int(turn.complete), json.dumps(turn.skills), turn.injected,
             turn.generation, turn.policy, json.dumps(turn.usage), json.dumps(turn.timings), turn.created_at,
-            turn.agent, turn.side,
+            turn.agent, turn.side, json.dumps(turn.drawn), json.dumps(turn.withheld), turn.holdout_share,
         ),
     )
 

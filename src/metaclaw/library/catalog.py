@@ -1,7 +1,7 @@
 """The library of a namespace: skills in versions and states, the generation they make, and their history.
 
-Owns `skills`, `skill_history`, `support`, `generations`, and the verdicts on skills. Whatever changes what may be
-injected raises the generation by one, in the same transaction. The folder on disk follows after the commit.
+Owns `skills`, `skill_history`, `support`, `generations`, `pins`, and the verdicts on skills. Whatever changes what may
+be injected raises the generation by one, in the same transaction. The folder on disk follows after the commit.
 """
 
 from __future__ import annotations
@@ -202,6 +202,35 @@ class Catalog:
 
     def record(self, verdict: Verdict) -> None:
         self._database.write(lambda connection: verdicts.insert(connection, self.namespace, verdict))
+
+    def pinned(self) -> frozenset[str]:
+        """The names of the skills that are never withheld, and that no evidence retires."""
+        rows = self._database.read("SELECT name FROM pins WHERE namespace = ?", (self.namespace,))
+        return frozenset(row[0] for row in rows)
+
+    def pin(self, name: str, reason: str) -> int:
+        """Take every version of a skill out of the hold-out and of curation. Returns the generation.
+
+        Raises `SkillError` where there is no such skill.
+        """
+        statement = "INSERT OR IGNORE INTO pins VALUES (?, ?, ?)"
+        return self._change_pin(self.get(name), statement, (self.namespace, name, time.time()), f"pinned: {reason}")
+
+    def unpin(self, name: str, reason: str) -> int:
+        """Undo `pin`. Raises `SkillError` where there is no such skill."""
+        statement = "DELETE FROM pins WHERE namespace = ? AND name = ?"
+        return self._change_pin(self.get(name), statement, (self.namespace, name), f"unpinned: {reason}")
+
+    def _change_pin(self, skill: Skill, statement: str, values: tuple[Any, ...], reason: str) -> int:
+        """The generation is raised, since what may be injected depends on it; the gateway reads pins with it."""
+
+        def work(connection: Connection) -> int:
+            connection.execute(statement, values)
+            if connection.changes():
+                self._note(connection, self._raise_generation(connection), skill, skill.state, skill.state, reason)
+            return self._generation_of(connection)
+
+        return self._database.write(work)
 
     def _follow(self, name: str) -> None:
         """Bring the folder on disk to what is live by this name."""

@@ -91,6 +91,7 @@ class DemoServer:
             f"data_dir = {json.dumps(str(self._data_dir))}",
             f"models_dir = {json.dumps(str(models))}",
             f"gateway = {{ port = {port} }}",
+            "evolve = { holdout_share = 0 }",  # the arms are the demo's own
             f"training = {{ epochs = {self._epochs}, replay_examples = 18 }}",
             f'schedule = {{ idle_seconds = {IDLE_SECONDS}, sleep_hours = "" }}',
         ]
