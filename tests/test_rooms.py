@@ -18,9 +18,10 @@ HEAVY = ("torch", "transformers", "peft", "xllamacpp", "wordllama")
 COMMON = {"types", "errors", "config", "leash"}
 FREE = {"runtime", "learner", "link", "cli", "__main__"}  # these build or open everything
 RULES: dict[str, set[str]] = {
+    "wire": set(),
     "types": set(), "errors": set(), "config": set(), "leash": set(), "tasks": set(), "store": set(), "dialects": set(),
-    "upstream": {"dialects"}, "sandbox": set(), "scheduler": set(), "connect": set(),
-    "gateway": {"context", "dialects", "upstream", "journal", "sandbox"},
+    "upstream": {"dialects", "wire"}, "sandbox": set(), "scheduler": set(), "connect": set(),
+    "gateway": {"context", "dialects", "upstream", "journal", "sandbox", "wire"},
     "context": {"library"},
     "journal": {"store"},
     "signals": {"store", "journal", "dialects", "upstream"},  # it reads what was spoken: tool results, the next words

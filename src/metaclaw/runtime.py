@@ -17,20 +17,19 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from aiohttp import web
 from pydantic import SecretStr
 
 from metaclaw import __version__
 from metaclaw.config import JudgeSettings, Settings, ensure_token
 from metaclaw.context.embed import StaticEmbedder
 from metaclaw.context.live import LiveContext
+from metaclaw.dialects import chat
 from metaclaw.errors import MetaClawError
 from metaclaw.evolve.loop import FastLoop, Judge
 from metaclaw.evolve.progress import settled
-from metaclaw.gateway.app import build_app
+from metaclaw.gateway.app import App
 from metaclaw.gateway.auth import Door
 from metaclaw.gateway.closing import CloseHandler
-from metaclaw.gateway.connections import Runner
 from metaclaw.gateway.feedback import FeedbackHandler
 from metaclaw.gateway.intake import Intake
 from metaclaw.gateway.kept_responses import KeptResponses
@@ -61,9 +60,12 @@ from metaclaw.upstream import providers
 from metaclaw.upstream.client import UpstreamClient, reply_text
 from metaclaw.upstream.embeddings import EmbeddingsEndpoint
 from metaclaw.upstream.route import Route, Router
+from metaclaw.wire.server import Limits, Server
 
 log = logging.getLogger(__name__)
 
+CONNECTIONS_PER_REQUEST = 8  # clients keep some open between requests
+SHUTDOWN_SECONDS = 10.0  # for replies that are under way
 INTAKE_SECONDS = 0.5  # how long the learner sleeps when nobody wakes it
 
 
@@ -125,7 +127,7 @@ class Gateway:
             Activity(self._activity),
         )
         self._intake = Intake(settings.gateway)
-        self._runner: Runner | None = None
+        self._server: Server | None = None
         self._tasks = Tasks()
 
     async def __aenter__(self) -> Gateway:
@@ -153,8 +155,8 @@ class Gateway:
         self._tasks.start(self._context.run())
 
     async def __aexit__(self, *_: object) -> None:
-        if self._runner:
-            await self._runner.cleanup()
+        if self._server:
+            await self._server.close(SHUTDOWN_SECONDS)
         await self._turns.settle()
         await self._tasks.end()
         await self._client.close()
@@ -207,21 +209,22 @@ class Gateway:
         models = ModelsHandler(self._router, self._client, self._embedded.name if self._embedded else None)
         tokens = TokenCounter(self._router, self._client)
         feedback = FeedbackHandler(self._settings.namespace, self._database, self._recorder)
-        app = build_app(
+        app = App(
             Door(self.token, gateway.host), self._turns, feedback, CloseHandler(self._sessions), models, tokens,
             KeptResponses(self._router, self._client), self.status, self.health, self._intake,
         )
-        self._runner = Runner(app, gateway)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, gateway.host, gateway.port, backlog=1024)
+        limits = Limits(
+            gateway.head_seconds, gateway.keep_alive_seconds, CONNECTIONS_PER_REQUEST * gateway.max_in_flight
+        )
+        self._server = Server(app, limits, chat.error_body)
         try:
-            await site.start()
+            port = await self._server.listen(gateway.host, gateway.port)
         except OSError as error:
             raise MetaClawError(
                 f"Cannot listen on {gateway.host}:{gateway.port} ({error.strerror}). Another MetaClaw may be running;"
                 " choose another --port."
             ) from error
-        self.url = f"http://{gateway.host}:{self._runner.addresses[0][1]}"
+        self.url = f"http://{gateway.host}:{port}"
 
     def _host(self, embedded: Embedded) -> EngineHost:
         return EngineHost(

@@ -13,10 +13,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import aiohttp
-from aiohttp import web
-from multidict import CIMultiDict
-
 from metaclaw.context.live import LiveContext
 from metaclaw.dialects import sse
 from metaclaw.dialects.base import Dialect, object_or_empty
@@ -30,6 +26,9 @@ from metaclaw.journal.recorder import Recorder
 from metaclaw.upstream.client import UpstreamClient, next_bytes, read
 from metaclaw.upstream.headers import for_client
 from metaclaw.upstream.route import Route, Router
+from metaclaw.wire.client import Reply as UpstreamReply
+from metaclaw.wire.head import Headers
+from metaclaw.wire.messages import Reply, Request, Response, Stream
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +74,7 @@ class TurnHandler:
         self._activity = activity
         self._records: set[asyncio.Task[bool]] = set()
 
-    async def handle(self, request: web.Request, dialect: Dialect) -> web.StreamResponse:
+    async def handle(self, request: Request, dialect: Dialect) -> Reply:
         if request.headers.get(SIDE_HEADER):
             return await self._serve(request, dialect)
         self._activity.begin()
@@ -87,9 +86,9 @@ class TurnHandler:
     async def settle(self) -> None:
         await asyncio.gather(*self._records)
 
-    async def _serve(self, request: web.Request, dialect: Dialect) -> web.StreamResponse:
-        parsed = dialect.parse(await request.read())
-        place = self._place(recognise(request.headers, dialect, parsed, request.match_info.get("tag", "")))
+    async def _serve(self, request: Request, dialect: Dialect) -> Reply:
+        parsed = dialect.parse(request.body)
+        place = self._place(recognise(request.headers, dialect, parsed, request.params.get("tag", "")))
         wanted = request.headers.get(SKILLS_HEADER, "on").lower() != "off" and place.side in ("", DECLARED)
         taken = parsed.tokens_taken()
         session = "" if place.side else place.session  # side calls take no part in the hold-out
@@ -119,7 +118,7 @@ class TurnHandler:
             self._sessions.forget(place.session)
         return place
 
-    async def _answer(self, request: web.Request, exchange: Exchange, routes: Sequence[Route]) -> web.StreamResponse:
+    async def _answer(self, request: Request, exchange: Exchange, routes: Sequence[Route]) -> Reply:
         """What the first of the routes says that replies, else what the last one says."""
         *others, last = routes
         for route in others:
@@ -130,8 +129,8 @@ class TurnHandler:
         return await self._attempt(request, exchange, last, is_last=True)
 
     async def _attempt(
-        self, request: web.Request, exchange: Exchange, route: Route, *, is_last: bool = False
-    ) -> web.StreamResponse:
+        self, request: Request, exchange: Exchange, route: Route, *, is_last: bool = False
+    ) -> Reply:
         """Raises `UpstreamError` only while nothing has reached the client. The last one's refusal is its reply."""
         with self._router.lease(route):
             exchange.aim(route)
@@ -151,15 +150,15 @@ class TurnHandler:
                 raise
 
     async def _relay(
-        self, request: web.Request, reply: aiohttp.ClientResponse, exchange: Exchange, *, is_last: bool
-    ) -> web.StreamResponse:
+        self, request: Request, reply: UpstreamReply, exchange: Exchange, *, is_last: bool
+    ) -> Reply:
         if reply.content_type == "text/event-stream" and reply.status < 400:
             # While another could still answer, the status line waits for the first bytes.
             first = b"" if is_last else await _first_bytes(reply, exchange.route)
             return await self._relay_stream(request, reply, exchange, first)
         return await self._relay_whole(reply, exchange)
 
-    async def _relay_whole(self, reply: aiohttp.ClientResponse, exchange: Exchange) -> web.Response:
+    async def _relay_whole(self, reply: UpstreamReply, exchange: Exchange) -> Response:
         """Nothing has reached the client yet, whatever fails here."""
         raw = await read(reply, exchange.route)
         told = exchange.leg.whole(raw, reply.status, exchange.request.body)
@@ -171,14 +170,15 @@ class TurnHandler:
         headers = _headers(reply, exchange)
         if told is not raw:
             headers["content-type"] = "application/json"
-        return web.Response(status=reply.status, body=told, headers=headers)
+        return Response(status=reply.status, body=told, headers=headers)
 
     async def _relay_stream(
-        self, request: web.Request, reply: aiohttp.ClientResponse, exchange: Exchange, first: bytes
-    ) -> web.StreamResponse:
+        self, request: Request, reply: UpstreamReply, exchange: Exchange, first: bytes
+    ) -> Reply:
         """Event by event, as they arrive; the one that ends the stream waits for the turn to be on disk."""
-        out = web.StreamResponse(status=reply.status, headers=_headers(reply, exchange))
-        await out.prepare(request)
+        out = request.stream(reply.status, _headers(reply, exchange))
+        if reply.waiting and not first:
+            await out.begin()
         splitter = sse.EventSplitter()
         translation = exchange.leg.stream(exchange.request.body)
         failure = None
@@ -200,7 +200,7 @@ class TurnHandler:
         await self._end(out, rest, exchange, failure)
         return out
 
-    async def _pass_on(self, out: web.StreamResponse, events: bytes, exchange: Exchange) -> None:
+    async def _pass_on(self, out: Stream, events: bytes, exchange: Exchange) -> None:
         """Whole events in the client's own words: read one by one only where they may end the stream."""
         if exchange.reader.put_off(events):
             exchange.take(events)
@@ -209,7 +209,7 @@ class TurnHandler:
         else:
             await self._forward(out, sse.split(events), exchange)
 
-    async def _forward(self, out: web.StreamResponse, events: Iterable[bytes], exchange: Exchange) -> None:
+    async def _forward(self, out: Stream, events: Iterable[bytes], exchange: Exchange) -> None:
         ready: list[bytes] = []
         for event in events:
             exchange.take(event)
@@ -224,7 +224,7 @@ class TurnHandler:
             await out.write(b"".join(ready))
 
     async def _end(
-        self, out: web.StreamResponse, rest: bytes, exchange: Exchange, failure: UpstreamError | None
+        self, out: Stream, rest: bytes, exchange: Exchange, failure: UpstreamError | None
     ) -> None:
         """What came without a closing blank line, then the end. A reply that broke off ends with an error instead."""
         exchange.take(rest)
@@ -232,11 +232,10 @@ class TurnHandler:
         exchange.reader.event(rest)
         await self._keep(exchange)
         if exchange.reader.done or (exchange.reader.finished and not failure):
-            await out.write(rest)
+            await out.end(rest)
         else:
             error = failure or _truncated(exchange.route)
-            await out.write(exchange.leg.client.error_event(error.status, error.code, str(error)))
-        await out.write_eof()
+            await out.end(exchange.leg.client.error_event(error.status, error.code, str(error)))
 
     def _keep(self, exchange: Exchange) -> asyncio.Future[bool]:
         """Write the turn down, once, whatever becomes of its client; await this where the reply must wait for it."""
@@ -260,17 +259,16 @@ def _in_clients_words(events: Iterable[bytes], translation: StreamTranslation) -
     return (translated for event in events for translated in translation.feed(event))
 
 
-def _headers(reply: aiohttp.ClientResponse, exchange: Exchange) -> CIMultiDict[str]:
+def _headers(reply: UpstreamReply, exchange: Exchange) -> Headers:
     """The upstream's headers and ours."""
     passed = for_client(reply.headers)
     passed.update(exchange.headers())
     return passed
 
 
-def with_query(path: str, request: web.Request) -> str:
+def with_query(path: str, request: Request) -> str:
     """The upstream's `path` with the client's query, as it came: for an upstream of the client's own format."""
-    query = request.rel_url.raw_query_string
-    return f"{path}?{query}" if query else path
+    return f"{path}?{request.query}" if request.query else path
 
 
 def model_named(body: Mapping[str, Any]) -> str | None:
@@ -279,7 +277,7 @@ def model_named(body: Mapping[str, Any]) -> str | None:
     return model if isinstance(model, str) else None
 
 
-async def _first_bytes(reply: aiohttp.ClientResponse, route: Route) -> bytes:
+async def _first_bytes(reply: UpstreamReply, route: Route) -> bytes:
     """Raises `UpstreamError` where none come."""
     first = await next_bytes(reply, route)
     if not first:
@@ -287,9 +285,9 @@ async def _first_bytes(reply: aiohttp.ClientResponse, route: Route) -> bytes:
     return first
 
 
-def _refusal(reply: aiohttp.ClientResponse, route: Route) -> UpstreamError:
+def _refusal(reply: UpstreamReply, route: Route) -> UpstreamError:
     return UpstreamError(
-        reply.status, "upstream_refused", f"The upstream {route.url} answered {reply.status} {reply.reason}.",
+        reply.status, "upstream_refused", f"The upstream {route.url} answered {reply.status}.",
         reply.headers.get("retry-after"),
     )
 
