@@ -26,7 +26,10 @@ RULES: dict[str, set[str]] = {
     "journal": {"store"},
     "signals": {"store", "journal", "dialects", "upstream"},  # it reads what was spoken: tool results, the next words
     "library": {"store"},
-    "evolve": {"library", "signals", "journal", "context.compose", "dialects", "upstream", "sandbox"},
+    # it measures by the hold-out's days, and replays what compose words
+    "evolve": {
+        "library", "signals", "journal", "context.compose", "context.holdout", "dialects", "upstream", "sandbox",
+    },
     "training": {"store", "journal", "signals", "dialects", "upstream"},
     "serving": {"store", "training.registry", "signals"},
 }
@@ -36,6 +39,8 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("gateway.feedback", "store"): "hands the handle on to the journal's reads",
     ("bench.signals", "signals"): "measures pure functions, which have no HTTP door",
     ("evolve.loop", "store"): "hands the handle on to journal and signals",
+    ("evolve.curate", "store"): "hands the handle on to journal and exposures",
+    ("evolve.exposures", "store"): "owns the table exposures",
     ("evolve.progress", "store"): "owns the tables cursors and evolve_state",
     ("bench.gateway.library", "library"): "fills a library with ten thousand skills, for which there is no door",
     ("bench.gateway.library", "store"): "opens the library's store",

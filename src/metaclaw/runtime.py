@@ -25,6 +25,7 @@ from metaclaw.context.embed import StaticEmbedder
 from metaclaw.context.live import LiveContext
 from metaclaw.dialects import chat
 from metaclaw.errors import MetaClawError
+from metaclaw.evolve.curate import Curator
 from metaclaw.evolve.loop import FastLoop, Judge
 from metaclaw.evolve.progress import settled
 from metaclaw.gateway.app import App
@@ -250,11 +251,17 @@ class Learner:
     """The learner's process: the fast loop, and the scheduler of the slow one where there is a model to train."""
 
     def __init__(
-        self, database: Database, client: UpstreamClient, loop: FastLoop | None, scheduler: Scheduler | None
+        self,
+        database: Database,
+        client: UpstreamClient,
+        loop: FastLoop | None,
+        curator: Curator | None,
+        scheduler: Scheduler | None,
     ) -> None:
         self._database = database
         self._client = client
         self._loop = loop
+        self._curator = curator
         self._scheduler = scheduler
         self._new = asyncio.Event()
         self._tasks = Tasks()
@@ -264,6 +271,8 @@ class Learner:
             self._loop.resume()
             self._tasks.start(self._take_in(self._loop))
             self._tasks.start(self._loop.verify_pending())
+        if self._curator:
+            self._tasks.start(self._curator.run())
         if self._scheduler:
             self._tasks.start(self._scheduler.run())
         return self
@@ -300,7 +309,7 @@ def build_learner(settings: Settings, gateway_url: str, token: str, embedded: di
     client = UpstreamClient(settings.upstream.connect_timeout_seconds, settings.upstream.idle_timeout_seconds)
     gateway = _own_door(gateway_url, token)
     ask = _Ask(client, gateway)
-    loop = None
+    loop = curator = None
     if settings.evolve.enabled:
         if not settings.may_ask:
             log.warning("Only clients have a key (auth = 'passthrough'): no skill is replayed, or written by a model.")
@@ -311,6 +320,7 @@ def build_learner(settings: Settings, gateway_url: str, token: str, embedded: di
             settings.evolve.proposer, settings.context.max_skill_tokens, _judge(settings.judge, client, gateway),
             settings.gateway.session_idle_seconds,
         )
+        curator = Curator(database, catalog, embedder.embed, settings.gateway.session_idle_seconds)
     scheduler = None
     if settings.training.enabled and embedded and _can_train():
         job = _training_job(settings, Embedded(**embedded), database, catalog, client, ask)
@@ -319,7 +329,7 @@ def build_learner(settings: Settings, gateway_url: str, token: str, embedded: di
             job, _local_now, schedule.idle_seconds, SleepHours.parse(schedule.sleep_hours),
             schedule.sleep_quiet_seconds,
         )
-    return Learner(database, client, loop, scheduler)
+    return Learner(database, client, loop, curator, scheduler)
 
 
 def engine_spec(

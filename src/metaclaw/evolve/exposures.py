@@ -9,15 +9,16 @@ skill was written from, and after a failure in the same session; which of them i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Sequence
 
 from metaclaw.context.holdout import DAY_SECONDS, day_of
 from metaclaw.evolve.lift import Lift, Try, lift_of
 from metaclaw.evolve.progress import advance, cursor
 from metaclaw.journal import draws
+from metaclaw.library.catalog import Catalog
 from metaclaw.signals import ledger
 from metaclaw.store import Connection, Database
-from metaclaw.types import Skill
 
 DRAW_CURSOR = "measure-draws"
 SETTLED_AT_ONCE = 200
@@ -72,49 +73,43 @@ def end_tries(database: Database, namespace: str, idle_seconds: float, now: floa
     return settled
 
 
-def tries_of(database: Database, namespace: str, skill_ref: str, policy: str) -> list[Try]:
+def tries_of(database: Database, namespace: str, name: str, versions: Sequence[int], policy: str) -> list[Try]:
     """The counted tries in the order in which they began, up to the first that is still open.
 
     What comes after it waits: failures are known sooner than their absence, and must not be counted sooner.
     """
     rows = database.read(
-        "SELECT share, withheld, failed FROM exposures WHERE namespace = ?1 AND name = ?2 AND version = ?3"
-        " AND policy = ?4 AND state = 'counted' AND id < coalesce((SELECT min(id) FROM exposures WHERE namespace = ?1"
-        " AND name = ?2 AND version = ?3 AND policy = ?4 AND state = 'open'), 9e18) ORDER BY id",
-        (namespace, *_parts(skill_ref), policy),
+        "WITH tried AS (SELECT * FROM exposures WHERE namespace = ?1 AND name = ?2 AND policy = ?3"
+        " AND version IN (SELECT value FROM json_each(?4)))"
+        " SELECT share, withheld, failed FROM tried WHERE state = 'counted'"
+        " AND id < coalesce((SELECT min(id) FROM tried WHERE state = 'open'), 9e18) ORDER BY id",
+        (namespace, name, policy, json.dumps(versions)),
     )
     return [Try(share, bool(withheld), bool(failed)) for share, withheld, failed in rows]
 
 
-def policies_of(database: Database, namespace: str, skill_ref: str) -> list[str]:
-    """The policy versions that the skill was tried under, the latest first."""
+def lifts_of(database: Database, catalog: Catalog, skill_ref: str) -> dict[str, Lift]:
+    """How much a version of a skill helps under each policy version, the latest first.
+
+    Versions that inject the same text are one: what they are found by may have been widened.
+    """
+    name, versions = skill_ref.rpartition("@")[0], catalog.wordings(skill_ref)
     rows = database.read(
-        "SELECT policy FROM exposures WHERE namespace = ? AND name = ? AND version = ? GROUP BY policy"
-        " ORDER BY max(id) DESC",
-        (namespace, *_parts(skill_ref)),
+        "SELECT policy FROM exposures WHERE namespace = ? AND name = ?"
+        " AND version IN (SELECT value FROM json_each(?)) GROUP BY policy ORDER BY max(id) DESC",
+        (catalog.namespace, name, json.dumps(versions)),
     )
-    return [row[0] for row in rows]
+    return {
+        policy: lift_of(tries_of(database, catalog.namespace, name, versions, policy)) for policy, in rows
+    }
 
 
-def lifts_of(database: Database, namespace: str, skill_ref: str) -> Mapping[str, Lift]:
-    """How much a version of a skill helps under each policy version, the latest first."""
-    policies = policies_of(database, namespace, skill_ref)
-    return {policy: lift_of(tries_of(database, namespace, skill_ref, policy)) for policy in policies}
-
-
-def counted(database: Database, namespace: str) -> Mapping[str, int]:
-    """How many tries of each skill version have been counted: where that number stays, so does the evidence."""
+def settled_tries(database: Database, namespace: str) -> dict[str, int]:
+    """How many tries by each skill's name are over: where that number stays, so does the evidence."""
     rows = database.read(
-        "SELECT name || '@' || version, count(*) FROM exposures WHERE namespace = ? AND state = 'counted'"
-        " GROUP BY name, version",
-        (namespace,),
+        "SELECT name, count(*) FROM exposures WHERE namespace = ? AND state <> 'open' GROUP BY name", (namespace,)
     )
     return {row[0]: row[1] for row in rows}
-
-
-def tried_under(skill: Skill, lifts: Mapping[str, Lift]) -> tuple[str, Lift] | None:
-    """The policy version that matters now and the evidence under it: a new model begins without any."""
-    return next(iter(lifts.items()), None)
 
 
 def _told_before(database: Database, namespace: str, name: str, session: str, position: int) -> bool:

@@ -5,7 +5,7 @@ skill prevents, with an interval that holds at all times at once, and e-values f
 
 A gambler bets against a claim such as "the lift is at most 0", at odds that are fair if the claim is true. His fortune
 then reaches 20 with a chance of at most 1 in 20, however often one looks and whenever one stops (Ville 1939). What he
-bets on is, for each try, an unbiased estimate of the lift: the outcome weighted by the inverse of the chance of its arm,
+bets on is, for each try, an unbiased estimate of the lift: the outcome weighted by the inverse of its arm's chance,
 around the means of the tries before (AIPW). The chances are known, since we threw the coin; so it matters neither how
 unequal the arms are nor whether tasks get harder over time. Of his bets he makes several sizes at once.
 Ways to bet: Waudby-Smith and Ramdas, 2010.09686; with weights: the same and others, 2210.10768; restarts: 2203.03532.
@@ -88,7 +88,11 @@ class Lift:
     @property
     def useless(self) -> bool:
         """Whether it is known to prevent next to no failures."""
-        return self.e_below(WORTH) >= USELESS_E
+        return self.e_useless >= USELESS_E
+
+    @property
+    def e_useless(self) -> float:
+        return self.e_below(WORTH)
 
     @cached_property
     def e_turned(self) -> float:

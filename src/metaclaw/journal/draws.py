@@ -1,4 +1,4 @@
-"""The hold-out's coins read back from the journal: which turns went with a skill, which without, and what ended a try."""
+"""The hold-out's coins read back: which turns went with a skill, which without, and when their session ended."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ def drawn_after(database: Database, namespace: str, position: int, limit: int = 
         " ORDER BY position LIMIT ?",
         (namespace, position, limit),
     )
-    return [DrawnTurn(*row[:5], tuple(json.loads(row[5])), tuple(json.loads(row[6])), row[7]) for row in rows]
+    return [
+        DrawnTurn(number, turn, session, policy, at, tuple(json.loads(drawn)), tuple(json.loads(withheld)), share)
+        for number, turn, session, policy, at, drawn, withheld, share in rows
+    ]
 
 
 def turns_under(
@@ -43,11 +46,6 @@ def turns_under(
         (namespace, session, since, before, policy, skill_ref),
     )
     return [row[0] for row in rows]
-
-
-def session_of(database: Database, namespace: str, turn_id: str) -> str | None:
-    rows = database.read("SELECT session FROM turns WHERE namespace = ? AND id = ?", (namespace, turn_id))
-    return str(rows[0][0]) if rows else None
 
 
 def ends_at(database: Database, namespace: str, session: str, idle_seconds: float) -> float:

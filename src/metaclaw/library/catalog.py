@@ -203,6 +203,16 @@ class Catalog:
     def record(self, verdict: Verdict) -> None:
         self._database.write(lambda connection: verdicts.insert(connection, self.namespace, verdict))
 
+    def wordings(self, skill_ref: str) -> list[int]:
+        """The versions of a skill that inject the same text as this one; it is among them."""
+        name, _, version = skill_ref.rpartition("@")
+        rows = self._database.read(
+            "SELECT same.version FROM skills AS one JOIN skills AS same USING (namespace, name, body)"
+            " WHERE namespace = ? AND name = ? AND one.version = ? ORDER BY same.version",
+            (self.namespace, name, int(version)),
+        )
+        return [row[0] for row in rows]
+
     def pinned(self) -> frozenset[str]:
         """The names of the skills that are never withheld, and that no evidence retires."""
         rows = self._database.read("SELECT name FROM pins WHERE namespace = ?", (self.namespace,))

@@ -22,6 +22,7 @@ CREATE TABLE exposures (
     failed     INTEGER,                          -- once counted: whether one of its turns failed
     UNIQUE (namespace, session, name, version, policy, day)
 ) STRICT;
+CREATE INDEX turns_drawn ON turns (namespace, position) WHERE drawn <> '[]';
 CREATE INDEX exposures_open ON exposures (namespace, id) WHERE state = 'open';
 CREATE INDEX exposures_by_skill ON exposures (namespace, name, version, policy, id);
 
