@@ -26,9 +26,11 @@ RULES: dict[str, set[str]] = {
     "journal": {"store"},
     "signals": {"store", "journal", "dialects", "upstream"},  # it reads what was spoken: tool results, the next words
     "library": {"store"},
-    # it measures by the hold-out's days, and replays what compose words
+    # context.text: what tells a skill from others, for retrieval as for finding one that says the same;
+    # context.holdout: what a day of the hold-out is
     "evolve": {
-        "library", "signals", "journal", "context.compose", "context.holdout", "dialects", "upstream", "sandbox",
+        "library", "signals", "journal", "context.compose", "context.text", "context.holdout", "dialects", "upstream",
+        "sandbox",
     },
     "training": {"store", "journal", "signals", "dialects", "upstream"},
     "serving": {"store", "training.registry", "signals"},
@@ -39,9 +41,13 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("gateway.feedback", "store"): "hands the handle on to the journal's reads",
     ("bench.signals", "signals"): "measures pure functions, which have no HTTP door",
     ("evolve.loop", "store"): "hands the handle on to journal and signals",
+    ("evolve.cases", "store"): "hands the handle on to journal and signals",
     ("evolve.curate", "store"): "hands the handle on to journal and exposures",
     ("evolve.exposures", "store"): "owns the table exposures",
+    ("evolve.kin", "store"): "hands the handle on to journal and signals",
+    ("evolve.lessons", "store"): "hands the handle on to the modules that read",
     ("evolve.progress", "store"): "owns the tables cursors and evolve_state",
+    ("evolve.rejected", "store"): "owns the table rejected_edits",
     ("bench.gateway.library", "library"): "fills a library with ten thousand skills, for which there is no door",
     ("bench.gateway.library", "store"): "opens the library's store",
     ("bench.retrieval.methods", "context"): "measures retrieval in process: its bars are milliseconds",

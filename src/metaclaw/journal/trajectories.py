@@ -52,6 +52,16 @@ def turns_of_generation(database: Database, namespace: str, generation: int) -> 
     )
 
 
+def queries_with_signals(database: Database, namespace: str, limit: int) -> list[tuple[str, str]]:
+    """(id, query) of the complete main turns that the newest `limit` signals are about, newest first."""
+    rows = database.read(
+        "SELECT id, query FROM turns WHERE id IN (SELECT turn_id FROM (SELECT turn_id FROM signals WHERE namespace = ?"
+        " ORDER BY id DESC LIMIT ?)) AND kind = 'main' AND complete = 1 AND status = 200 ORDER BY position DESC",
+        (namespace, limit),
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
 def feedback_after(database: Database, namespace: str, position: int, limit: int = 100) -> list[Feedback]:
     return _feedback(
         database, "namespace = ? AND position > ? ORDER BY position LIMIT ?", (namespace, position, limit)

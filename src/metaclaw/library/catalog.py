@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,11 +112,18 @@ class Catalog:
         return verdicts.of_subject(self._database, self.namespace, f"skill:{skill_ref}")
 
     def publish(
-        self, skill: Skill, state: SkillState, reason: str, support: Iterable[str], verdict: Verdict | None = None
+        self,
+        skill: Skill,
+        state: SkillState,
+        reason: str,
+        support: Iterable[str],
+        verdict: Verdict | None = None,
+        merging: Sequence[Skill] = (),
     ) -> tuple[Skill, int]:
         """Make a new version live, in place of any older one, with the verdict that admits it.
 
-        `support` names the turns that it came from.
+        `support` names the turns that it came from. `merging` are live skills of other names that it takes in: they
+        retire in the same step, and rolling the new version back brings them back.
 
         Returns the skill with its version and the new generation. Raises `SkillError` for an unwritable skill.
         """
@@ -125,17 +132,38 @@ class Catalog:
 
         def work(connection: Connection) -> tuple[Skill, int]:
             published = self._insert(connection, skill, state, reason, self._raise_generation(connection))
-            connection.executemany(
-                "INSERT OR IGNORE INTO support VALUES (?, ?, ?, ?)",
-                [(self.namespace, turn_id, published.name, published.version) for turn_id in turns],
-            )
+            for merged in merging:
+                self._set_state(connection, merged, SkillState.RETIRED, _merged_into(published), raise_generation=False)
+            self._support(connection, published, turns)
             if verdict is not None:
                 verdicts.insert(connection, self.namespace, dataclasses.replace(verdict, subject=_subject(published)))
             return published, self._generation_of(connection)
 
         published, generation = self._database.write(work)
-        self._follow(published.name)
+        for name in (published.name, *(merged.name for merged in merging)):
+            self._follow(name)
         return published, generation
+
+    def quarantine(self, skill: Skill, reason: str, support: Iterable[str]) -> Skill:
+        """Keep a new version as a candidate: in no prompt, until a person approves it (`change_state` to active).
+
+        What is live stays so, and the generation too. Returns the skill with its version. Raises `SkillError` for an
+        unwritable skill, and for a name that has a live version: approved, it would stand beside it.
+        """
+        skillfile.check(skill)
+        turns = list(support)
+
+        def work(connection: Connection) -> Skill:
+            live = connection.execute(
+                f"SELECT 1 FROM skills WHERE namespace = ? AND name = ? AND {LIVE}", (self.namespace, skill.name)
+            ).fetchone()
+            if live:
+                raise SkillError(f"Skill '{skill.name}' is live: a candidate needs a name of its own.")
+            kept = self._insert(connection, skill, SkillState.CANDIDATE, reason, self._generation_of(connection))
+            self._support(connection, kept, turns)
+            return kept
+
+        return self._database.write(work)
 
     def change_state(self, skill: Skill, state: SkillState, reason: str) -> int:
         """Move a version from the state it was read in to another. One that has moved on meanwhile stays as it is.
@@ -160,12 +188,14 @@ class Catalog:
     def rollback(self, name: str, reason: str) -> tuple[Skill | None, int]:
         """Undo the newest live version of `name`: the version that it took the place of is live again, or none.
 
-        A version that was retired itself, by evidence or by an earlier rollback, does not come back.
+        A version that was retired itself, by evidence or by an earlier rollback, does not come back. Skills that it had
+        taken in do, where nothing else is live by their names.
         Returns that version (None: nothing by that name is live now) and the new generation.
         """
         current = self.get(name)
         if current.state not in LIVE_STATES:
             raise SkillError(f"Skill '{name}' is {current.state.value}: there is nothing to roll back.")
+        revived: list[str] = []
 
         def work(connection: Connection) -> tuple[Skill | None, int]:
             self._set_state(connection, current, SkillState.RETIRED, reason, raise_generation=True)
@@ -177,6 +207,12 @@ class Catalog:
                 (self.namespace, name, current.version),
             ).fetchall()
             before = _as_skill(rows[0]) if rows else None
+            for merged in self._merged_into(connection, current):
+                self._insert(
+                    connection, merged, self._last_live_state(connection, merged), reason,
+                    self._generation_of(connection),
+                )
+                revived.append(merged.name)
             if before is None:
                 return None, self._generation_of(connection)
             state = self._last_live_state(connection, before)
@@ -184,7 +220,8 @@ class Catalog:
             return restored, self._generation_of(connection)
 
         restored, generation = self._database.write(work)
-        self._follow(name)
+        for touched in (name, *revived):
+            self._follow(touched)
         return restored, generation
 
     def support_of(self, skill: Skill) -> list[str]:
@@ -252,11 +289,28 @@ class Catalog:
         else:
             skillfile.remove_folder(self.folder, name)
 
+    def _support(self, connection: Connection, skill: Skill, turns: Sequence[str]) -> None:
+        connection.executemany(
+            "INSERT OR IGNORE INTO support VALUES (?, ?, ?, ?)",
+            [(self.namespace, turn_id, skill.name, skill.version) for turn_id in turns],
+        )
+
+    def _merged_into(self, connection: Connection, skill: Skill) -> list[Skill]:
+        """The skills that retired into this one, where nothing is live by their names now."""
+        rows = connection.execute(
+            f"SELECT {', '.join(f'gone.{column}' for column in SKILL_COLUMNS.split(', '))} FROM skill_history AS past"
+            " JOIN skills AS gone USING (namespace, name, version)"
+            f" WHERE namespace = ?1 AND past.reason = ?2 AND name NOT IN (SELECT name FROM skills"
+            f" WHERE namespace = ?1 AND {LIVE}) ORDER BY past.id",
+            (self.namespace, _merged_into(skill)),
+        ).fetchall()
+        return [_as_skill(row) for row in rows]
+
     def _last_live_state(self, connection: Connection, skill: Skill) -> SkillState:
         """What the version was when another took its place: a trial skill comes back on trial."""
         row = connection.execute(
             "SELECT new_state FROM skill_history WHERE namespace = ? AND name = ? AND version = ?"
-            " ORDER BY id DESC LIMIT 1",
+            " AND new_state IN ('trial', 'active') ORDER BY id DESC LIMIT 1",
             (self.namespace, skill.name, skill.version),
         ).fetchone()
         return SkillState(row[0]) if row else SkillState.TRIAL
@@ -268,10 +322,11 @@ class Catalog:
             "SELECT coalesce(max(version), 0) + 1 FROM skills WHERE namespace = ? AND name = ?",
             (self.namespace, skill.name),
         ).fetchall()[0][0]
-        connection.execute(
-            f"UPDATE skills SET state = 'retired' WHERE namespace = ? AND name = ? AND {LIVE}",
-            (self.namespace, skill.name),
-        )
+        if state in LIVE_STATES:
+            connection.execute(
+                f"UPDATE skills SET state = 'retired' WHERE namespace = ? AND name = ? AND {LIVE}",
+                (self.namespace, skill.name),
+            )
         fresh = dataclasses.replace(skill, version=version, state=state)
         connection.execute(
             "INSERT INTO skills VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -321,6 +376,10 @@ def _as_skill(row: tuple[Any, ...]) -> Skill:
     name, description, body, version, state, origin, kind, files = row
     read = tuple((path, text) for path, text in json.loads(files)) if files else ()
     return Skill(name, description, body, version, STATES[state], origin, KINDS[kind], read)
+
+
+def _merged_into(skill: Skill) -> str:
+    return f"merged into {skill.ref}"
 
 
 def _subject(skill: Skill) -> str:
