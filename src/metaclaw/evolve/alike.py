@@ -38,7 +38,8 @@ class Case:
 
     turn_id: str
     request: str
-    vector: Vectors
+    asked: Vectors  # the request alone
+    vector: Vectors  # with the rule's words
     form: str
     ends: tuple[str, ...]
 
@@ -48,9 +49,10 @@ def cases_of(told: Sequence[tuple[str, str, str, str]], embed: Embed) -> list[Ca
     if not told:
         return []
     vectors = embed([f"{rule_words(words)} {request}" for _, request, words, _ in told])
+    asked = embed([request for _, request, _, _ in told])
     return [
-        Case(turn_id, request, vector, form_of(answer), ends_of(answer))
-        for (turn_id, request, _, answer), vector in zip(told, vectors, strict=True)
+        Case(turn_id, request, of_request, vector, form_of(answer), ends_of(answer))
+        for (turn_id, request, _, answer), of_request, vector in zip(told, asked, vectors, strict=True)
     ]
 
 
@@ -63,7 +65,7 @@ def form_of(answer: str) -> str:
     """An answer with its words and numbers made alike: 'INV-17_RoadMap.pdf' and 'INV-3_Login.pdf' have one form."""
     text = DIGITS.sub(lambda run: "9" * (len(run[0]) if len(run[0]) in TELLING_LENGTHS else 1), answer)
     text = LETTERS.sub(lambda run: "a" if run[0].islower() else "A" if run[0].isupper() else "Aa", text)
-    return REPEATED.sub(r"\1\2\1", text)
+    return REPEATED.sub(r"\1", text)
 
 
 def ends_of(answer: str) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from metaclaw.context.text import facets
 from metaclaw.evolve.alike import SHARED_END, Case, Embed, cases_of, link
 from metaclaw.evolve.kin import failure_of
 from metaclaw.library.catalog import Catalog
@@ -69,8 +70,11 @@ class Cases:
     def of(self, skill: Skill) -> list[Case]:
         return self._cases.get(skill.name, [])
 
-    def counts(self) -> dict[str, int]:
-        return {name: len(cases) for name, cases in self._cases.items()}
+    def fits(self, one: Skill, other: Skill) -> dict[str, float]:
+        """By name: how near each one's text is to what either was asked for."""
+        asked = np.stack([case.asked for case in (*self.of(one), *self.of(other))])
+        nearness = (asked @ self._embed([facets(one)[2], facets(other)[2]]).T).mean(axis=0)
+        return {one.name: float(nearness[0]), other.name: float(nearness[1])}
 
     def failed_before(self, skill: Skill, least: float) -> tuple[str, list[Case]] | None:
         """The ref and the cases of a skill whose trial failed and that taught the same rule in other words. Once."""

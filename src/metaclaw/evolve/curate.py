@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 EVERY_SECONDS = 60.0
 LOOKS = 200  # at changed skills, in one round at most
-SAME_RULE = 0.55  # `alike.link` from which two skills are one; chosen on the tuning half of `metaclaw bench curation`
+SAME_RULE = 0.6  # `alike.link` from which two skills are one; chosen on the tuning half of `metaclaw bench curation`
 
 
 class Curator:
@@ -96,7 +96,7 @@ class Curator:
             found = self._cases.nearest(skill, SAME_RULE)
             if found is None or {skill.name, found[0].name} <= pinned:
                 continue
-            kept, gone = better_first(skill, found[0], self._cases.counts(), pinned)
+            kept, gone = better_first(skill, found[0], self._cases.fits(skill, found[0]), pinned)
             done.append(self._take_in(kept, gone, pinned))
         return done
 

@@ -55,22 +55,27 @@ def end_tries(database: Database, namespace: str, idle_seconds: float, now: floa
         " WHERE namespace = ? AND state = 'open' ORDER BY id",
         (namespace,),
     )
-    settled = 0
+    done: list[tuple[str, int | None, int]] = []
+    failed_here: set[tuple[str, str]] = set()  # what this round found is not in the store yet
     for number, name, version, policy, session, day, position in rows:
         day_ends = (day + 1) * DAY_SECONDS
         if now < min(draws.ends_at(database, namespace, session, idle_seconds), day_ends + idle_seconds):
             continue
-        if _told_before(database, namespace, name, session, position):
-            state, failed = "left out", None
+        if (session, name) in failed_here or _told_before(database, namespace, name, session, position):
+            done.append(("left out", None, number))
         else:
             ref = f"{name}@{version}"
             turns = draws.turns_under(database, namespace, session, policy, ref, position, day_ends)
-            state, failed = "counted", any(ledger.outcome_of(database, namespace, turn).failed for turn in turns)
-        _settle(database, number, state, failed)
-        settled += 1
-        if settled == SETTLED_AT_ONCE:
+            failed = any(ledger.outcome_of(database, namespace, turn).failed for turn in turns)
+            failed_here |= {(session, name)} if failed else set()
+            done.append(("counted", int(failed), number))
+        if len(done) == SETTLED_AT_ONCE:
             break
-    return settled
+    if done:
+        database.write(
+            lambda connection: connection.executemany("UPDATE exposures SET state = ?, failed = ? WHERE id = ?", done)
+        )
+    return len(done)
 
 
 def tries_of(database: Database, namespace: str, name: str, versions: Sequence[int], policy: str) -> list[Try]:
@@ -122,15 +127,6 @@ def _told_before(database: Database, namespace: str, name: str, session: str, po
         (namespace, name, session, position),
     )
     return bool(rows)
-
-
-def _settle(database: Database, number: int, state: str, failed: bool | None) -> None:
-    value = None if failed is None else int(failed)
-    database.write(
-        lambda connection: connection.execute(
-            "UPDATE exposures SET state = ?, failed = ? WHERE id = ?", (state, value, number)
-        )
-    )
 
 
 def _parts(skill_ref: str) -> tuple[str, int]:
