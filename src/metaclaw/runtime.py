@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from functools import partial
@@ -97,7 +97,9 @@ class Home:
 class Gateway:
     """The gateway's process: the HTTP door, the engine host, and the learner on a line. `url` is where it listens."""
 
-    def __init__(self, settings: Settings, embedded: Embedded | None) -> None:
+    def __init__(
+        self, settings: Settings, embedded: Embedded | None, on_indexed: Callable[[], None] = lambda: None
+    ) -> None:
         self._settings = settings
         self._embedded = embedded
         self.token = ensure_token(settings)
@@ -114,7 +116,7 @@ class Gateway:
         )
         self._context = LiveContext(
             self._catalog, settings.context, StaticEmbedder, _model_tokens(settings), home.indexes,
-            _embeddings(settings, self._client),
+            _embeddings(settings, self._client), on_indexed,
             settings.evolve.holdout_share if settings.evolve.enabled else 0.0,
         )
         self._router = providers.configured(settings) or Router()

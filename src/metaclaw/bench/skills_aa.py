@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import logging
 import random
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -111,6 +112,7 @@ def tries_needed(runs: Sequence[Sequence[Lift]], power: float) -> int | None:
 
 
 def main(seed: int, folder: Path) -> None:
+    logging.disable(logging.WARNING)  # a thousand skills have much to say
     checked = asyncio.run(admitted(CANDIDATES, 0.0, seed))
     lifted = asyncio.run(admitted(CANDIDATES, LIFT, seed + 1))
     went_live = asyncio.run(live(seed))

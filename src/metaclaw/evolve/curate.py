@@ -144,7 +144,7 @@ def describe(lift: Lift) -> str:
     return (
         f"failed {lift.with_skill.failed} of {lift.with_skill.n} with it,"
         f" {lift.without.failed} of {lift.without.n} without;"
-        f" it prevents a failure in {lift.effect:.0%} of tries, between {low:.0%} and {high:.0%}"
+        f" lift {100 * lift.effect:+.0f} points, between {100 * low:+.0f} and {100 * high:+.0f}"
     )
 
 

@@ -40,7 +40,7 @@ class Exchange:
     first_byte: float | None = None
     status: int = 0
     kept: bytearray = field(default_factory=bytearray)
-    record: asyncio.Task[bool] | None = None
+    record: asyncio.Future[bool] | None = None
 
     def aim(self, route: Route) -> None:
         """Begin, or begin again, with another route. Raises `RequestError` where nothing translates for it."""

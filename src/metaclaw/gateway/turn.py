@@ -72,7 +72,6 @@ class TurnHandler:
         self._recorder = recorder
         self._sessions = sessions
         self._activity = activity
-        self._records: set[asyncio.Task[bool]] = set()
 
     async def handle(self, request: Request, dialect: Dialect) -> Reply:
         if request.headers.get(SIDE_HEADER):
@@ -84,7 +83,7 @@ class TurnHandler:
             self._activity.end()
 
     async def settle(self) -> None:
-        await asyncio.gather(*self._records)
+        await self._recorder.settle()
 
     async def _serve(self, request: Request, dialect: Dialect) -> Reply:
         parsed = dialect.parse(request.body)
@@ -242,10 +241,8 @@ class TurnHandler:
         if exchange.record is None:
             place, turn = exchange.place, exchange.turn(self._namespace)
             prefix = "" if place.agent else place.prefix
-            exchange.record = asyncio.create_task(self._recorder.turn(turn, prefix, place.closes))
-            self._records.add(exchange.record)
-            exchange.record.add_done_callback(self._records.discard)
-        return asyncio.shield(exchange.record)
+            exchange.record = self._recorder.turn(turn, prefix, place.closes)
+        return exchange.record
 
 
 def _within_reach(client: Dialect, routes: Sequence[Route]) -> Sequence[Route]:

@@ -17,6 +17,7 @@ from typing import Any
 from metaclaw.errors import SkillError
 from metaclaw.library import skillfile
 from metaclaw.store import Connection, Database, verdicts
+from metaclaw.store.bell import Bell
 from metaclaw.types import LIVE_STATES, Skill, SkillKind, SkillState, Verdict
 
 SKILL_COLUMNS = "name, description, body, version, state, origin, kind, files"
@@ -45,6 +46,7 @@ class Catalog:
         self._database = database
         self.namespace = namespace
         self.folder = folder
+        self.bell = Bell(database.path)  # rung whenever the generation may have risen
 
     def generation(self) -> int:
         rows = self._database.read("SELECT generation FROM generations WHERE namespace = ?", (self.namespace,))
@@ -277,10 +279,13 @@ class Catalog:
                 self._note(connection, self._raise_generation(connection), skill, skill.state, skill.state, reason)
             return self._generation_of(connection)
 
-        return self._database.write(work)
+        generation = self._database.write(work)
+        self.bell.ring()
+        return generation
 
     def _follow(self, name: str) -> None:
-        """Bring the folder on disk to what is live by this name."""
+        """Tell who has the library in memory, and bring the folder on disk to what is live by this name."""
+        self.bell.ring()
         rows = self._database.read(
             f"SELECT {SKILL_COLUMNS} FROM skills WHERE namespace = ? AND name = ? AND {LIVE}", (self.namespace, name)
         )

@@ -6,6 +6,6 @@ routes: serving; cursors, evolve_state: evolve. `verdicts` alone is shared, by l
 module of its name.
 """
 
-from metaclaw.store.database import Connection, Database
+from metaclaw.store.database import Connection, Database, RowWriter, in_runs
 
-__all__ = ["Connection", "Database"]
+__all__ = ["Connection", "Database", "RowWriter", "in_runs"]

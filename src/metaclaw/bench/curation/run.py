@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -129,6 +130,7 @@ async def _fail(case: Case, number: int, found: Context, recorder: Recorder) -> 
 
 
 def main(seed: int, folder: Path, failures: int = FAILURES) -> None:
+    logging.disable(logging.WARNING)  # thousands of skills have much to say
     tuning, held_out = data.rules("tuning"), data.rules("held_out")
     both, embedder = [*tuning, *held_out], StaticEmbedder()
     found = {
