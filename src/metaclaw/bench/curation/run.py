@@ -18,11 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from metaclaw.bench import results
 from metaclaw.bench.curation import data
 from metaclaw.bench.curation.data import Case, Rule
 from metaclaw.config import ContextSettings
-from metaclaw.context.embed import StaticEmbedder
+from metaclaw.context.dense import Vectors
+from metaclaw.context.embed import Embedder, StaticEmbedder
 from metaclaw.context.live import Context, LiveContext
 from metaclaw.evolve.curate import Curator
 from metaclaw.evolve.loop import FastLoop
@@ -60,6 +63,21 @@ class Outcome:
         return [2 * sum(self.requests([rule])) > len(self.requests([rule])) for rule in rules]
 
 
+class Remembering:
+    """The real embedder, which here is asked for the same texts thousands of times."""
+
+    def __init__(self) -> None:
+        self._real = StaticEmbedder()
+        self._known: dict[str, Vectors] = {}
+        self.name = self._real.name
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if new:
+            self._known |= dict(zip(new, self._real.embed(new), strict=True))
+        return np.stack([self._known[text] for text in texts]) if texts else self._real.embed([])
+
+
 class Follower:
     """The model: gives the right answer to a request of the stream where a text before it states the rule."""
 
@@ -77,7 +95,7 @@ def states(text: str, rule: Rule) -> bool:
 
 
 async def play(
-    rules: Sequence[Rule], n: int, seed: int, embedder: StaticEmbedder, *, curated: bool = True, injected: bool = False
+    rules: Sequence[Rule], n: int, seed: int, embedder: Embedder, *, curated: bool = True, injected: bool = False
 ) -> Outcome:
     """`injected`: the failures happened under the skills that the library had for them, else without any."""
     cases = data.stream(rules, n, seed)
@@ -132,7 +150,7 @@ async def _fail(case: Case, number: int, found: Context, recorder: Recorder) -> 
 def main(seed: int, folder: Path, failures: int = FAILURES) -> None:
     logging.disable(logging.WARNING)  # thousands of skills have much to say
     tuning, held_out = data.rules("tuning"), data.rules("held_out")
-    both, embedder = [*tuning, *held_out], StaticEmbedder()
+    both, embedder = [*tuning, *held_out], Remembering()
     found = {
         name: asyncio.run(play(both, failures, seed, embedder, **how))
         for name, how in {
