@@ -204,3 +204,16 @@ async def test_new_words_for_a_rule_that_failed_on_trial_are_found_by_what_it_wa
     assert (live.name, live.body, live.state) == (new.name, new.body, TRIAL)
     assert set(catalog.support_of(live)) == {failure.turn.id, again.turn.id}
     assert failure.turn.query in live.description
+
+
+async def test_a_merge_is_undone_by_one_rollback_and_not_made_again(database: Database, catalog: Catalog) -> None:
+    failure = lessons("us-date", 1)[0]
+    again = Failure(make_turn(failure.turn.query), failure.correction)
+    before = await learn(database, catalog, [failure, again], TRIAL)
+    curator = curator_of(catalog, database)
+    assert len(curator.round()) == 1
+    [kept] = catalog.live()
+    catalog.rollback(kept.name, "they are two")
+    assert {(skill.name, skill.body) for skill in catalog.live()} == {(skill.name, skill.body) for skill in before}
+    assert curator.round() == []
+    assert curator_of(catalog, database).round() == []

@@ -97,8 +97,15 @@ class Curator:
             if found is None or {skill.name, found[0].name} <= pinned:
                 continue
             kept, gone = better_first(skill, found[0], self._cases.fits(skill, found[0]), pinned)
-            done.append(self._take_in(kept, gone, pinned))
+            if not self._undone(kept, gone):
+                done.append(self._take_in(kept, gone, pinned))
         return done
+
+    def _undone(self, kept: Skill, gone: Skill) -> bool:
+        """Whether they were merged before: then a person has taken them apart again."""
+        pairs = ((gone, kept), (kept, gone))
+        reasons = {one.name: [change[4] for change in self._catalog.history(one.name)] for one in (kept, gone)}
+        return any(why.startswith(f"merged into {b.name}@") for a, b in pairs for why in reasons[a.name])
 
     def _succeed(self, skill: Skill, failed: str, cases: Sequence[Case]) -> str:
         """Where the user said the rule again, its new words are found by all that it was asked for before."""
@@ -109,13 +116,12 @@ class Curator:
         return f"{published.ref} {reason}"
 
     def _take_in(self, kept: Skill, gone: Skill, pinned: frozenset[str]) -> str:
-        """The one takes the other's requests and failures over, and the other retires."""
+        """The one takes the other's requests and failures over, and the other retires, in one step that can be undone."""
         cases = [*self._cases.of(kept), *self._cases.of(gone)]
         support = [*self._catalog.support_of(kept), *self._catalog.support_of(gone)]
         skill = kept if kept.name in pinned else widened(kept, [case.request for case in cases])
         reason = f"takes in {gone.ref}, which teaches the same rule"
-        published, _ = self._catalog.publish(skill, kept.state, reason, support, self._verdict_of(kept))
-        self._catalog.change_state(gone, SkillState.RETIRED, f"merged into {published.ref}")
+        published, _ = self._catalog.publish(skill, kept.state, reason, support, self._verdict_of(kept), [gone])
         return f"{published.ref} {reason}"
 
     def _verdict_of(self, skill: Skill) -> Verdict | None:
