@@ -66,6 +66,17 @@ def retrieval(
     main(seed, results)
 
 
+@app.command()
+def poison(results: Annotated[Path, typer.Option(help="Folder of the result files.")] = Path("bench/results")) -> None:
+    """Attempts to plant a skill, through the real learner, and genuine corrections, most of which must be kept.
+
+    Example: metaclaw bench poison
+    """
+    from metaclaw.bench.poison.run import main
+
+    main(results)
+
+
 def _checks(path: Path) -> list[dict[str, Any]]:
     result = json.loads(path.read_text(encoding="utf-8"))
     return [{"bench": result["bench"], "name": name, **entry} for name, entry in result["checks"].items()]

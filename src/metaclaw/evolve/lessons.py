@@ -22,7 +22,7 @@ from metaclaw.evolve.kin import Kin, failure_of, kin_of
 from metaclaw.evolve.nearest import Embed, Nearest
 from metaclaw.evolve.quoting import told_apart
 from metaclaw.evolve.rejected import RejectedEdit
-from metaclaw.evolve.screen import Outcome, Ruling, rule_on
+from metaclaw.evolve.screen import Outcome, Ruling, gives_orders, rule_on
 from metaclaw.evolve.verify import Ask, Comparison, Replays, verdict_of, why_better
 from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog
@@ -75,7 +75,7 @@ class Lessons:
         may_ask = self._proposer != "extractive"
         if self._proposer == "model":
             return True, None
-        if failure.words.passes_orders and (skill := extractive.as_passed_on(failure)):
+        if gives_orders(failure.words) and (skill := extractive.as_passed_on(failure)):
             self._quarantine(skill, failure, ["passes on a text that tells somebody what to do from now on"])
             return may_ask and failure.can_score, None
         skill = extractive.propose(failure)

@@ -14,6 +14,7 @@ from enum import StrEnum
 
 from metaclaw.errors import SkillError
 from metaclaw.evolve.disguise import marks, views
+from metaclaw.evolve.quoting import Words
 from metaclaw.evolve.threats import threats
 from metaclaw.journal.redact import Redactor
 from metaclaw.library.skillfile import check
@@ -64,6 +65,11 @@ def rule_on(skill: Skill, redactor: Redactor, said: str | None = None, foreign: 
 def objections(skill: Skill, redactor: Redactor) -> list[str]:
     """Why the skill must not be published by itself; empty when nothing stands against it."""
     return list(rule_on(skill, redactor).reasons)
+
+
+def gives_orders(words: Words) -> bool:
+    """Whether what the user only passed on tells somebody what to do, or would take an agent over."""
+    return words.passes_orders or any(True for text in words.foreign for view in views(text) for _ in threats(view))
 
 
 def _text(skill: Skill) -> str:
