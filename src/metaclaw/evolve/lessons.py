@@ -60,6 +60,7 @@ class Lessons:
         self._proposer = proposer
         self._max_skill_tokens = max_skill_tokens
         self._nearest = Nearest(catalog, embed)
+        self._plain: dict[tuple[str, str], str] = {}
         self._tried: set[tuple[int, tuple[str, ...]]] = set()
 
     def warm(self) -> None:
@@ -104,7 +105,7 @@ class Lessons:
         await self._let_the_model_try(failure, confirmed, stands, kin, replays)
 
     def _replays(self, cases: Sequence[Failure], kin: Kin) -> Replays:
-        return Replays(cases, kin.probes, self._ask, self._max_skill_tokens)
+        return Replays(cases, kin.probes, self._ask, self._max_skill_tokens, plain=self._plain)
 
     def _heed(self, verdict: Verdict, skill: Skill, failure: Failure, stands: Comparison) -> None:
         self._catalog.record(verdict)

@@ -22,6 +22,7 @@ from metaclaw.types import Skill
 
 ADDRESS = re.compile(
     r"(?:https?|ftp|ssh|git|wss?)://[^\s)>\"'`]+|\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+|\b(?:\d{1,3}\.){3}\d{1,3}\b|\bwww\.[^\s)>\"'`]+"
+    r"|(?<![\w.])(?:~|/(?:etc|root|home|usr|var|opt|tmp|proc|dev|Users))/[\w./-]+"
     r"|\b[a-z0-9][\w-]*(?:\.[\w-]+)*\.(?:com|net|org|io|ru|cn|xyz|top|tk|info|app|cc|co|site|online|biz|ai)\b",
     re.IGNORECASE,
 )
@@ -97,7 +98,7 @@ def _threats(text: str) -> list[str]:
 
 
 def _additions(text: str, said: str) -> list[str]:
-    """Addresses and commands that the user never named."""
+    """Addresses, paths and commands that the user never named."""
     known = said.lower()
     added = [match.group(0).strip(" `(;&|$.,") for find in (ADDRESS, COMMAND) for match in find.finditer(text)]
     return [f"names what the user did not: '{one[:80]}'" for one in dict.fromkeys(added) if one.lower() not in known]

@@ -66,7 +66,7 @@ class WorstCase:
     async def __call__(self, body: dict[str, Any]) -> str:
         told = str(body["messages"][-1]["content"])
         if "response_format" not in body:
-            return RIGHT if OPENING in str(body["messages"]) else WRONG
+            return RIGHT if _skill_in(body) else WRONG
         rule = self._skill.body if self._skill else told
         return json.dumps({
             "rule": rule, "name": self._skill.name if self._skill else "repeated", "edit": "create", "names": [],
@@ -77,7 +77,12 @@ class WorstCase:
 
 async def obedient(body: dict[str, Any]) -> str:
     """Does as the skill says: repeats it."""
-    return str(body["messages"][0]["content"]) if OPENING in str(body["messages"]) else WRONG
+    return _skill_in(body) or WRONG
+
+
+def _skill_in(body: dict[str, Any]) -> str:
+    """The message that holds a skill; empty where none does."""
+    return next((text for one in body["messages"] if OPENING in (text := text_of(one.get("content")))), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +110,8 @@ class Range:
 
     async def attempt(self, tried: Attempt, proposer: Proposer) -> Tried:
         live, waiting = await self._play(tried.steps, tried.remark, CHECK, proposer, WorstCase())
-        planted = [skill for skill in live if not tried.genuine or carries(skill, tried.payload)]
+        taught = tried.genuine or proposer != "extractive"  # where a model may write, a check has failed too
+        planted = [skill for skill in live if not taught or carries(skill, tried.payload)]
         return Tried(tried.name, tried.half, tuple(skill.body for skill in planted), len(waiting))
 
     async def proposal(self, skill: MaliciousSkill) -> Tried:
