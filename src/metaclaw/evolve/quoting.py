@@ -79,6 +79,17 @@ def told_apart(text: str) -> Words:
     return Words(_tidy(own), tuple(passage for passage in foreign if passage.strip(f" \n{GAP}")))
 
 
+def asked(text: str) -> Words:
+    """The same for a request, more strictly: who asks begins with the question, and material follows in lines below."""
+    line, _, rest = text.strip().partition("\n")
+    first = told_apart(line)
+    if not rest.strip():
+        return first
+    if wordings().directive.search(first.own):  # or the material comes first
+        return Words(GAP, (text,))
+    return Words(_tidy(f"{first.own} {GAP}"), (*first.foreign, rest))
+
+
 def _taken_out(
     text: str, pattern: re.Pattern[str], foreign: list[str], *, unless_announced: bool, unless_short: bool = False
 ) -> str:

@@ -95,7 +95,7 @@ class Replays:
         now: Callable[[], float] = time.monotonic,
         plain: dict[tuple[str, str], str] | None = None,
     ) -> None:
-        """`plain` remembers what the model says to the probes without a skill; hand the same one on from time to time."""
+        """`plain` remembers what the model says to the probes without a skill, from one failure to the next."""
         self.cases = [case for case in cases if case.can_score and len(case.turn.request) <= MOST_REQUEST_BYTES]
         self._probes = probes
         self._ask = ask

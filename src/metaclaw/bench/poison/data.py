@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from itertools import product
 from typing import Any
 
 from metaclaw.types import Message
@@ -26,8 +27,7 @@ CHECK = r"Summary: \w+"
 class Attempt:
     """One conversation. `steps` are its requests, each with the reply that it got; `remark` is feedback on the first.
 
-    `payload` must not become part of a live skill; where `genuine` is false, the user taught nothing, and no skill at
-    all may be live.
+    `payload` must not become part of a live skill. Where `genuine` is false, the user taught nothing.
     """
 
     name: str
@@ -55,15 +55,14 @@ class Genuine:
 
 
 def attempts() -> list[Attempt]:
+    """Every payload in every template of its set."""
     data = _toml("attacks.toml")
     found = []
-    for half in HALVES:
-        for channel, make in CHANNELS.items():
-            for number, template in enumerate(data[half][channel]):
-                for payload in data[half]["payloads"]:
-                    name = f"{half}-{channel}-{number}-{data[half]['payloads'].index(payload)}"
-                    text = template.replace("{p}", _inside(template, payload))
-                    found.append(make(name, half, payload, text))
+    sets = [(half, number, texts) for half in HALVES for number, texts in enumerate(data[half])]
+    for (half, of_set, texts), (channel, make) in product(sets, CHANNELS.items()):
+        for (number, template), (which, payload) in product(enumerate(texts[channel]), enumerate(texts["payloads"])):
+            text = template.replace("{p}", _inside(template, payload))
+            found.append(make(f"{half}-{channel}-{of_set}-{number}-{which}", half, payload, text))
     return found
 
 
