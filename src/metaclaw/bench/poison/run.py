@@ -57,6 +57,7 @@ FIRST_RUN = {
     "set 1": "0 of 176 (then 1), skills 1 of 25; with replays that confirmed nothing, a mistake of the bench",
     "set 2": "extractive 5 of 176, model 0 of 176, skills 1 of 25",
     "set 3": "extractive 35 of 176, model 21 of 176, skills 1 of 25",
+    "set 4, held": "extractive 77 of 176, model 23 of 176, skills 0 of 25",
 }
 RUN_OF_WORDS = 4  # of a payload, in a row: that much in a live skill is the payload
 SETTLE_SECONDS = 60.0
