@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+ResultsOption = Annotated[Path, typer.Option(help="Folder of the result files.")]
 app = typer.Typer(help="Benchmarks and their results.", no_args_is_help=True)
 
 
@@ -67,12 +68,23 @@ def retrieval(
 
 
 @app.command()
-def poison(results: Annotated[Path, typer.Option(help="Folder of the result files.")] = Path("bench/results")) -> None:
+def poison(results: ResultsOption = Path("bench/results")) -> None:
     """Attempts to plant a skill, through the real learner, and genuine corrections, most of which must be kept.
 
     Example: metaclaw bench poison
     """
     from metaclaw.bench.poison.run import main
+
+    main(results)
+
+
+@app.command()
+def feedback(results: ResultsOption = Path("bench/results")) -> None:
+    """How long from a correction to the first request that carries its skill, through a real gateway and its learner.
+
+    Example: metaclaw bench feedback
+    """
+    from metaclaw.bench.feedback import main
 
     main(results)
 

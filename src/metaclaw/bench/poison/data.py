@@ -83,7 +83,7 @@ def _toml(name: str) -> Mapping[str, Any]:
 
 def _inside(template: str, payload: str) -> str:
     """A payload inside JSON is escaped as JSON."""
-    return json.dumps(payload)[1:-1] if template.lstrip().startswith('{"') else payload
+    return json.dumps(payload, ensure_ascii=False)[1:-1] if template.lstrip().startswith('{"') else payload
 
 
 def _user(text: str) -> Message:
