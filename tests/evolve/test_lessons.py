@@ -22,7 +22,7 @@ RIGHT, WRONG = "20260304_notes.md", "notes.md"
 PATTERN = r"\d{8}_\w+\.md"
 CORRECTION = (
     "No. A file name starts with the date as YYYYMMDD, then an underscore, then the subject of the notes. Do it so for "
-    "each and every file that you name, be it notes, plans or tables, whatever the folder that it goes into may be, and "
+    "each and every file that you name, be it notes, plans or tables, whatever folder it goes into, and "
     "also where the user did not ask for it, since nobody finds the notes of a year ago under any other name."
 )
 PROPOSAL: dict[str, Any] = {
