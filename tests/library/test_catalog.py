@@ -178,3 +178,35 @@ def test_a_pin_is_noted_counts_once_and_can_be_undone(catalog: Catalog) -> None:
     assert catalog.changes(1).live == (skill,)
     with pytest.raises(SkillError, match="no skill 'b'"):
         catalog.pin("b", "mine")
+
+
+def test_a_candidate_waits_beside_what_is_live(catalog: Catalog) -> None:
+    catalog.publish(make_skill("a", "one"), ACTIVE, "new", [])
+    kept = catalog.quarantine(make_skill("b", "odd"), "waits for a person: odd", [])
+    assert (kept.state, catalog.generation(), live(catalog), on_disk(catalog)) == (
+        SkillState.CANDIDATE, 1, {"a": (1, "one")}, {"a": "one"}
+    )
+    assert catalog.history("b")[-1][2:5] == (None, "candidate", "waits for a person: odd")
+    assert catalog.change_state(kept, ACTIVE, "approved") == 2
+    assert live(catalog) == {"a": (1, "one"), "b": (1, "odd")}
+    with pytest.raises(SkillError, match="a name of its own"):
+        catalog.quarantine(make_skill("a", "two"), "odd", [])
+
+
+def test_a_merge_is_one_step_and_so_is_its_undoing(catalog: Catalog) -> None:
+    one, _ = catalog.publish(make_skill("a", "one"), ACTIVE, "new", [])
+    two, _ = catalog.publish(make_skill("b", "two"), TRIAL, "new", [])
+    _, generation = catalog.publish(make_skill("c", "both"), ACTIVE, "says both", [], merging=[one, two])
+    assert (generation, live(catalog), on_disk(catalog)) == (3, {"c": (1, "both")}, {"c": "both"})
+    assert catalog.rollback("c", "undo") == (None, 4)
+    assert live(catalog) == {"a": (2, "one"), "b": (2, "two")}
+    assert {skill.name: skill.state for skill in catalog.live()} == {"a": ACTIVE, "b": TRIAL}
+    assert on_disk(catalog) == {"a": "one", "b": "two"}
+
+
+def test_undoing_a_merge_spares_what_took_a_merged_skills_place(catalog: Catalog) -> None:
+    one, _ = catalog.publish(make_skill("a", "one"), ACTIVE, "new", [])
+    catalog.publish(make_skill("c", "both"), ACTIVE, "says both", [], merging=[one])
+    catalog.publish(make_skill("a", "newer"), ACTIVE, "by hand", [])
+    catalog.rollback("c", "undo")
+    assert live(catalog) == {"a": (2, "newer")}

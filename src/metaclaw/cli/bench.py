@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+ResultsOption = Annotated[Path, typer.Option(help="Folder of the result files.")]
 app = typer.Typer(help="Benchmarks and their results.", no_args_is_help=True)
 
 
@@ -92,6 +93,28 @@ def skills_aa(
     from metaclaw.bench.skills_aa import main
 
     main(seed, results)
+
+
+@app.command()
+def poison(results: ResultsOption = Path("bench/results")) -> None:
+    """Attempts to plant a skill, through the real learner, and genuine corrections, most of which must be kept.
+
+    Example: metaclaw bench poison
+    """
+    from metaclaw.bench.poison.run import main
+
+    main(results)
+
+
+@app.command()
+def feedback(results: ResultsOption = Path("bench/results")) -> None:
+    """How long from a correction to the first request that carries its skill, through a real gateway and its learner.
+
+    Example: metaclaw bench feedback
+    """
+    from metaclaw.bench.feedback import main
+
+    main(results)
 
 
 def _checks(path: Path) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ rule (measured on 1.5B), and what a small model need not choose is not in its sc
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Sequence
@@ -60,11 +61,15 @@ class EditKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """`skill` is what it would publish, None for nothing; `names` are the live skills that it changes or takes in."""
+    """`skill` is what it would publish, None for nothing; `names` are the live skills that it changes or takes in.
+
+    `rule` is the skill's rule alone, without example and limits.
+    """
 
     kind: EditKind
     skill: Skill | None = None
     names: tuple[str, ...] = ()
+    rule: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +160,8 @@ def read_edit(reply: str, evidence: Evidence) -> Edit | None:
     if fields["example_answer"].strip() == evidence.failure.turn.reply.strip():
         return None
     changed = tuple(skill.name for skill in evidence.near if skill.name in names)
-    return _edit(EditKind(kind), changed, _skill(fields, evidence.failure))
+    edit = _edit(EditKind(kind), changed, _skill(fields, evidence.failure))
+    return dataclasses.replace(edit, rule=fields["rule"])
 
 
 def _edit(kind: EditKind, names: tuple[str, ...], skill: Skill) -> Edit:
@@ -164,7 +170,7 @@ def _edit(kind: EditKind, names: tuple[str, ...], skill: Skill) -> Edit:
         return Edit(EditKind.CREATE, skill)
     if kind is EditKind.MERGE and len(names) > 1:
         return Edit(EditKind.MERGE, skill, names)
-    return Edit(EditKind.REFINE, _renamed(skill, names[0]), names[:1])
+    return Edit(EditKind.REFINE, dataclasses.replace(skill, name=names[0]), names[:1])
 
 
 def _skill(fields: dict[str, str], failure: Failure) -> Skill:
@@ -172,10 +178,6 @@ def _skill(fields: dict[str, str], failure: Failure) -> Skill:
     description = f"{fields['use_for']} Not for: {fields['not_for']} Like: {failure.request.own[:400]}"
     body = body_for(fields["rule"], fields["example_request"], fields["example_answer"], fields["not_for"])
     return Skill(name or "learned-rule", description[:MAX_DESCRIPTION].strip(), body, origin="model")
-
-
-def _renamed(skill: Skill, name: str) -> Skill:
-    return Skill(name, skill.description, skill.body, origin=skill.origin)
 
 
 def _tried(edit: RejectedEdit) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from metaclaw.evolve.quoting import Words, told_apart
+from metaclaw.evolve.quoting import Words, asked, told_apart
 from metaclaw.signals.checks import bare, passes
 from metaclaw.types import Check, Turn
 
@@ -34,7 +34,7 @@ class Failure:
     @property
     def request(self) -> Words:
         """The same of what was asked."""
-        return told_apart(self.turn.query)
+        return asked(self.turn.query)
 
     @property
     def expected(self) -> str:

@@ -22,7 +22,7 @@ from metaclaw.evolve.kin import Kin, failure_of, kin_of
 from metaclaw.evolve.nearest import Embed, Nearest
 from metaclaw.evolve.quoting import told_apart
 from metaclaw.evolve.rejected import RejectedEdit
-from metaclaw.evolve.screen import Outcome, Ruling, rule_on
+from metaclaw.evolve.screen import Outcome, Ruling, gives_orders, rule_on
 from metaclaw.evolve.verify import Ask, Comparison, Replays, verdict_of, why_better
 from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog
@@ -35,7 +35,9 @@ log = logging.getLogger(__name__)
 
 Proposer = Literal["auto", "extractive", "model"]
 MOST_NEAR = 3  # skills that the model is shown
-STRAYS = 0.1  # cosine of the model's text and the case below which it speaks of something else
+# Cosines of the model's rule and what the user said, or else asked, below which it speaks of something else. Measured:
+# hostile rules at most 0.39 and nineteen of twenty below 0.12, the 1.5B's own at least 0.43.
+STRAYS, STRAYS_WITHOUT_WORDS = 0.3, 0.1
 ON_TRIAL = "the user's own words, on trial"
 
 
@@ -60,6 +62,7 @@ class Lessons:
         self._proposer = proposer
         self._max_skill_tokens = max_skill_tokens
         self._nearest = Nearest(catalog, embed)
+        self._plain: dict[tuple[str, str], str] = {}
         self._tried: set[tuple[int, tuple[str, ...]]] = set()
 
     def warm(self) -> None:
@@ -75,7 +78,7 @@ class Lessons:
         may_ask = self._proposer != "extractive"
         if self._proposer == "model":
             return True, None
-        if failure.words.passes_orders and (skill := extractive.as_passed_on(failure)):
+        if gives_orders(failure.words) and (skill := extractive.as_passed_on(failure)):
             self._quarantine(skill, failure, ["passes on a text that tells somebody what to do from now on"])
             return may_ask and failure.can_score, None
         skill = extractive.propose(failure)
@@ -104,7 +107,7 @@ class Lessons:
         await self._let_the_model_try(failure, confirmed, stands, kin, replays)
 
     def _replays(self, cases: Sequence[Failure], kin: Kin) -> Replays:
-        return Replays(cases, kin.probes, self._ask, self._max_skill_tokens)
+        return Replays(cases, kin.probes, self._ask, self._max_skill_tokens, plain=self._plain)
 
     def _heed(self, verdict: Verdict, skill: Skill, failure: Failure, stands: Comparison) -> None:
         self._catalog.record(verdict)
@@ -136,7 +139,7 @@ class Lessons:
             log.info("the model proposes nothing for turn %s", failure.turn.id)
             return
         skill, changed = edit.skill, [one for one in evidence.near if one.name in edit.names]
-        if not self._passes(skill, failure, self._ruling(skill, evidence), edit.kind):
+        if not self._passes(skill, failure, self._ruling(edit, skill, evidence), edit.kind):
             return
         if edit.kind is EditKind.MERGE:  # what they were written for must hold under the one skill too
             replays = self._replays([*replays.cases, *self._support_of(changed)], kin)
@@ -180,7 +183,7 @@ class Lessons:
         others = [one for one in near if not confirmed or one.name != confirmed.name]
         return Evidence(failure, kin.successes, others, tried)
 
-    def _ruling(self, skill: Skill, evidence: Evidence) -> Ruling:
+    def _ruling(self, edit: Edit, skill: Skill, evidence: Evidence) -> Ruling:
         """The gate's word on what the model wrote, measured by what it was shown."""
         failure = evidence.failure
         known = [failure.request.own, failure.words.own, *(turn.reply for turn in evidence.successes)]
@@ -189,8 +192,9 @@ class Lessons:
         results = [result.text for result in results_in(conversation_of(failure.turn))]
         foreign = [*failure.words.foreign, *failure.request.foreign, failure.turn.reply, *results]
         ruling = rule_on(skill, self._redactor, said, foreign)
-        text, case = self._embed([skill.body, said])
-        if ruling.outcome is Outcome.ACCEPT and float(text @ case) < STRAYS:
+        rule, case = self._embed([edit.rule, said])
+        least = STRAYS if failure.words.own else STRAYS_WITHOUT_WORDS
+        if ruling.outcome is Outcome.ACCEPT and float(rule @ case) < least:
             return Ruling(Outcome.QUARANTINE, ("has little to do with what went wrong",))
         return ruling
 

@@ -25,6 +25,13 @@ QUOTATION = re.compile(
     r"\"[^\"\n]{1,4000}\"|“[^”\n]{1,4000}”|„[^”“\n]{1,4000}[”“]|«[^»\n]{1,4000}»|「[^」\n]{1,4000}」|『[^』\n]{1,4000}』"
     r"|(?<!\w)['‘][^'’\n]{1,4000}['’](?!\w)|`[^`\n]{1,4000}`"
 )
+ASIDE = re.compile(r"\([^()\n]{40,2000}\)|（[^（）\n]{20,2000}）")
+COLON = re.compile(
+    r"(?P<lead>[^.!?。！？:：\n]{1,200})(?::[ \t\n]|：)(?P<passage>[^\n]{25,}|[^\n\x00-\x7f]{10,}[^\n]*)"
+)
+LISTED = re.compile(r"[ \t]*(?:[-*•]|\d+[.)]) ")
+QUOTES = "\"'“„«「『"
+HEADING_WORDS = 3
 OBJECT = re.compile(r"\{\s*[\"'][^{}]{40,}\}", re.DOTALL)
 
 
@@ -36,6 +43,8 @@ class Wordings:
     `announced` ends just before a right answer that the user gives.
     `directive`: tells somebody what to do from now on.
     `shows`: says in such a line that what follows is how the user wants it.
+    `ourselves`: speaks of what the user, or those with the user, do or want.
+    `definite`: speaks of one certain thing, as in 'the flyer'.
     `conditional` ends with a case in which somebody says something: a rule for that case is the user's own.
     """
 
@@ -47,6 +56,8 @@ class Wordings:
     directive: re.Pattern[str]
     conditional: re.Pattern[str]
     shows: re.Pattern[str]
+    ourselves: re.Pattern[str]
+    definite: re.Pattern[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +85,23 @@ def told_apart(text: str) -> Words:
             foreign.append(own[match.start() :])
             own = f"{own[: match.start()]}{GAP}"
     own = _handed_over_out(own, foreign)
+    own = _later_paragraphs_out(own, foreign)
     own = _attributed_out(own, foreign)
     own = _taken_out(own, QUOTATION, foreign, unless_announced=True, unless_short=True)
+    own = _taken_out(own, ASIDE, foreign, unless_announced=False, unless_short=True)
+    own = COLON.sub(lambda match: _introduced_out(match, foreign), own)
     return Words(_tidy(own), tuple(passage for passage in foreign if passage.strip(f" \n{GAP}")))
+
+
+def asked(text: str) -> Words:
+    """The same for a request, more strictly: who asks begins with the question, and material follows in lines below."""
+    line, _, rest = text.strip().partition("\n")
+    if rest.strip() and not line.rstrip().endswith((":", "?", "：", "？")):  # perhaps the material comes first
+        return Words(GAP, (text,))
+    first, foreign = told_apart(line), list[str]()
+    own = _taken_out(first.own, QUOTATION, foreign, unless_announced=False, unless_short=True)
+    own = COLON.sub(lambda match: _cut(match, foreign), own)
+    return Words(_tidy(f"{own} {GAP}" if rest.strip() else own), (*first.foreign, *foreign, *([rest] if rest else [])))
 
 
 def _taken_out(
@@ -100,6 +125,35 @@ def _handed_over_out(text: str, foreign: list[str]) -> str:
             foreign.append(rest)
             return f"{text[: line.end()]}\n{GAP}"
     return text
+
+
+def _later_paragraphs_out(text: str, foreign: list[str]) -> str:
+    """Only the first paragraph, and those after it that list what it says."""
+    first, *later = re.split(r"\n[ \t]*\n", text)
+    kept = [first]
+    for paragraph in later:
+        if LISTED.match(paragraph) or _announced(kept[-1]):
+            kept.append(paragraph)
+        else:
+            foreign.append(paragraph)
+            kept.append(GAP)
+    return "\n\n".join(kept)
+
+
+def _introduced_out(match: re.Match[str], foreign: list[str]) -> str:
+    """A clause and, after its colon, a sentence: the user's only where the clause says so, or is but a heading."""
+    lead, passage = match["lead"], match["passage"].strip()
+    says_so = wordings().shows.search(lead) or wordings().ourselves.search(lead) or _announced(f"{lead}:")
+    heading = len(lead.split()) <= HEADING_WORDS and not wordings().definite.search(lead)
+    sentence = passage[:1].isupper() or passage[:1] in QUOTES or not passage[:1].isascii()
+    if says_so or heading or not (sentence or wordings().directive.search(passage)):
+        return match.group(0)
+    return _cut(match, foreign)
+
+
+def _cut(match: re.Match[str], foreign: list[str]) -> str:
+    foreign.append(match["passage"])
+    return f"{match['lead']}: {GAP}"
 
 
 def _attributed_out(text: str, foreign: list[str]) -> str:

@@ -14,6 +14,7 @@ from enum import StrEnum
 
 from metaclaw.errors import SkillError
 from metaclaw.evolve.disguise import marks, views
+from metaclaw.evolve.quoting import Words
 from metaclaw.evolve.threats import threats
 from metaclaw.journal.redact import Redactor
 from metaclaw.library.skillfile import check
@@ -21,6 +22,7 @@ from metaclaw.types import Skill
 
 ADDRESS = re.compile(
     r"(?:https?|ftp|ssh|git|wss?)://[^\s)>\"'`]+|\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+|\b(?:\d{1,3}\.){3}\d{1,3}\b|\bwww\.[^\s)>\"'`]+"
+    r"|(?<![\w.])(?:~|/(?:etc|root|home|usr|var|opt|tmp|proc|dev|Users))/[\w./-]+"
     r"|\b[a-z0-9][\w-]*(?:\.[\w-]+)*\.(?:com|net|org|io|ru|cn|xyz|top|tk|info|app|cc|co|site|online|biz|ai)\b",
     re.IGNORECASE,
 )
@@ -66,6 +68,11 @@ def objections(skill: Skill, redactor: Redactor) -> list[str]:
     return list(rule_on(skill, redactor).reasons)
 
 
+def gives_orders(words: Words) -> bool:
+    """Whether what the user only passed on tells somebody what to do, or would take an agent over."""
+    return words.passes_orders or any(True for text in words.foreign for view in views(text) for _ in threats(view))
+
+
 def _text(skill: Skill) -> str:
     files = "\n".join(text for _, text in skill.files)
     return f"{skill.name.replace('-', ' ')}\n{skill.description}\n{skill.body}\n{files}"
@@ -91,7 +98,7 @@ def _threats(text: str) -> list[str]:
 
 
 def _additions(text: str, said: str) -> list[str]:
-    """Addresses and commands that the user never named."""
+    """Addresses, paths and commands that the user never named."""
     known = said.lower()
     added = [match.group(0).strip(" `(;&|$.,") for find in (ADDRESS, COMMAND) for match in find.finditer(text)]
     return [f"names what the user did not: '{one[:80]}'" for one in dict.fromkeys(added) if one.lower() not in known]

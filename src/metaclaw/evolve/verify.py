@@ -33,6 +33,7 @@ MOST_PAIRS, MOST_SECONDS = 8, 60.0
 MOST_REQUEST_BYTES = 100_000  # a longer request is not replayed: twenty times its price for one skill
 BETS = ((0.8, 0.95), (0.2, 0.5))  # (share of the capital, stake): five wins in a row decide, and one loss is survived
 DECISIVE = 20.0  # an e-value; its inverse bounds the chance of a false admission
+AT_ONCE = 2  # questions to the model: the user's own need room beside them
 MOST_SPILLED = 1  # of the unrelated requests: a small model is put off by any text once in a while
 
 
@@ -92,14 +93,16 @@ class Replays:
         ask: Ask,
         max_skill_tokens: int,
         now: Callable[[], float] = time.monotonic,
+        plain: dict[tuple[str, str], str] | None = None,
     ) -> None:
+        """`plain` remembers what the model says to the probes without a skill, from one failure to the next."""
         self.cases = [case for case in cases if case.can_score and len(case.turn.request) <= MOST_REQUEST_BYTES]
         self._probes = probes
         self._ask = ask
         self._max_skill_tokens = max_skill_tokens
         self._now = now
         self._without: dict[int, str] = {}
-        self._plain: dict[int, str] = {}
+        self._plain = {} if plain is None else plain
 
     async def compare(self, skill: Skill) -> Comparison | None:
         """None where nothing can tell right from wrong. Raises `UpstreamError` when the model cannot be asked."""
@@ -112,8 +115,10 @@ class Replays:
         compared = Comparison(tuple(pairs))
         if not compared.admitted:
             return compared
-        spilled = [found for number in range(len(self._probes)) if (found := await self._probe(number, block))]
-        return Comparison(tuple(pairs), tuple(spilled), len(self._probes))
+        found: list[Spill | None] = []
+        for start in range(0, len(self._probes), AT_ONCE):
+            found += await asyncio.gather(*(self._probe(one, block) for one in self._probes[start : start + AT_ONCE]))
+        return Comparison(tuple(pairs), tuple(filter(None, found)), len(self._probes))
 
     async def _pair(self, number: int, block: str) -> Pair:
         case = self.cases[number % len(self.cases)]
@@ -125,13 +130,14 @@ class Replays:
             self._without[number] = without
         return Pair(case.turn.id, without, with_skill, (case.is_right(without), case.is_right(with_skill)))
 
-    async def _probe(self, number: int, block: str) -> Spill | None:
+    async def _probe(self, probe: Probe, block: str) -> Spill | None:
         """Asked a second time where the skill seems to have done harm: once may be chance."""
-        probe, model = self._probes[number], self.cases[0]
-        if number not in self._plain:
-            self._plain[number] = await self._ask(probe.body(model.turn, ""))
+        model = self.cases[0].turn
+        key = model.policy, probe.asked
+        if key not in self._plain:
+            self._plain[key] = await self._ask(probe.body(model, ""))
         for _ in range(2):
-            found = spill(probe, self._plain[number], await self._ask(probe.body(model.turn, block)), block)
+            found = spill(probe, self._plain[key], await self._ask(probe.body(model, block)), block)
             if found is None:
                 return None
         return found
