@@ -116,7 +116,7 @@ class Curator:
         return f"{published.ref} {reason}"
 
     def _take_in(self, kept: Skill, gone: Skill, pinned: frozenset[str]) -> str:
-        """The one takes the other's requests and failures over, and the other retires: one step, which can be undone."""
+        """The one takes the other's requests and failures over, which retires: one step, which can be undone."""
         cases = [*self._cases.of(kept), *self._cases.of(gone)]
         support = [*self._catalog.support_of(kept), *self._catalog.support_of(gone)]
         skill = kept if kept.name in pinned else widened(kept, [case.request for case in cases])
