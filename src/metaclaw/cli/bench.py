@@ -72,7 +72,7 @@ def curation(
     seed: Annotated[int, typer.Option(help="Which failures come, in which order.")] = 1,
     results: Annotated[Path, typer.Option(help="Folder of the result files.")] = Path("bench/results"),
 ) -> None:
-    """2,000 failures of 50 rules: does the library stay small, and every rule covered? Takes about twelve minutes.
+    """2,000 failures of 50 rules: does the library stay small, and every rule covered? Takes some minutes.
 
     Example: metaclaw bench curation --seed 2
     """
