@@ -41,7 +41,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("gateway.feedback", "store"): "hands the handle on to the journal's reads",
     ("bench.signals", "signals"): "measures pure functions, which have no HTTP door",
     ("evolve.loop", "store"): "hands the handle on to journal and signals",
-    ("evolve.cases", "store"): "hands the handle on to journal and signals",
+    ("evolve.origins", "store"): "hands the handle on to journal and signals",
     ("evolve.curate", "store"): "hands the handle on to journal and exposures",
     ("evolve.exposures", "store"): "owns the table exposures",
     ("evolve.kin", "store"): "hands the handle on to journal and signals",

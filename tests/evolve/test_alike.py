@@ -5,20 +5,20 @@ from __future__ import annotations
 import pytest
 
 from metaclaw.bench.curation import data
-from metaclaw.evolve.alike import APART, Case, agreement, cases_of, ends_of, form_of, link, rule_words
+from metaclaw.evolve.alike import APART, Origin, agreement, ends_of, form_of, link, origins_of, rule_words
 from metaclaw.evolve.curate import SAME_RULE
 from metaclaw.evolve.failure import Failure
 from support import embedder, make_turn
 
 
-def cases(rule: str, n: int = 6, seed: int = 1) -> list[Case]:
+def cases(rule: str, n: int = 6, seed: int = 1) -> list[Origin]:
     [found] = [one for one in data.rules("tuning") if one.name == rule]
     told = [(case.request, Failure(make_turn(case.request), case.correction)) for case in data.stream([found], n, seed)]
-    return cases_of([(f.turn.id, request, f.correction, f.expected) for request, f in told], embedder().embed)
+    return origins_of([(f.turn.id, request, f.correction, f.expected) for request, f in told], embedder().embed)
 
 
-def with_answer(answer: str) -> Case:
-    [case] = cases_of([("t", "Name it.", "Use the prefix.", answer)], embedder().embed)
+def with_answer(answer: str) -> Origin:
+    [case] = origins_of([("t", "Name it.", "Use the prefix.", answer)], embedder().embed)
     return case
 
 
@@ -53,7 +53,7 @@ def test_answers_contradict_agree_or_say_nothing() -> None:
     assert link([], [view]) == APART
 
 
-def test_cases_of_one_rule_are_alike_and_those_of_its_lookalike_are_not() -> None:
+def test_origins_of_one_rule_are_alike_and_those_of_its_lookalike_are_not() -> None:
     for rule, lookalike in (("us-date", "german-date"), ("table-name", "view-name"), ("minutes-file", "photo-file")):
         mine = cases(rule, 12)
         assert link(cases(rule, 12, seed=2), mine) >= SAME_RULE

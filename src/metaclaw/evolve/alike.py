@@ -33,7 +33,7 @@ TELLING_LENGTHS = (4, 6, 8)  # of numbers: years and dates
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class Origin:
     """`form` is the right answer's, empty where it is not known; `ends` are its first and last word."""
 
     turn_id: str
@@ -44,14 +44,14 @@ class Case:
     ends: tuple[str, ...]
 
 
-def cases_of(told: Sequence[tuple[str, str, str, str]], embed: Embed) -> list[Case]:
+def origins_of(told: Sequence[tuple[str, str, str, str]], embed: Embed) -> list[Origin]:
     """From (turn id, request, the user's words, right answer)."""
     if not told:
         return []
     vectors = embed([f"{rule_words(words)} {request}" for _, request, words, _ in told])
     asked = embed([request for _, request, _, _ in told])
     return [
-        Case(turn_id, request, of_request, vector, form_of(answer), ends_of(answer))
+        Origin(turn_id, request, of_request, vector, form_of(answer), ends_of(answer))
         for (turn_id, request, _, answer), of_request, vector in zip(told, asked, vectors, strict=True)
     ]
 
@@ -74,13 +74,13 @@ def ends_of(answer: str) -> tuple[str, ...]:
     return (words[0], words[-1]) if len(words) > 1 else ()
 
 
-def likeness(one: Case, others: Sequence[Case], vectors: Vectors) -> float:
+def likeness(one: Origin, others: Sequence[Origin], vectors: Vectors) -> float:
     """How near the nearest of the others is. `vectors` are the others'."""
     agreed = agreement(one, others)
     return APART if agreed is None else float((vectors @ one.vector).max()) + agreed
 
 
-def agreement(one: Case, others: Sequence[Case]) -> float | None:
+def agreement(one: Origin, others: Sequence[Origin]) -> float | None:
     """What the right answers say: None where they contradict each other, 0 where they say nothing."""
     known = [other for other in others if other.form]
     if not one.form or not known:
@@ -95,7 +95,7 @@ def agreement(one: Case, others: Sequence[Case]) -> float | None:
     return 0.0
 
 
-def link(some: Sequence[Case], others: Sequence[Case]) -> float:
+def link(some: Sequence[Origin], others: Sequence[Origin]) -> float:
     """How alike two groups are: of the smaller group's cases, how near each is to the other group, on average."""
     few, many = sorted((some, others), key=len)
     if not few:

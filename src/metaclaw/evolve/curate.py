@@ -14,11 +14,11 @@ import time
 from collections.abc import Callable, Sequence
 
 from metaclaw.errors import MetaClawError
-from metaclaw.evolve.alike import Case, Embed
-from metaclaw.evolve.cases import Cases
+from metaclaw.evolve.alike import Embed, Origin
 from metaclaw.evolve.exposures import begin_tries, end_tries, lifts_of, settled_tries
 from metaclaw.evolve.lift import Lift
 from metaclaw.evolve.merge import better_first, widened
+from metaclaw.evolve.origins import Origins
 from metaclaw.evolve.progress import settled
 from metaclaw.library.catalog import Catalog
 from metaclaw.store import Database
@@ -46,7 +46,7 @@ class Curator:
         self._catalog = catalog
         self._idle_seconds = session_idle_seconds
         self._now = now
-        self._cases = Cases(database, catalog, embed)
+        self._origins = Origins(database, catalog, embed)
         self._judged: dict[str, int] = {}
 
     async def run(self) -> None:
@@ -89,14 +89,14 @@ class Curator:
 
     def _merge(self) -> list[str]:
         pinned, done = self._catalog.pinned(), []
-        for skill in self._cases.looks(LOOKS):
-            if skill.name not in pinned and (failed := self._cases.failed_before(skill, SAME_RULE)):
+        for skill in self._origins.looks(LOOKS):
+            if skill.name not in pinned and (failed := self._origins.failed_before(skill, SAME_RULE)):
                 done.append(self._succeed(skill, *failed))
                 continue
-            found = self._cases.nearest(skill, SAME_RULE)
+            found = self._origins.nearest(skill, SAME_RULE)
             if found is None or {skill.name, found[0].name} <= pinned:
                 continue
-            kept, gone = better_first(skill, found[0], self._cases.fits(skill, found[0]), pinned)
+            kept, gone = better_first(skill, found[0], self._origins.fits(skill, found[0]), pinned)
             if not self._undone(kept, gone):
                 done.append(self._take_in(kept, gone, pinned))
         return done
@@ -107,9 +107,9 @@ class Curator:
         reasons = {one.name: [change[4] for change in self._catalog.history(one.name)] for one in (kept, gone)}
         return any(why.startswith(f"merged into {b.name}@") for a, b in pairs for why in reasons[a.name])
 
-    def _succeed(self, skill: Skill, failed: str, cases: Sequence[Case]) -> str:
+    def _succeed(self, skill: Skill, failed: str, cases: Sequence[Origin]) -> str:
         """Where the user said the rule again, its new words are found by all that it was asked for before."""
-        heir = widened(skill, [case.request for case in (*self._cases.of(skill), *cases)])
+        heir = widened(skill, [case.request for case in (*self._origins.of(skill), *cases)])
         support = [*self._catalog.support_of(skill), *(case.turn_id for case in cases)]
         reason = f"takes the place of {failed}, which taught the same rule and failed"
         published, _ = self._catalog.publish(heir, skill.state, reason, support, self._verdict_of(skill))
@@ -117,7 +117,7 @@ class Curator:
 
     def _take_in(self, kept: Skill, gone: Skill, pinned: frozenset[str]) -> str:
         """The one takes the other's requests and failures over, which retires: one step, which can be undone."""
-        cases = [*self._cases.of(kept), *self._cases.of(gone)]
+        cases = [*self._origins.of(kept), *self._origins.of(gone)]
         support = [*self._catalog.support_of(kept), *self._catalog.support_of(gone)]
         skill = kept if kept.name in pinned else widened(kept, [case.request for case in cases])
         reason = f"takes in {gone.ref}, which teaches the same rule"

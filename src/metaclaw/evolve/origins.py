@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from metaclaw.context.text import facets
-from metaclaw.evolve.alike import SHARED_END, Case, Embed, cases_of, link
+from metaclaw.evolve.alike import SHARED_END, Embed, Origin, link, origins_of
 from metaclaw.evolve.kin import failure_of
 from metaclaw.library.catalog import Catalog
 from metaclaw.store import Database
@@ -23,7 +23,7 @@ MOST_FAILED = 256  # skills whose trial failed, the newest: a restart forgets th
 FAILED = "failed while on trial"  # how the reason of such an end begins
 
 
-class Cases:
+class Origins:
     """Owned by the curator, of one namespace."""
 
     def __init__(self, database: Database, catalog: Catalog, embed: Embed) -> None:
@@ -33,9 +33,9 @@ class Cases:
         self._position = 0
         self._changed: OrderedDict[str, Skill] = OrderedDict()
         self._skills: dict[str, Skill] = {}  # those that were looked at
-        self._cases: dict[str, list[Case]] = {}
-        self._failed: OrderedDict[str, list[Case]] = OrderedDict()  # by ref
-        self._known: dict[str, Case] = {}  # by turn
+        self._origins: dict[str, list[Origin]] = {}
+        self._failed: OrderedDict[str, list[Origin]] = OrderedDict()  # by ref
+        self._known: dict[str, Origin] = {}  # by turn
 
     def follow(self) -> None:
         """Hear of what changed."""
@@ -43,7 +43,7 @@ class Cases:
         self._position = changes.position
         for name in changes.names:
             self._changed.pop(name, None)
-            skill, cases = self._skills.pop(name, None), self._cases.pop(name, [])
+            skill, cases = self._skills.pop(name, None), self._origins.pop(name, [])
             self._known |= {case.turn_id: case for case in cases}
             if skill and self._catalog.history(name)[-1][4].startswith(FAILED):
                 self._failed[skill.ref] = cases
@@ -61,14 +61,14 @@ class Cases:
                 break
             name, skill = self._changed.popitem(last=False)
             if cases := self._read(skill):
-                self._skills[name], self._cases[name] = skill, cases
+                self._skills[name], self._origins[name] = skill, cases
                 yield skill
         else:
             return
         self._known.clear()
 
-    def of(self, skill: Skill) -> list[Case]:
-        return self._cases.get(skill.name, [])
+    def of(self, skill: Skill) -> list[Origin]:
+        return self._origins.get(skill.name, [])
 
     def fits(self, one: Skill, other: Skill) -> dict[str, float]:
         """By name: how near each one's text is to what either was asked for."""
@@ -76,7 +76,7 @@ class Cases:
         nearness = (asked @ self._embed([facets(one)[2], facets(other)[2]]).T).mean(axis=0)
         return {one.name: float(nearness[0]), other.name: float(nearness[1])}
 
-    def failed_before(self, skill: Skill, least: float) -> tuple[str, list[Case]] | None:
+    def failed_before(self, skill: Skill, least: float) -> tuple[str, list[Origin]] | None:
         """The ref and the cases of a skill whose trial failed and that taught the same rule in other words. Once."""
         links = {ref: link(self.of(skill), cases) for ref, cases in self._failed.items()}
         ref = max(links, key=links.__getitem__, default="")
@@ -84,21 +84,21 @@ class Cases:
 
     def nearest(self, skill: Skill, least: float) -> tuple[Skill, float] | None:
         """The most alike of those looked at, with how alike it is; None where none is so alike."""
-        mine, names = self.of(skill), [name for name in self._cases if name != skill.name]
+        mine, names = self.of(skill), [name for name in self._origins if name != skill.name]
         if not mine or not names:
             return None
-        sizes = [len(self._cases[name]) for name in names]
-        theirs = np.concatenate([np.stack([case.vector for case in self._cases[name]]) for name in names])
+        sizes = [len(self._origins[name]) for name in names]
+        theirs = np.concatenate([np.stack([case.vector for case in self._origins[name]]) for name in names])
         cosines = (theirs @ np.stack([case.vector for case in mine]).T).max(axis=1)
         best = np.maximum.reduceat(cosines, np.cumsum([0, *sizes[:-1]]))
         likely = [names[row] for row in np.flatnonzero(best >= least - SHARED_END).tolist()]
-        found = max(((link(mine, self._cases[name]), name) for name in likely), default=(-1.0, ""))
+        found = max(((link(mine, self._origins[name]), name) for name in likely), default=(-1.0, ""))
         return (self._skills[found[1]], found[0]) if found[0] >= least else None
 
-    def _read(self, skill: Skill) -> list[Case]:
+    def _read(self, skill: Skill) -> list[Origin]:
         turns = self._catalog.support_of(skill)[-MOST_CASES:]
         new = [turn for turn in turns if turn not in self._known]
         failures = [failure_of(turn, self._database, self._catalog.namespace) for turn in new]
-        fresh = cases_of([(f.turn.id, f.turn.query, f.correction, f.expected) for f in failures if f], self._embed)
+        fresh = origins_of([(f.turn.id, f.turn.query, f.correction, f.expected) for f in failures if f], self._embed)
         known = {turn: self._known[turn] for turn in turns if turn in self._known} | {c.turn_id: c for c in fresh}
         return [known[turn] for turn in turns if turn in known]
