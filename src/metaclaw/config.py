@@ -172,6 +172,9 @@ class EvolveSettings(Section):
     proposer: Literal["auto", "extractive", "model"] = "auto"
     """Who writes skills: the user's own words (`extractive`), the model, or the words first and the model
     where they are missing or did not hold (`auto`)."""
+    code_skills: bool = True
+    """Whether the model also writes code skills, for failures that a program could mend. Only where a sandbox can run
+    them, and never with the `extractive` proposer."""
 
 
 class JudgeSettings(Section):

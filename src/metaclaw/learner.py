@@ -8,9 +8,12 @@ the model through the gateway's own door, as side calls: those are kept, never l
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
+import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from metaclaw.config import Settings
@@ -20,10 +23,14 @@ from metaclaw.runtime import Learner, build_learner
 
 log = logging.getLogger("metaclaw.learner")
 
+LOWEST_PRIORITY = 19
+
 
 async def main() -> int:
     die_with_parent()
+    _step_aside()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s learner %(levelname)s %(message)s", stream=sys.stderr)
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells of each change; we tell what came of it
     lines = await _stdin()
     greeting = json.loads(await lines.readline() or b"{}")
     if not greeting:
@@ -33,6 +40,18 @@ async def main() -> int:
     async with learner:
         await _listen(lines, learner)
     return 0
+
+
+def _step_aside() -> None:
+    """Learn in the time that the gateway leaves: it reads from the store, and loses nothing by being late.
+
+    Linux may share its processors out by session first, whatever the processes in them ask for; then a session counts
+    by a value of its own.
+    """
+    if hasattr(os, "nice"):
+        os.nice(LOWEST_PRIORITY)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(LOWEST_PRIORITY), encoding="ascii")
 
 
 async def _listen(lines: asyncio.StreamReader, learner: Learner) -> None:

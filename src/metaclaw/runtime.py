@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from functools import partial
@@ -17,32 +17,37 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from aiohttp import web
 from pydantic import SecretStr
 
 from metaclaw import __version__
 from metaclaw.config import JudgeSettings, Settings, ensure_token
 from metaclaw.context.embed import StaticEmbedder
 from metaclaw.context.live import LiveContext
+from metaclaw.dialects import chat
 from metaclaw.errors import MetaClawError
+from metaclaw.evolve.code import CodeLearner
 from metaclaw.evolve.loop import FastLoop, Judge
 from metaclaw.evolve.progress import settled
-from metaclaw.gateway.app import build_app
+from metaclaw.evolve.screen import objections
+from metaclaw.gateway.app import App
 from metaclaw.gateway.auth import Door
 from metaclaw.gateway.closing import CloseHandler
-from metaclaw.gateway.connections import Runner
 from metaclaw.gateway.feedback import FeedbackHandler
 from metaclaw.gateway.intake import Intake
 from metaclaw.gateway.kept_responses import KeptResponses
 from metaclaw.gateway.models import ModelsHandler
 from metaclaw.gateway.sidecalls import SIDE_HEADER
 from metaclaw.gateway.tokens import TokenCounter
+from metaclaw.gateway.toolbox import Toolbox
 from metaclaw.gateway.turn import SKILLS_HEADER, Activity, TurnHandler
 from metaclaw.journal.open_sessions import OpenSessions
 from metaclaw.journal.recorder import Recorder
 from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog
+from metaclaw.library.edits import Edits
+from metaclaw.library.watch import Watch
 from metaclaw.link import LearnerLink
+from metaclaw.sandbox import Sandbox
 from metaclaw.scheduler.scheduler import Scheduler
 from metaclaw.scheduler.windows import SleepHours
 from metaclaw.serving.arena import open_arena
@@ -61,9 +66,12 @@ from metaclaw.upstream import providers
 from metaclaw.upstream.client import UpstreamClient, reply_text
 from metaclaw.upstream.embeddings import EmbeddingsEndpoint
 from metaclaw.upstream.route import Route, Router
+from metaclaw.wire.server import Limits, Server
 
 log = logging.getLogger(__name__)
 
+CONNECTIONS_PER_REQUEST = 8  # clients keep some open between requests
+SHUTDOWN_SECONDS = 10.0  # for replies that are under way
 INTAKE_SECONDS = 0.5  # how long the learner sleeps when nobody wakes it
 
 
@@ -94,7 +102,9 @@ class Home:
 class Gateway:
     """The gateway's process: the HTTP door, the engine host, and the learner on a line. `url` is where it listens."""
 
-    def __init__(self, settings: Settings, embedded: Embedded | None) -> None:
+    def __init__(
+        self, settings: Settings, embedded: Embedded | None, on_indexed: Callable[[], None] = lambda: None
+    ) -> None:
         self._settings = settings
         self._embedded = embedded
         self.token = ensure_token(settings)
@@ -111,7 +121,7 @@ class Gateway:
         )
         self._context = LiveContext(
             self._catalog, settings.context, StaticEmbedder, _model_tokens(settings), home.indexes,
-            _embeddings(settings, self._client),
+            _embeddings(settings, self._client), on_indexed,
         )
         self._router = providers.configured(settings) or Router()
         self._link: LearnerLink | None = None
@@ -119,12 +129,14 @@ class Gateway:
             self._database, Redactor(secrets), settings.gateway.durable_timeout_seconds, self._recorded
         )
         self._sessions = OpenSessions(self._database, settings.namespace, settings.gateway.session_idle_seconds)
+        self._sandbox = Sandbox(settings.sandbox)
+        self._toolbox = Toolbox(self._sandbox)
         self._turns = TurnHandler(
             settings.namespace, self._context, self._router, self._client, self._recorder, self._sessions,
-            Activity(self._activity),
+            Activity(self._activity), self._toolbox,
         )
         self._intake = Intake(settings.gateway)
-        self._runner: Runner | None = None
+        self._server: Server | None = None
         self._tasks = Tasks()
 
     async def __aenter__(self) -> Gateway:
@@ -152,10 +164,11 @@ class Gateway:
         self._tasks.start(self._context.run())
 
     async def __aexit__(self, *_: object) -> None:
-        if self._runner:
-            await self._runner.cleanup()
+        if self._server:
+            await self._server.close(SHUTDOWN_SECONDS)
         await self._turns.settle()
         await self._tasks.end()
+        await self._sandbox.close()
         await self._client.close()
         self._database.close()
 
@@ -181,6 +194,8 @@ class Gateway:
             "namespace": self._settings.namespace,
             "generation": generation,
             "skills": [{"name": s.name, "version": s.version, "state": s.state.value} for s in live],
+            "waiting_skills": [skill.ref for skill in self._catalog.waiting()],
+            "broken_files": self._catalog.mirror.problems(),
             "adapter": {"wanted": route.wanted, "serving": route.serving, "detail": route.detail},
             "job": {"id": job.id, "state": job.state, **job.progress} if job else None,
             "learning": "settled" if settled(self._database, self._settings.namespace) else "working",
@@ -198,7 +213,8 @@ class Gateway:
             "learner": "off" if self._link is None else ("running" if self._link.alive else "restarting"),
             "refused": self._intake.refused,
             "late": self._recorder.late,
-            "lost": dict(self._recorder.lost) | {f"context: {k}": n for k, n in self._context.failures.items()},
+            "lost": dict(self._recorder.lost) | {f"context: {k}": n for k, n in self._context.failures.items()}
+            | {f"tools: {k}": n for k, n in self._toolbox.failures.items()},
         }
 
     async def _listen(self) -> None:
@@ -206,21 +222,22 @@ class Gateway:
         models = ModelsHandler(self._router, self._client, self._embedded.name if self._embedded else None)
         tokens = TokenCounter(self._router, self._client)
         feedback = FeedbackHandler(self._settings.namespace, self._database, self._recorder)
-        app = build_app(
+        app = App(
             Door(self.token, gateway.host), self._turns, feedback, CloseHandler(self._sessions), models, tokens,
-            KeptResponses(self._router, self._client), self.status, self.health, self._intake,
+            KeptResponses(self._router, self._client, self._toolbox.ids), self.status, self.health, self._intake,
         )
-        self._runner = Runner(app, gateway)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, gateway.host, gateway.port, backlog=1024)
+        limits = Limits(
+            gateway.head_seconds, gateway.keep_alive_seconds, CONNECTIONS_PER_REQUEST * gateway.max_in_flight
+        )
+        self._server = Server(app, limits, chat.error_body)
         try:
-            await site.start()
+            port = await self._server.listen(gateway.host, gateway.port)
         except OSError as error:
             raise MetaClawError(
                 f"Cannot listen on {gateway.host}:{gateway.port} ({error.strerror}). Another MetaClaw may be running;"
                 " choose another --port."
             ) from error
-        self.url = f"http://{gateway.host}:{self._runner.addresses[0][1]}"
+        self.url = f"http://{gateway.host}:{port}"
 
     def _host(self, embedded: Embedded) -> EngineHost:
         return EngineHost(
@@ -243,19 +260,26 @@ class Gateway:
 
 
 class Learner:
-    """The learner's process: the fast loop, and the scheduler of the slow one where there is a model to train."""
+    """The learner's process: the fast loop, the watch over the library's folder, and the scheduler of the slow loop
+    where there is a model to train.
+    """
 
     def __init__(
-        self, database: Database, client: UpstreamClient, loop: FastLoop | None, scheduler: Scheduler | None
+        self, database: Database, client: UpstreamClient, watch: Watch, loop: FastLoop | None,
+        scheduler: Scheduler | None, sandbox: Sandbox,
     ) -> None:
         self._database = database
         self._client = client
+        self._watch = watch
+        self._sandbox = sandbox
         self._loop = loop
         self._scheduler = scheduler
         self._new = asyncio.Event()
         self._tasks = Tasks()
 
     async def __aenter__(self) -> Learner:
+        await self._watch.begin()
+        self._tasks.start(self._watch.run())
         if self._loop:
             self._loop.resume()
             self._tasks.start(self._take_in(self._loop))
@@ -266,6 +290,7 @@ class Learner:
 
     async def __aexit__(self, *_: object) -> None:
         await self._tasks.end()
+        await self._sandbox.close()
         await self._client.close()
         self._database.close()
 
@@ -296,16 +321,20 @@ def build_learner(settings: Settings, gateway_url: str, token: str, embedded: di
     client = UpstreamClient(settings.upstream.connect_timeout_seconds, settings.upstream.idle_timeout_seconds)
     gateway = _own_door(gateway_url, token)
     ask = _Ask(client, gateway)
+    key = settings.judge.api_key
+    redactor = Redactor([token, *([key.get_secret_value()] if key else [])])
+    sandbox = Sandbox(settings.sandbox)  # starts nothing before the first call
     loop = None
     if settings.evolve.enabled:
         if not settings.may_ask:
             log.warning("Only clients have a key (auth = 'passthrough'): no skill is replayed, or written by a model.")
         embedder = StaticEmbedder()
-        key = settings.judge.api_key
+        writes_code = settings.evolve.code_skills and settings.evolve.proposer != "extractive" and settings.may_ask
         loop = FastLoop(
-            database, catalog, ask, embedder.embed, Redactor([token, *([key.get_secret_value()] if key else [])]),
-            settings.evolve.proposer, settings.context.max_skill_tokens, _judge(settings.judge, client, gateway),
+            database, catalog, ask, embedder.embed, redactor, settings.evolve.proposer,
+            settings.context.max_skill_tokens, _judge(settings.judge, client, gateway),
             settings.gateway.session_idle_seconds,
+            code=CodeLearner(catalog, ask, sandbox, redactor) if writes_code else None,
         )
     scheduler = None
     if settings.training.enabled and embedded and _can_train():
@@ -315,7 +344,14 @@ def build_learner(settings: Settings, gateway_url: str, token: str, embedded: di
             job, _local_now, schedule.idle_seconds, SleepHours.parse(schedule.sleep_hours),
             schedule.sleep_quiet_seconds,
         )
-    return Learner(database, client, loop, scheduler)
+    return Learner(database, client, Watch(catalog, edits_of(catalog, redactor)), loop, scheduler, sandbox)
+
+
+def edits_of(catalog: Catalog, redactor: Redactor) -> Edits:
+    """What takes a person's changes of the library's folder in; the learner watches, commands sweep."""
+    return Edits(
+        catalog, lambda skill: objections(skill, redactor), lambda text: redactor.text(text) != text
+    )
 
 
 def engine_spec(

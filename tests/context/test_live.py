@@ -109,6 +109,8 @@ async def test_a_broken_library_gives_no_skills_and_counts_the_failure(catalog: 
     catalog.publish(SKILL, SkillState.ACTIVE, "new", [])
     assert (await context.for_query(QUERY)).composition.skills
     catalog.broken = True
+    assert (await context.for_query(QUERY)).composition.skills  # nothing says that there is news: memory serves
+    catalog.bell.ring()
     for _ in range(2):
         assert (await context.for_query(QUERY)).composition.skills == ()
     assert context.failures == {"StoreError": 2}
@@ -199,3 +201,16 @@ async def test_skills_that_would_not_fit_beside_the_request_are_left_out(catalog
     assert (await context.for_query(QUERY, taken_tokens=500)).composition.skills
     assert (await context.for_query(QUERY, taken_tokens=990)).composition.skills == ()
     assert (await context.for_query(QUERY, taken_tokens=5000)).composition.text == ""
+
+
+async def test_a_change_whose_bell_was_not_rung_is_seen_after_a_while(
+    catalog: BreakableCatalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = live(catalog)
+    assert not (await context.for_query(QUERY)).composition.skills
+    monkeypatch.setattr(catalog.bell, "ring", lambda: None)
+    catalog.publish(SKILL, SkillState.ACTIVE, "new", [])
+    assert not (await context.for_query(QUERY)).composition.skills
+    async with asyncio.timeout(5):
+        while not (await context.for_query(QUERY)).composition.skills:
+            await asyncio.sleep(0.01)

@@ -58,7 +58,7 @@ def test_splicing_means_what_composing_means(
     raw = json.dumps(body, indent=indent, ensure_ascii=ascii_only).encode(errors="replace")
     request = messages.parse(raw)
     injected = {"system": messages.inject(request.body.get("system"), text)}
-    expected = {**request.body, **injected} | ({"model": model} if model else {})
+    expected = {**request.exact_body(), **injected} | ({"model": model} if model else {})
     assert json.loads(messages.for_upstream(request, text, model)) == expected
 
 

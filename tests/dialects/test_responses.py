@@ -176,7 +176,7 @@ def test_splicing_means_what_composing_means(
 ) -> None:
     raw = json.dumps(body, indent=indent, ensure_ascii=ascii_only).encode(errors="replace")
     request = responses.parse(raw)
-    assert json.loads(responses.for_upstream(request, text, model)) == composed(dict(request.body), text, model)
+    assert json.loads(responses.for_upstream(request, text, model)) == composed(request.exact_body(), text, model)
     assert responses.for_upstream(request, "", None) is raw
 
 

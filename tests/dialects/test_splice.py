@@ -29,8 +29,8 @@ def test_splicing_means_what_composing_means(
 ) -> None:
     raw = json.dumps(body, indent=indent, ensure_ascii=ascii_only).encode(errors="replace")
     request = chat.parse(raw)
-    injected = {"messages": chat.inject(request.body["messages"], text)}
-    expected = {**request.body, **injected} | ({"model": model} if model else {})
+    injected = {"messages": chat.inject(request.exact_body()["messages"], text)}
+    expected = {**request.exact_body(), **injected} | ({"model": model} if model else {})
     assert json.loads(chat.for_upstream(request, text, model)) == expected
 
 
@@ -69,3 +69,25 @@ def test_what_is_not_there_is_not_found() -> None:
         assert splice.find(document, path) is None
     with pytest.raises(KeyError, match=r"a\.2"):
         splice.replace(document, ["a", 2], b"")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"tools": [{"messages": 1}], "messages": [{"content": "a"}]}',  # a second key of that name, elsewhere
+        b'{"messages": 0, "messages": [{"content": "a"}]}',  # the last one counts
+        b'{"messages": [{"content": "a"}], "x\\"messages": 1}',  # one that only ends like it
+        b'{"\\u006dessages": 0, "messages" : [{"content": "a"}]}',  # spelt with an escape, so the later one counts
+        b'{"a": "\\"messages\\": [", "messages":[{"content":"a"}]}',  # inside a string
+        b'{"a": "messages", "b": ["messages"], "messages":[{"content":"a"}]}',  # a value
+    ],
+)
+def test_the_right_key_is_found_whatever_looks_like_it(raw: bytes) -> None:
+    changed = json.loads(splice.apply(raw, [splice.append(raw, ("messages", 0, "content"), b"b")]))
+    assert changed == {**json.loads(raw), "messages": [{"content": "ab"}]}
+
+
+def test_a_key_that_only_an_escape_spells_is_found() -> None:
+    raw = b'{"messages": 0, "\\u006dessages": [{"content": "a"}]}'
+    changed = json.loads(splice.apply(raw, [splice.append(raw, ("messages", 0, "content"), b"b")]))
+    assert changed == {"messages": [{"content": "ab"}]}

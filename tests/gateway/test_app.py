@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, cast
 
 import anthropic
 import openai
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from aiohttp.test_utils import make_mocked_request
 
 from metaclaw.dialects import messages
 from metaclaw.errors import RequestError
 from metaclaw.gateway.models import ModelsHandler
 from metaclaw.upstream.client import UpstreamClient
 from metaclaw.upstream.route import Router
+from metaclaw.wire.head import Headers
+from metaclaw.wire.messages import Line, Request
 from running_gateway import CHAT, TOKEN, UPSTREAM_KEY, Door, error_of, serving
 from upstream_server import chat_body, hang, refusing_url, whole
 
@@ -30,6 +32,13 @@ MODELS = b'{"object": "list", "data": [{"id": "m1", "object": "model", "created"
 async def door(tmp_path: Path) -> AsyncIterator[Door]:
     async with serving(tmp_path) as opened:
         yield opened
+
+
+def got(target: str, headers: Mapping[str, str] = MappingProxyType({}), **params: str) -> Request:
+    """A request as a handler gets it."""
+    request = Request(cast(Line, None), "GET", target, "1.1", Headers(headers), keep_alive=True)
+    request.params = params
+    return request
 
 
 REFUSED = [
@@ -88,12 +97,12 @@ async def test_one_model_is_the_providers_own_with_its_path_kept(door: Door) -> 
 async def test_the_embedded_model_is_listed_and_no_other() -> None:
     async with UpstreamClient(1, 1) as client:
         models = ModelsHandler(Router(), client, "tiny")
-        listed = await models.list(make_mocked_request("GET", "/v1/models"))
-        assert json.loads(listed.text or "")["data"][0]["id"] == "tiny"
-        one = await models.one(make_mocked_request("GET", "/", match_info={"id": "tiny"}))
-        assert json.loads(one.text or "")["id"] == "tiny"
+        listed = await models.list(got("/v1/models"))
+        assert json.loads(listed.body)["data"][0]["id"] == "tiny"
+        one = await models.one(got("/", id="tiny"))
+        assert json.loads(one.body)["id"] == "tiny"
         with pytest.raises(RequestError, match="only 'tiny'"):
-            await models.one(make_mocked_request("GET", "/", match_info={"id": "other"}))
+            await models.one(got("/", id="other"))
 
 
 ANTHROPIC = {"anthropic-version": "2026-10-21"}
@@ -131,10 +140,10 @@ async def test_models_of_a_provider_that_speaks_messages(tmp_path: Path) -> None
 async def test_the_embedded_model_in_anthropics_shape() -> None:
     async with UpstreamClient(1, 1) as client:
         models = ModelsHandler(Router(), client, "tiny")
-        listed = await models.list(make_mocked_request("GET", "/v1/models", headers=ANTHROPIC))
-        one = await models.one(make_mocked_request("GET", "/", headers=ANTHROPIC, match_info={"id": "tiny"}))
-    assert json.loads(listed.body)["data"] == [json.loads(one.body)]  # type: ignore[arg-type]
-    assert json.loads(listed.body)["last_id"] == "tiny"  # type: ignore[arg-type]
+        listed = await models.list(got("/v1/models", ANTHROPIC))
+        one = await models.one(got("/", ANTHROPIC, id="tiny"))
+    assert json.loads(listed.body)["data"] == [json.loads(one.body)]
+    assert json.loads(listed.body)["last_id"] == "tiny"
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from metaclaw.gateway import connections
+from metaclaw import runtime
 from raw_http import answer, ask, connected, ended, request
 from running_gateway import CHAT, TOKEN, error_of, serving, until
 from upstream_server import chat_body
@@ -78,7 +78,7 @@ async def test_a_long_reply_is_not_cut_by_the_time_for_heads(tmp_path: Path) -> 
 
 
 async def test_connections_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "CONNECTIONS_PER_REQUEST", 2)
+    monkeypatch.setattr(runtime, "CONNECTIONS_PER_REQUEST", 2)
     async with serving(tmp_path, gateway={"max_in_flight": 1}) as door:
         async with connected(door.gateway.url) as (reader, writer), connected(door.gateway.url) as (other, _):
             writer.write(request("/healthz"))
@@ -86,7 +86,7 @@ async def test_connections_are_bounded(tmp_path: Path, monkeypatch: pytest.Monke
             async with connected(door.gateway.url) as (third, _):
                 assert await ended(third) == b""
             assert not other.at_eof()
-        server = door.gateway._runner.server  # type: ignore[union-attr]
+        server = door.gateway._server
         assert server
         await until(lambda: not server.connections)
         assert (await door.ask(chat_body()))[0].status == 200

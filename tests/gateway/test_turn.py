@@ -249,9 +249,9 @@ async def test_a_client_that_leaves_while_its_turn_is_written_loses_nothing(tmp_
     async with serving(tmp_path, gateway={"durable_timeout_seconds": 20}) as door:
         async with locked(door.store):
             asked = [asyncio.create_task(door.ask(chat_body("first")))]
-            await until(lambda: len(door.gateway._turns._records) == 1 and door.gateway._database._queue.empty())
+            await until(lambda: len(door.gateway._recorder._waiting) == 1 and door.gateway._database._queue.empty())
             asked += [asyncio.create_task(door.ask(chat_body(f"behind it {i}"))) for i in range(4)]
-            await until(lambda: len(door.gateway._turns._records) == 5)
+            await until(lambda: len(door.gateway._recorder._waiting) == 5)
             for task in asked:
                 task.cancel()
             await asyncio.gather(*asked, return_exceptions=True)

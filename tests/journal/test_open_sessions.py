@@ -58,7 +58,7 @@ def over(database: Database, now: float, after: float = 0.0) -> list[tuple[str, 
 def test_a_beginning_names_one_session_until_it_was_idle_for_too_long(opened: Opener, clock: Clock) -> None:
     gateway = opened()
     first = gateway.place("p")
-    assert first[0].startswith("p-")
+    assert first[0].endswith("-p")
     assert first[1] == ""
     clock.now += IDLE
     assert gateway.place("p") == first
@@ -133,7 +133,7 @@ def test_finding_an_earlier_session_takes_an_index(database: Database) -> None:
 def test_a_store_that_cannot_be_read_costs_the_link_and_no_reply(tmp_path: Path, clock: Clock) -> None:
     with Database(tmp_path / "store.db") as database:
         database.write(lambda connection: connection.execute("DROP TABLE sessions"))
-        assert OpenSessions(database, NAMESPACE, IDLE, clock).place("p")[0].startswith("p-")
+        assert OpenSessions(database, NAMESPACE, IDLE, clock).place("p")[0].endswith("-p")
 
 
 # -- rows for whoever learns -------------------------------------------------------------------------------------------

@@ -14,9 +14,9 @@ import pytest
 import pytest_asyncio
 
 from metaclaw.errors import UpstreamError
-from metaclaw.upstream import pool
 from metaclaw.upstream.client import UpstreamClient, read
 from metaclaw.upstream.route import Route
+from metaclaw.wire import client as wire
 
 REPLY = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
 Hangup = Callable[[asyncio.StreamWriter], Awaitable[None]]
@@ -41,9 +41,12 @@ class Server:
     url: str = ""
     bodies: list[bytes] = field(default_factory=list)
     connections: int = 0
+    served: dict[asyncio.Task[None], asyncio.StreamWriter] = field(default_factory=dict)
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        if task := asyncio.current_task():
+            self.served[task] = writer
         good = self.good
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             for _ in range(good):
@@ -67,6 +70,9 @@ async def serving(server: Server) -> AsyncIterator[Server]:
     async with listening:
         server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
         yield server
+        for writer in server.served.values():
+            writer.close()
+        await asyncio.gather(*server.served)
 
 
 @pytest_asyncio.fixture
@@ -160,7 +166,7 @@ async def test_the_fresh_one_is_the_last_try(client: UpstreamClient) -> None:
 async def test_a_server_that_had_time_to_work_on_it_is_not_asked_again(
     client: UpstreamClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool, "SOON_SECONDS", 0.0)
+    monkeypatch.setattr(wire, "SOON_SECONDS", 0.0)
     async with serving(Server()) as server:
         await ask(client, server, b"first")
         with pytest.raises(UpstreamError, match="broke off"):

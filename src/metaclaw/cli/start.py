@@ -19,6 +19,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from metaclaw import heap
 from metaclaw.config import Settings
 from metaclaw.errors import ConfigError
 from metaclaw.runtime import Embedded, Gateway, Home
@@ -33,7 +34,8 @@ async def run_until_stopped(settings: Settings, embedded: Embedded | None) -> No
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with Gateway(settings, embedded) as gateway:
+    heap.collect_less_often()
+    async with Gateway(settings, embedded, heap.leave_alone_what_there_is) as gateway:
         answers = embedded.name if embedded else ", ".join(settings.provider_urls)
         console.print(f"MetaClaw listens on {gateway.url}/v1 (upstream: {answers})", highlight=False, soft_wrap=True)
         console.print(f"Token: {settings.home / 'token'}", highlight=False, soft_wrap=True)

@@ -72,8 +72,9 @@ class Dense:
 
 def unit(vectors: Vectors) -> Vectors:
     """Each row at length 1; a row of zeros stays."""
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    found: Vectors = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+    lengths = np.sqrt(np.vecdot(vectors, vectors))
+    lengths[lengths == 0] = 1
+    found: Vectors = vectors / lengths[..., None]
     return found
 
 

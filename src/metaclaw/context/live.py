@@ -1,7 +1,7 @@
 """The library as the hot path sees it: the live skills of the current generation, indexed, and answers remembered.
 
-In: a request's text. Out: what to inject, with the generation that it belongs to. Each request asks the store for the
-generation (an indexed read, microseconds), so that a published skill is in the very next request. An agent's loop
+In: a request's text. Out: what to inject, with the generation that it belongs to. Each request looks whether the
+library's bell has been rung, so that a published skill is in the very next request. An agent's loop
 repeats its last user text for many turns: what a text was given once it is given again, from memory and in the same
 bytes, until the library changes. Whatever fails here is counted, and the request goes on without skills.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 
 NOTHING = Composition("", ())
 ANSWERS = 2_048  # remembered, of one generation
+LOOK_AGAIN_SECONDS = 0.2  # for a change whose bell was not rung: its process died, or could not write the file
 RETRY_SECONDS = 30.0  # until the remote index is tried again
 
 
@@ -45,7 +47,8 @@ class Context:
 class LiveContext:
     """Owned by one gateway. `make_embedder` is called in a thread when it is needed for the first time.
 
-    `cache_dir` is where indexes are kept between starts. `remote` is asked first, where there is one.
+    `cache_dir` is where indexes are kept between starts. `remote` is asked first, where there is one. `on_indexed` is
+    called when an index has been built.
     """
 
     def __init__(
@@ -56,9 +59,11 @@ class LiveContext:
         model_tokens: int | None = None,
         cache_dir: Path | None = None,
         remote: RemoteEmbedder | None = None,
+        on_indexed: Callable[[], None] = lambda: None,
     ) -> None:
         self.failures: Counter[str] = Counter()
         self._catalog = catalog
+        self._on_indexed = on_indexed
         self._settings = settings
         self._model_tokens = model_tokens
         self._make_embedder = make_embedder
@@ -71,6 +76,9 @@ class LiveContext:
             embedder = FarEmbedder(remote, settings.embeddings_timeout_seconds, self.failures)
             self._far = FarIndex(catalog, embedder, far, self.failures)
         self._answers: OrderedDict[tuple[str, int], Context] = OrderedDict()
+        self._known = 0  # the library's generation, as of the bell's last ringing
+        self._heard = b""
+        self._look_again_at = 0.0
         self._answered = 0  # the generation of the answers
         self._changed = asyncio.Event()
 
@@ -80,7 +88,7 @@ class LiveContext:
         `taken_tokens` is what request and reply need of the model's context: no client recovers from an overfull one.
         """
         try:
-            generation = self._catalog.generation()
+            generation = self._generation()
             if not with_skills or not generation:
                 return Context(generation, NOTHING)
             if generation != self._near.generation or self._near.index is None:
@@ -98,6 +106,14 @@ class LiveContext:
             self._count(error, "no skills for this request")
             return Context(self._near.generation, NOTHING)
 
+    def _generation(self) -> int:
+        """The library's, from the store only when the bell says that it changed, or after a while."""
+        rung, now = self._catalog.bell.last_rung(), time.monotonic()
+        if rung != self._heard or now >= self._look_again_at:
+            self._known = self._catalog.generation()
+            self._heard, self._look_again_at = rung, now + LOOK_AGAIN_SECONDS
+        return self._known
+
     async def warm(self) -> None:
         """Load the embedder and index the library, before the first request does. Raises `MetaClawError`."""
         loading = asyncio.ensure_future(asyncio.to_thread(self._static))  # beside reading the library
@@ -110,10 +126,12 @@ class LiveContext:
         """Warm up, then do what no request should wait for, whenever the library changed. Ends when cancelled."""
         try:
             await self._attempt(self.warm(), "skills will not be found by meaning")
+            self._on_indexed()
             while True:
                 await self._changed.wait()
                 self._changed.clear()
-                await self._attempt(self._near.tidy(), "the index stays as it is")
+                if await self._attempt(self._near.tidy(), "the index stays as it is"):
+                    self._on_indexed()
                 if self._far and not await self._attempt(self._far.keep_up(), "the static vectors rank alone"):
                     asyncio.get_running_loop().call_later(RETRY_SECONDS, self._changed.set)
         finally:

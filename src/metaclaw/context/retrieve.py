@@ -73,7 +73,7 @@ class SkillIndex:
 
     def rank(self, query: str, embed: Embed, most: int, min_score: float) -> list[Match]:
         """At most `most` matches of at least `min_score`, best first, no two that say the same. Empty: none fits."""
-        found = self.search(query, embed)
+        found = self.search(query, embed, RUNNER_UP_SHARE)
         chosen = list[Found]()
         for match in found:
             if len(chosen) == most or match.score < max(min_score, RUNNER_UP_SHARE * found[0].score):
@@ -82,8 +82,11 @@ class SkillIndex:
                 chosen.append(match)
         return [Match(match.skill, match.score) for match in chosen]
 
-    def search(self, query: str, embed: Embed) -> list[Found]:
-        """The best by score alone, best first; none that has nothing in common with the query."""
+    def search(self, query: str, embed: Embed, share: float = 0.0) -> list[Found]:
+        """The best by score alone, best first; none that has nothing in common with the query.
+
+        Those below `share` of the best may be left out: to put 32 in order takes a fifth of all the time.
+        """
         asked = passages(query)
         if not asked or not len(self):
             return []
@@ -91,7 +94,10 @@ class SkillIndex:
         terms = [set(words(passage.text)) for passage in asked]
         rarities = self._rarities(set().union(*terms))
         of_each = [{word: rarities[word] for word in of_passage} for of_passage in terms]
-        found = _best(self.large, self.gone, asked, of_each, vectors) + _best(self.fresh, NONE, asked, of_each, vectors)
+        found = [
+            match for segment, gone in ((self.large, self.gone), (self.fresh, NONE))
+            for match in _best(segment, gone, asked, of_each, vectors, share)
+        ]
         return sorted(found, key=lambda match: (-match.score, match.skill.name))[:CONSIDERED]
 
     def changed(self, names: Collection[str], skills: Sequence[Skill], vectors: Vectors) -> SkillIndex:
@@ -121,7 +127,8 @@ class SkillIndex:
 
 
 def _best(
-    segment: Segment, gone: Numbers, asked: Sequence[Passage], rarities: Sequence[Mapping[str, float]], vectors: Vectors
+    segment: Segment, gone: Numbers, asked: Sequence[Passage], rarities: Sequence[Mapping[str, float]],
+    vectors: Vectors, share: float,
 ) -> list[Found]:
     """The best of a segment, with their true scores."""
     if not len(segment):
@@ -132,8 +139,8 @@ def _best(
     lexical_PC = _saturated(np.stack([of_passage[rows] for of_passage in evidence]))
     cosines_PC = segment.dense.cosines(rows, vectors).clip(0, 1)
     scores_C = (weights_P[:, None] * (np.float32(MEANING) * cosines_PC + np.float32(1 - MEANING) * lexical_PC)).max(0)
-    best = np.argsort(-scores_C, kind="stable")[:CONSIDERED]
-    best = best[scores_C[best] > 0]
+    worth = np.flatnonzero((scores_C > 0) & (scores_C >= share * scores_C.max(initial=0)))
+    best = worth[np.argsort(-scores_C[worth], kind="stable")][:CONSIDERED]
     rows, scores = rows[best], scores_C[best].tolist()
     found = zip(rows.tolist(), scores, segment.dense.vectors(rows), strict=True)
     return [Found(segment.skills[row], score, vector) for row, score, vector in found]

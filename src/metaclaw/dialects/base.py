@@ -32,6 +32,11 @@ class Request:
     stream: bool
     query: str
 
+    def exact_body(self) -> dict[str, Any]:
+        """`body` with every number as it was sent."""
+        exact: dict[str, Any] = json.loads(self.raw.decode("utf-8"))
+        return exact
+
     def tokens_taken(self) -> int:
         """What the request and the reply that it asks for need of the model's context, estimated from above."""
         asked = next((value for name in ASKED_TOKENS if (value := self.body.get(name))), None)
@@ -134,7 +139,7 @@ class Dialect(Protocol):
 def parse_object(raw: bytes) -> dict[str, Any]:
     """The body of a request. Raises `RequestError` (400) where it is no JSON object."""
     try:
-        body = json.loads(raw.decode("utf-8"))  # RFC 8259: JSON between systems is UTF-8, without a byte order mark
+        body = loads(raw)
     except (ValueError, RecursionError) as error:
         raise RequestError(400, "invalid_json", f"The request body is not valid JSON: {error}.") from error
     if not isinstance(body, dict):
@@ -157,10 +162,10 @@ def messages_of(body: Mapping[str, Any]) -> Iterator[tuple[int, Any]]:
 
 
 def loads(raw: bytes | str) -> Any:
-    """JSON of a reply, in UTF-8. Raises `ValueError`, or `RecursionError` where it is deep.
+    """JSON, in UTF-8 without a byte order mark (RFC 8259). Raises `ValueError`, or `RecursionError` where it is deep.
 
     What the quick reader refuses and the standard one takes (half an emoji, NaN, deep nesting), that one reads. The
-    quick one makes a float of an integer beyond 64 bits; requests, which may be translated, are read by the other.
+    quick one makes a float of an integer beyond 64 bits: what is written again is read by `Request.exact_body`.
     """
     try:
         return orjson.loads(raw)
@@ -196,4 +201,4 @@ def error_status(body: Mapping[str, Any]) -> int:
 
 def storable(text: str) -> str:
     """`text` with a question mark for each lone surrogate: JSON may hold half an emoji, UTF-8 and the store may not."""
-    return text.encode(errors="replace").decode()
+    return text if text.isascii() else text.encode(errors="replace").decode()

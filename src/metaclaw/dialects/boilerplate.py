@@ -12,6 +12,7 @@ import json
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 
 # Blocks with an opening and a closing tag.
 TAGS = (
@@ -107,13 +108,26 @@ TOOL_ANSWER = re.compile(r"\s*\[\w+(?: for '[^'\n]*')?\] Result:")
 
 FENCE = "```"
 MAX_STAMPS = 3
+MOST_REMEMBERED = 16 * 1024  # characters of a text
 MAX_INDENT = 200  # blanks beside a block that are looked at
 NAMES = "|".join(map(re.escape, (*TAGS, *OPENED_UP)))
 OPENING = re.compile(rf"<(?=[a-z])({NAMES})(?:[ \t][^<>\n]{{0,300}})?>", re.IGNORECASE)
 
 
 def strip_boilerplate(text: str) -> str:
-    """The text without what agents put around what the user wrote; empty where they wrote all of it."""
+    """The text without what agents put around what the user wrote; empty where they wrote all of it.
+
+    An agent's loop sends the same texts with each of its requests: what was found is remembered.
+    """
+    return _remembered(text) if len(text) <= MOST_REMEMBERED else _stripped(text)
+
+
+@lru_cache(maxsize=512)
+def _remembered(text: str) -> str:
+    return _stripped(text)
+
+
+def _stripped(text: str) -> str:
     if TOOL_ANSWER.match(text):
         return "\n".join(_user_words_in_tool_answer(text)).strip()
     for marks, step in STEPS:

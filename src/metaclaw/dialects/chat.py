@@ -67,15 +67,16 @@ def _extended(message: Message, text: str) -> Message:
 
 def _injection(raw: bytes, messages: list[Message], text: str) -> splice.Edit:
     """`text` at the end of the leading system message, or in a new one; the meaning is that of `inject`."""
-    first = inject(messages, text)[0]
-    if messages[0]["role"] not in SYSTEM_ROLES:
-        return splice.insert(raw, ["messages"], splice.encode(first) + b", ")
-    before, after = messages[0].get("content"), first["content"]
+    first = messages[0]
+    if first["role"] not in SYSTEM_ROLES:
+        return splice.insert(raw, ["messages"], splice.encode(inject(messages, text)[0]) + b", ")
+    before = first.get("content")
     if before and isinstance(before, str):
-        return splice.append(raw, CONTENT, splice.encode(after[len(before) :])[1:-1])
+        return splice.append(raw, CONTENT, splice.encode(f"\n\n{text}")[1:-1])
+    after = _extended(first, text)["content"]
     if before and isinstance(before, list):
         return splice.append(raw, CONTENT, b", " + splice.encode(after[-1]))
-    if "content" in messages[0]:
+    if "content" in first:
         return splice.replace(raw, CONTENT, splice.encode(after))
     return splice.insert(raw, CONTENT[:-1], b'"content": ' + splice.encode(after) + b", ")
 

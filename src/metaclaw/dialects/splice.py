@@ -8,11 +8,14 @@ them. Where a key occurs twice, the last one counts, as for `json.loads`.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 VALUE = json.JSONDecoder().raw_decode  # the value at a place, and where it ends: read in C, many times faster than here
+COLON = re.compile(rb"[ \t\r\n]*:")
+ESCAPED_LETTER = re.compile(rb"\\u00[4-7]")  # a key may be spelt so
 BLANKS = frozenset(" \t\r\n")
 
 
@@ -32,7 +35,11 @@ class Edit:
 def find(document: bytes, path: Sequence[str | int]) -> Span | None:
     """Where the value at `path` stands; None where there is none."""
     text = document.decode("latin-1")  # a character a byte: what is found in it stands there in the document
-    start = _after_blank(text, 0)
+    return _walk(text, _after_blank(text, 0), path)
+
+
+def _walk(text: str, start: int, path: Sequence[str | int]) -> Span | None:
+    """From the value that begins at `start`."""
     if not path:
         return Span(start, _end_of_value(text, start))
     found = None
@@ -41,7 +48,7 @@ def find(document: bytes, path: Sequence[str | int]) -> Span | None:
         if found is None:
             return None
         start = found.start
-    return found
+    return found if found is None or found.end else Span(start, _end_of_value(text, start))
 
 
 def apply(document: bytes, edits: Sequence[Edit]) -> bytes:
@@ -83,8 +90,13 @@ def set_member(document: bytes, key: str, value: object) -> Edit:
 
 
 def _found(document: bytes, path: Sequence[str | int]) -> Span:
-    """Raises `KeyError` where there is no such value."""
-    span = find(document, path)
+    """Raises `KeyError` where there is no such value. The first key of the path must be there."""
+    lone = _lone_member(document, path[0]) if path and isinstance(path[0], str) else None
+    if lone is None:
+        span = find(document, path)
+    else:
+        text = document.decode("latin-1")
+        span = _walk(text, _after_blank(text, lone), path[1:])
     if span is None:
         raise KeyError(".".join(map(str, path)))
     return span
@@ -92,6 +104,21 @@ def _found(document: bytes, path: Sequence[str | int]) -> Span:
 
 def encode(value: object) -> bytes:
     return json.dumps(value).encode()
+
+
+def _lone_member(document: bytes, key: str) -> int | None:
+    """Behind the colon of the only key of this name, where there is one such key and it is spelt plainly; else None.
+
+    As the outermost object holds the key, that one is its. Finding it so costs a search, not the reading of everything.
+    What looks like it inside a string has an escaped quote before it or behind it, or no colon after it.
+    """
+    spelt, at, found = encode(key), -1, None
+    while (at := document.find(spelt, at + 1)) >= 0:
+        if colon := COLON.match(document, at + len(spelt)):
+            if found is not None:
+                return None
+            found = colon.end()
+    return None if ESCAPED_LETTER.search(document) else found
 
 
 def _member(text: str, start: int, key: str) -> Span | None:
@@ -116,11 +143,10 @@ def _members(text: str, start: int) -> Iterator[tuple[str, Span]]:
 def _element(text: str, start: int, index: int) -> Span | None:
     at = _after_blank(text, start + 1) if text[start : start + 1] == "[" else len(text)
     while text[at : at + 1] not in ("]", ""):
-        value = Span(at, _end_of_value(text, at))
         if index == 0:
-            return value
+            return Span(at, 0)  # its end is read where it is asked for
         index -= 1
-        at = _after_blank(text, value.end)
+        at = _after_blank(text, _end_of_value(text, at))
         if text[at : at + 1] == ",":
             at = _after_blank(text, at + 1)
     return None

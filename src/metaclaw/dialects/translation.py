@@ -61,7 +61,8 @@ class Leg:
         """The bytes for the upstream."""
         if self.translation is None:
             return self.client.for_upstream(request, injected, model)
-        body = self.translation.request({**request.body, "model": model} if model else request.body)
+        asked = request.exact_body()
+        body = self.translation.request({**asked, "model": model} if model else asked)
         translated = replace(request, raw=json.dumps(body).encode(), body=body)
         return self.upstream.for_upstream(translated, injected, model)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import resources
 from typing import Any
-
-from aiohttp import web
+from urllib.parse import unquote
 
 from metaclaw.dialects import responses
 from metaclaw.dialects.translation import DIALECTS
@@ -24,53 +24,108 @@ from metaclaw.gateway.spoken import spoken_by
 from metaclaw.gateway.tokens import PATH as COUNT_PATH
 from metaclaw.gateway.tokens import TokenCounter
 from metaclaw.gateway.turn import TurnHandler
+from metaclaw.wire.messages import Reply, Request, Response
+from metaclaw.wire.server import Handler
 
 log = logging.getLogger(__name__)
 
-TAGGED = "/s/{tag:[A-Za-z0-9._-]{1,64}}"  # the same door, for clients that can send a session's name in the path only
-KEYED = "/t/{token:[^/]+}"  # the same, for those that can send our token in the path only; `Door` has looked at it
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+# The same door for clients that can send our token, or a session's name, in the path only. `Door` looks at the token.
+PREFIX = re.compile(r"(?:/t/(?P<token>[^/]+))?(?:/s/(?P<tag>[A-Za-z0-9._-]{1,64}))?(?=/|$)")
+CLOSE = "/v1/metaclaw/sessions/{id}/close"
+CLOSES = re.compile(CLOSE.replace("{id}", "(?P<id>[^/]+)"))
+ANY = "*"
+Table = Mapping[str, Mapping[str, Handler]]  # by path, then by method
 
 
-def build_app(
-    door: Door,
-    turns: TurnHandler,
-    feedback: FeedbackHandler,
-    closing: CloseHandler,
-    models: ModelsHandler,
-    tokens: TokenCounter,
-    kept: KeptResponses,
-    status: Callable[[], dict[str, Any]],
-    health: Callable[[], dict[str, Any]],
-    intake: Intake,
-) -> web.Application:
-    """The gateway as an aiohttp application. `status` is for those with the token, `health` for everybody."""
-    app = web.Application(client_max_size=intake.most_bytes, middlewares=[_errors(door), intake.middleware()])
-    for prefix in ("", TAGGED, KEYED, KEYED + TAGGED):
-        for dialect in DIALECTS.values():
-            app.router.add_post(f"{prefix}/v1{dialect.PATH}", partial(turns.handle, dialect=dialect))
-        app.router.add_post(f"{prefix}/v1{COUNT_PATH}", tokens.handle)
-        app.router.add_get(f"{prefix}/v1{responses.PATH}", refuse_upgrade)
-        app.router.add_route("*", f"{prefix}/v1{responses.PATH}/{{rest:.+}}", kept.handle)
-        app.router.add_get(f"{prefix}/v1/models", models.list)
-        app.router.add_get(prefix + "/v1/models/{id:.+}", models.one)
-        app.router.add_get(f"{prefix}/", _here)
-        app.router.add_get(f"{prefix}/api/hello", _json(lambda: {"message": "hello"}))
-    app.router.add_get(TAGGED, _here)
-    app.router.add_post("/v1/feedback", feedback.handle)
-    app.router.add_post("/v1/metaclaw/sessions/{id}/close", closing.handle)
-    app.router.add_get("/v1/metaclaw/status", _json(status))
-    app.router.add_get("/v1/metaclaw/openapi.json", _json(partial(json.loads, _description())))
-    app.router.add_get("/healthz", _json(health))
-    return app
+class App:
+    """The gateway as one handler. `status` is for those with the token, `health` for everybody."""
+
+    def __init__(
+        self,
+        door: Door,
+        turns: TurnHandler,
+        feedback: FeedbackHandler,
+        closing: CloseHandler,
+        models: ModelsHandler,
+        tokens: TokenCounter,
+        kept: KeptResponses,
+        status: Callable[[], dict[str, Any]],
+        health: Callable[[], dict[str, Any]],
+        intake: Intake,
+    ) -> None:
+        self._door = door
+        self._intake = intake
+        beside = {responses.NAME: _get(refuse_upgrade)}
+        self._model_api: Table = {  # what clients of a provider ask for
+            **{
+                f"/v1{dialect.PATH}": {"POST": partial(turns.handle, dialect=dialect), **beside.get(dialect.NAME, {})}
+                for dialect in DIALECTS.values()
+            },
+            f"/v1{COUNT_PATH}": {"POST": tokens.handle},
+            "/v1/models": _get(models.list),
+            "/": _get(_here),
+            "/api/hello": _get(_json(lambda: {"message": "hello"})),
+        }
+        self._below: Table = {"/v1/models/": _get(models.one), f"/v1{responses.PATH}/": {ANY: kept.handle}}
+        self.own: Table = {  # what is ours alone
+            "/v1/feedback": {"POST": feedback.handle},
+            "/v1/metaclaw/status": _get(_json(status)),
+            "/v1/metaclaw/openapi.json": _get(_json(partial(json.loads, _description()))),
+            "/healthz": _get(_json(health)),
+            CLOSE: {"POST": closing.handle},
+        }
+
+    async def __call__(self, request: Request) -> Reply:
+        try:
+            self._door.check(request.target, request.headers)
+            return await self._intake.serve(request, self._route(request))
+        except (RequestError, UpstreamError) as error:
+            return _refusal(request, error.status, error.code, str(error), error.retry_after)
+        except StoreError as error:
+            return _refusal(request, 503, "store_unavailable", f"{error} The request was not kept; try again.")
+
+    def _route(self, request: Request) -> Handler:
+        """Raises `RequestError`: 404 for what is not here, 405 for what is and takes another method."""
+        methods = self._model_api.get(request.path) or self.own.get(request.path) or self._further(request)
+        if not methods:
+            raise RequestError(
+                404, "unknown_route", f"There is no {request.method} {request.path} here. See GET /v1/models."
+            )
+        handler = methods.get(request.method) or methods.get(ANY)
+        if handler is None:
+            allowed = ",".join(sorted(methods))
+            raise RequestError(
+                405, "method_not_allowed", f"{request.path} does not take {request.method}, but {allowed}."
+            )
+        return handler
+
+    def _further(self, request: Request) -> Mapping[str, Handler] | None:
+        """Routes with something variable in them."""
+        if found := CLOSES.fullmatch(request.target.partition("?")[0]):  # a name may hold anything, also a slash
+            request.params = {"id": unquote(found["id"])}
+            return self.own[CLOSE]
+        prefix = PREFIX.match(request.path)
+        if prefix is None:
+            return None
+        rest = request.path[prefix.end() :]
+        request.params = {"tag": prefix["tag"] or ""}
+        if not rest and prefix["tag"] and not prefix["token"]:
+            rest = "/"
+        if methods := self._model_api.get(rest):
+            return methods
+        for before, methods in self._below.items():
+            if rest.startswith(before) and len(rest) > len(before):
+                request.params = {**request.params, "id": rest[len(before) :]}
+                return methods
+        return None
 
 
-async def _here(request: web.Request) -> web.Response:
-    return web.Response()
+def _get(handler: Handler) -> dict[str, Handler]:
+    return {"GET": handler, "HEAD": handler}
 
 
-def _json_bytes(body: bytes, status: int = 200) -> web.Response:
-    return web.Response(status=status, body=body, content_type="application/json")
+async def _here(request: Request) -> Response:
+    return Response()
 
 
 def _description() -> str:
@@ -79,46 +134,17 @@ def _description() -> str:
 
 
 def _json(read: Callable[[], dict[str, Any]]) -> Handler:
-    async def handler(request: web.Request) -> web.Response:
-        return web.json_response(read())
+    async def handler(request: Request) -> Response:
+        return Response.json(read())
 
     return handler
 
 
-def _errors(door: Door) -> Any:
-    @web.middleware
-    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        try:
-            door.check(request.raw_path, request.headers)
-            return await handler(request)
-        except RequestError as error:
-            return _response(request, error.status, error.code, str(error), error.retry_after)
-        except UpstreamError as error:
-            return _response(request, error.status, error.code, str(error), error.retry_after)
-        except StoreError as error:
-            return _response(request, 503, "store_unavailable", f"{error} The request was not kept; try again.")
-        except web.HTTPException as error:
-            return _http_error(request, error)
-
-    return middleware
-
-
-def _http_error(request: web.Request, error: web.HTTPException) -> web.Response:
-    if error.status == 404:
-        text = f"There is no {request.method} {request.path} here. See GET /v1/models."
-        return _response(request, 404, "unknown_route", text)
-    if error.status == 405:
-        text = f"{request.path} does not take {request.method}, but {error.headers.get('Allow', '')}."
-        return _response(request, 405, "method_not_allowed", text)
-    return _response(request, error.status, "http_error", error.reason or "The request cannot be served.")
-
-
-def _response(
-    request: web.Request, status: int, code: str, message: str, retry_after: str | None = None
-) -> web.Response:
+def _refusal(request: Request, status: int, code: str, message: str, retry_after: str | None = None) -> Response:
     level = logging.DEBUG if status == 429 else logging.INFO  # under load these are many, and `status` counts them
     log.log(level, "refused: %s %s", status, code)
-    response = _json_bytes(spoken_by(request).error_body(status, code, message), status)
+    body = spoken_by(request).error_body(status, code, message)
+    response = Response(body, status, content_type="application/json")
     if retry_after:
         response.headers["retry-after"] = retry_after
     return response

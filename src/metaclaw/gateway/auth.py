@@ -11,6 +11,7 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from metaclaw.errors import RequestError
@@ -62,6 +63,7 @@ class Door:
         return bool(presented) and hmac.compare_digest(presented, self._token)
 
 
+@lru_cache(maxsize=256)
 def _host_name(url: str) -> str:
     try:
         return urlsplit(url).hostname or ""

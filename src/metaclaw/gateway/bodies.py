@@ -1,6 +1,6 @@
 """A request's body: read within a deadline, unpacked under a cap, or refused with what to do.
 
-In: an aiohttp request whose body is as it came over the wire. Out: its bytes, without any content encoding.
+In: a request whose body is as it comes over the wire. Out: its bytes, without any content encoding.
 The cap counts twice, for what is sent and for what that unpacks to: a bomb is small until it goes off.
 """
 
@@ -12,10 +12,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import brotli
-from aiohttp import web
-from aiohttp.web_exceptions import HTTPRequestEntityTooLarge
 
-from metaclaw.errors import RequestError
+from metaclaw.errors import BodyTooLargeError, RequestError, WireError
+from metaclaw.wire.messages import Request
 
 try:
     from compression import zstd  # type: ignore[import-not-found, unused-ignore]  # Python 3.14
@@ -27,20 +26,23 @@ MOST_MEMBERS = 64  # gzip files and zstd frames may be strung together
 ZSTD_WINDOW_LOG = 23  # 8 MiB, as RFC 9659 has it for the web: a frame may else ask for gigabytes
 
 
-async def read_body(request: web.Request, most_bytes: int, seconds: float) -> bytes:
+async def read_body(request: Request, most_bytes: int, seconds: float) -> bytes:
     """Raises `RequestError`: 408 too slow, 413 too large, 415 an encoding that is not known, 400 one that is broken."""
     encodings = encodings_of(request.headers.get("content-encoding", ""))
     try:
-        async with asyncio.timeout(seconds):
-            raw = await request.read()
+        if request.complete:  # as nearly all are
+            raw = await request.read(most_bytes)
+        else:
+            async with asyncio.timeout(seconds):
+                raw = await request.read(most_bytes)
     except TimeoutError as error:
         raise RequestError(
             408, "body_timeout", f"The request body did not arrive within {seconds:g} seconds. Send it again, or raise"
             " gateway.body_seconds.",
         ) from error
-    except HTTPRequestEntityTooLarge as error:
+    except BodyTooLargeError as error:
         raise too_large(most_bytes) from error
-    except web.RequestPayloadError as error:
+    except WireError as error:
         raise RequestError(400, "broken_body", "The request body broke off or is not framed as HTTP has it.") from error
     if not encodings:
         return raw

@@ -5,17 +5,16 @@ The same as `x-metaclaw-close: 1` with its last request; `id` is what `x-metacla
 
 from __future__ import annotations
 
-from aiohttp import web
-
 from metaclaw.journal.open_sessions import OpenSessions
+from metaclaw.wire.messages import Request, Response
 
 
 class CloseHandler:
     def __init__(self, sessions: OpenSessions) -> None:
         self._sessions = sessions
 
-    async def handle(self, request: web.Request) -> web.Response:
+    async def handle(self, request: Request) -> Response:
         """Raises `RequestError` (404) for a session that is not known, and `StoreError`."""
-        session = request.match_info["id"]
+        session = request.params["id"]
         await self._sessions.close(session)
-        return web.json_response({"session": session, "closed": True})
+        return Response.json({"session": session, "closed": True})

@@ -12,7 +12,6 @@ import uuid
 from typing import Annotated
 
 import regex
-from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from metaclaw.errors import RequestError
@@ -20,6 +19,7 @@ from metaclaw.journal import trajectories
 from metaclaw.journal.recorder import Recorder
 from metaclaw.store import Database
 from metaclaw.types import Check, Feedback
+from metaclaw.wire.messages import Request, Response
 
 
 class CheckBody(BaseModel):
@@ -42,8 +42,8 @@ class FeedbackHandler:
         self._database = database
         self._recorder = recorder
 
-    async def handle(self, request: web.Request) -> web.Response:
-        body = _parse(await request.read())
+    async def handle(self, request: Request) -> Response:
+        body = _parse(request.body)
         feedback = Feedback(
             id=f"feedback-{uuid.uuid4().hex}",
             namespace=self._namespace,
@@ -54,7 +54,7 @@ class FeedbackHandler:
             created_at=time.time(),
         )
         await self._recorder.feedback(feedback)
-        return web.json_response({"id": feedback.id, "turn_id": feedback.turn_id})
+        return Response.json({"id": feedback.id, "turn_id": feedback.turn_id})
 
     def _turn_id(self, body: FeedbackBody) -> str:
         if body.turn_id:

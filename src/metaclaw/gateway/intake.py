@@ -6,17 +6,13 @@ room is refused before its body is read, so that refusing costs next to nothing.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any
-
-from aiohttp import web
-
 from metaclaw.config import GatewaySettings
 from metaclaw.errors import RequestError
 from metaclaw.gateway.auth import OPEN_PATHS
 from metaclaw.gateway.bodies import read_body
+from metaclaw.wire.messages import Reply, Request
+from metaclaw.wire.server import Handler
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 ALWAYS_ROOM = "/v1/metaclaw/"  # who wants to know what is going on must be told, also when there is no room
 RETRY_AFTER_SECONDS = "1"
 
@@ -31,28 +27,22 @@ class Intake:
         self.under_way = 0
         self.refused = 0
 
-    def middleware(self) -> Any:
-        @web.middleware
-        async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-            if OPEN_PATHS.fullmatch(request.path) or request.path.startswith(ALWAYS_ROOM):
-                return await self._serve(request, handler)
-            if self.under_way >= self._most:
-                self.refused += 1
-                raise RequestError(
-                    429, "too_many_requests",
-                    f"{self._most} requests are under way, as many as gateway.max_in_flight allows. Try again shortly.",
-                    RETRY_AFTER_SECONDS,
-                )
-            self.under_way += 1
-            try:
-                return await self._serve(request, handler)
-            finally:
-                self.under_way -= 1
+    async def serve(self, request: Request, handler: Handler) -> Reply:
+        if OPEN_PATHS.fullmatch(request.path) or request.path.startswith(ALWAYS_ROOM):
+            return await self._serve(request, handler)
+        if self.under_way >= self._most:
+            self.refused += 1
+            raise RequestError(
+                429, "too_many_requests",
+                f"{self._most} requests are under way, as many as gateway.max_in_flight allows. Try again shortly.",
+                RETRY_AFTER_SECONDS,
+            )
+        self.under_way += 1
+        try:
+            return await self._serve(request, handler)
+        finally:
+            self.under_way -= 1
 
-        return middleware
-
-    async def _serve(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.can_read_body:
-            # Where `request.read` keeps what it has read: no handler can forget deadline and cap.
-            request._read_bytes = await read_body(request, self.most_bytes, self._body_seconds)
+    async def _serve(self, request: Request, handler: Handler) -> Reply:
+        request.body = await read_body(request, self.most_bytes, self._body_seconds)
         return await handler(request)

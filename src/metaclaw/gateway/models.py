@@ -11,8 +11,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from aiohttp import web
-
 from metaclaw.dialects import messages, model_lists
 from metaclaw.dialects.base import error_in, object_or_empty
 from metaclaw.dialects.loose import dicts_of
@@ -23,6 +21,7 @@ from metaclaw.upstream.client import UpstreamClient, read
 from metaclaw.upstream.headers import for_client
 from metaclaw.upstream.providers import Provider, Providers
 from metaclaw.upstream.route import Route, Router
+from metaclaw.wire.messages import Request, Response
 
 
 class ModelsHandler:
@@ -31,15 +30,15 @@ class ModelsHandler:
         self._client = client
         self._embedded_model = embedded_model
 
-    async def list(self, request: web.Request) -> web.Response:
+    async def list(self, request: Request) -> Response:
         if self._embedded_model is not None:
             return _listing(request, [_entry(self._embedded_model)])
         if isinstance(self._router, Providers) and not self._router.is_transparent:
             return _listing(request, await self._merged(request, self._router))
         return await self._pass_on(request, self._route(request), "/models", model_lists.listed)
 
-    async def one(self, request: web.Request) -> web.Response:
-        wanted = request.match_info["id"]
+    async def one(self, request: Request) -> Response:
+        wanted = request.params["id"]
         if self._embedded_model is None:
             path = f"/models/{quote(wanted, safe='/:')}"
             return await self._pass_on(request, self._route(request, wanted), path, model_lists.single)
@@ -50,12 +49,12 @@ class ModelsHandler:
         raw = json.dumps(_entry(wanted)).encode()
         return _json(model_lists.single(raw, for_anthropic=_is_anthropic(request)))
 
-    def _route(self, request: web.Request, model: str | None = None) -> Route:
+    def _route(self, request: Request, model: str | None = None) -> Route:
         return self._router.routes(model, keyed=self._client.has_provider_key(request.headers))[0]
 
     async def _pass_on(
-        self, request: web.Request, route: Route, path: str, shaped: Callable[..., bytes]
-    ) -> web.Response:
+        self, request: Request, route: Route, path: str, shaped: Callable[..., bytes]
+    ) -> Response:
         """The provider's answer, in the client's shape where the two differ."""
         with self._router.lease(route):
             async with self._client.request("GET", route, _asked(request, route, path), None, request.headers) as reply:
@@ -65,13 +64,13 @@ class ModelsHandler:
         if reply.status < 400:
             told = shaped(raw, for_anthropic=_is_anthropic(request))
         elif spoken.NAME in route.formats:
-            return web.Response(status=reply.status, body=raw, headers=headers)
+            return Response(status=reply.status, body=raw, headers=headers)
         else:
             told = spoken.error_body(reply.status, *error_in(object_or_empty(raw), raw))
         headers["content-type"] = "application/json"
-        return web.Response(status=reply.status, body=told, headers=headers)
+        return Response(status=reply.status, body=told, headers=headers)
 
-    async def _merged(self, request: web.Request, providers: Providers) -> Sequence[dict[str, Any]]:
+    async def _merged(self, request: Request, providers: Providers) -> Sequence[dict[str, Any]]:
         """Each model once, of the first provider that has it; without the providers that fail, unless all do."""
         keyed = self._client.has_provider_key(request.headers)
         askable = [provider for provider in providers.all if keyed or provider.route.auth == "key"]
@@ -85,7 +84,7 @@ class ModelsHandler:
             entries.setdefault(entry["id"], entry)
         return [*entries.values()]
 
-    async def _models_of(self, provider: Provider, request: web.Request) -> Sequence[dict[str, Any]] | UpstreamError:
+    async def _models_of(self, provider: Provider, request: Request) -> Sequence[dict[str, Any]] | UpstreamError:
         route = provider.route
         if route.model:  # it serves that one, under names of ours
             return [_entry(name) for name in (*provider.models, route.model) if provider.names(name)]
@@ -102,22 +101,22 @@ class ModelsHandler:
         return [entry for entry in dicts_of(found) if provider.names(entry.get("id"))]
 
 
-def _asked(request: web.Request, route: Route, path: str) -> str:
+def _asked(request: Request, route: Route, path: str) -> str:
     """With the client's query where the provider speaks its format: elsewhere it means something else, or nothing."""
     return with_query(path, request) if spoken_by(request).NAME in route.formats else path
 
 
-def _listing(request: web.Request, entries: Sequence[dict[str, Any]]) -> web.Response:
+def _listing(request: Request, entries: Sequence[dict[str, Any]]) -> Response:
     raw = json.dumps({"object": "list", "data": entries, "has_more": False}).encode()
     return _json(model_lists.listed(raw, for_anthropic=_is_anthropic(request)))
 
 
-def _is_anthropic(request: web.Request) -> bool:
+def _is_anthropic(request: Request) -> bool:
     return spoken_by(request).NAME == messages.NAME
 
 
-def _json(raw: bytes) -> web.Response:
-    return web.Response(body=raw, content_type="application/json")
+def _json(raw: bytes) -> Response:
+    return Response(body=raw, content_type="application/json")
 
 
 def _entry(model: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import lru_cache
 from typing import Any
 
 from metaclaw.dialects.base import Dialect, Request, object_or_empty, storable
@@ -63,7 +63,14 @@ class Recognised:
 
 def recognise(headers: Mapping[str, str], dialect: Dialect, request: Request, tag: str = "") -> Recognised:
     """`tag` is the path's. Reads the texts of the request only where its headers and fields do not tell enough."""
-    opening = cache(partial(dialect.opening, request.body))
+    opens: list[tuple[str, str]] = []
+
+    def opening() -> tuple[str, str]:
+        """Read once, and only where it is asked for."""
+        if not opens:
+            opens.append(dialect.opening(request.body))
+        return opens[0]
+
     session, agent, shared = _named(headers, request.body)
     session = session or tag.strip()
     prefix = "" if session and not shared else _prefix(dialect, request.body, *opening())
@@ -120,8 +127,13 @@ def _prefix(dialect: Dialect, body: Mapping[str, Any], system: str, said: str) -
     the user's name is nothing else, the first that holds words counts.
     """
     said = strip_boilerplate(said) or _first_words(dialect, body)
-    head = NUMBER.sub("0", strip_boilerplate(system[: 10 * SYSTEM_HEAD])[:SYSTEM_HEAD])
+    head = _head(system[: 10 * SYSTEM_HEAD])
     return "prefix-" + hashlib.sha256(f"{head}\0{said}".encode()).hexdigest()[:20]
+
+
+@lru_cache(maxsize=512)
+def _head(system: str) -> str:
+    return NUMBER.sub("0", strip_boilerplate(system)[:SYSTEM_HEAD])
 
 
 def _first_words(dialect: Dialect, body: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from metaclaw.dialects.base import ASKED_TOKENS, Request
@@ -92,11 +93,18 @@ def _seen(headers: Mapping[str, str], request: Request, opening: Opening) -> str
     if any(body.get(name) == 1 for name in ASKED_TOKENS):
         return "probe"
     system, said = opening()
-    lines = (ROLE.match(line) for line in system[:HEAD].split("\n"))
-    if found := next(filter(None, lines), None) or OPENS.match(strip_boilerplate(said[:HEAD])):
-        return _reason(found)
+    if reason := _opens_a_side_call(system[:HEAD], said[:HEAD]):
+        return reason
     # Claude Code at a terminal offers its tools with every turn of the conversation, and with none of its own calls.
     return "auxiliary" if _at_a_terminal(headers) else ""
+
+
+@lru_cache(maxsize=512)
+def _opens_a_side_call(system: str, said: str) -> str:
+    """A conversation has the same beginning in each of its requests."""
+    lines = (ROLE.match(line) for line in system.split("\n"))
+    found = next(filter(None, lines), None) or OPENS.match(strip_boilerplate(said))
+    return _reason(found) if found else ""
 
 
 def _reason(found: re.Match[str]) -> str:

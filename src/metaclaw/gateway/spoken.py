@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import re
 
-from aiohttp import web
-
 from metaclaw.dialects import chat, messages
 from metaclaw.dialects.base import Dialect
 from metaclaw.dialects.translation import DIALECTS
+from metaclaw.wire.messages import Request
 
 PREFIXES = re.compile(r"(?:/t/[^/]+)?(?:/s/[^/]+)?(?=/)")
 ANTHROPIC = "anthropic-version"  # every client of Anthropic's API sends this header
 
 
-def spoken_by(request: web.Request) -> Dialect:
+def spoken_by(request: Request) -> Dialect:
     path = PREFIXES.sub("", request.path, count=1)
     for dialect in DIALECTS.values():
         if f"{path}/".startswith(f"/v1{dialect.PATH}/"):

@@ -10,26 +10,29 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from typing import Any
-
-import aiohttp
-from aiohttp import web
-from multidict import CIMultiDict
 
 from metaclaw.context.live import LiveContext
 from metaclaw.dialects import sse
 from metaclaw.dialects.base import Dialect, object_or_empty
 from metaclaw.dialects.translation import StreamTranslation, reaches
-from metaclaw.errors import UpstreamError
+from metaclaw.errors import ToolsRefusedError, UpstreamError
+from metaclaw.gateway import tool_rounds
 from metaclaw.gateway.exchange import Exchange
 from metaclaw.gateway.sessions import Recognised, recognise
 from metaclaw.gateway.sidecalls import DECLARED, SIDE_HEADER
+from metaclaw.gateway.toolbox import REFUSALS, Toolbox, ToolTurn
 from metaclaw.journal.open_sessions import OpenSessions
 from metaclaw.journal.recorder import Recorder
-from metaclaw.upstream.client import UpstreamClient, next_bytes, read
+from metaclaw.upstream.client import Asking, UpstreamClient, next_bytes, read
 from metaclaw.upstream.headers import for_client
 from metaclaw.upstream.route import Route, Router
+from metaclaw.wire.client import Reply as UpstreamReply
+from metaclaw.wire.head import Headers
+from metaclaw.wire.messages import Reply, Request, Response, Stream
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +68,7 @@ class TurnHandler:
         recorder: Recorder,
         sessions: OpenSessions,
         activity: Activity,
+        toolbox: Toolbox,
     ) -> None:
         self._namespace = namespace
         self._context = context
@@ -73,9 +77,9 @@ class TurnHandler:
         self._recorder = recorder
         self._sessions = sessions
         self._activity = activity
-        self._records: set[asyncio.Task[bool]] = set()
+        self._toolbox = toolbox
 
-    async def handle(self, request: web.Request, dialect: Dialect) -> web.StreamResponse:
+    async def handle(self, request: Request, dialect: Dialect) -> Reply:
         if request.headers.get(SIDE_HEADER):
             return await self._serve(request, dialect)
         self._activity.begin()
@@ -85,17 +89,19 @@ class TurnHandler:
             self._activity.end()
 
     async def settle(self) -> None:
-        await asyncio.gather(*self._records)
+        await self._recorder.settle()
 
-    async def _serve(self, request: web.Request, dialect: Dialect) -> web.StreamResponse:
-        parsed = dialect.parse(await request.read())
-        place = self._place(recognise(request.headers, dialect, parsed, request.match_info.get("tag", "")))
+    async def _serve(self, request: Request, dialect: Dialect) -> Reply:
+        parsed = dialect.parse(request.body)
+        place = self._place(recognise(request.headers, dialect, parsed, request.params.get("tag", "")))
         wanted = request.headers.get(SKILLS_HEADER, "on").lower() != "off" and place.side in ("", DECLARED)
         taken = parsed.tokens_taken()
         context = await self._context.for_query(parsed.query, with_skills=wanted, taken_tokens=taken)
         keyed = self._client.has_provider_key(request.headers)
         routes = _within_reach(dialect, self._router.routes(model_named(parsed.body), keyed=keyed))
-        exchange = Exchange(dialect, parsed, place, context)
+        exchange = Exchange(dialect, parsed, place, context, self._toolbox.ids.request(dialect, parsed))
+        if context.composition.tools:
+            exchange.tools = await self._toolbox.offer(context.composition.tools, dialect, exchange.asked)
         try:
             return await self._answer(request, exchange, routes)
         except UpstreamError as error:
@@ -116,7 +122,7 @@ class TurnHandler:
             self._sessions.forget(place.session)
         return place
 
-    async def _answer(self, request: web.Request, exchange: Exchange, routes: Sequence[Route]) -> web.StreamResponse:
+    async def _answer(self, request: Request, exchange: Exchange, routes: Sequence[Route]) -> Reply:
         """What the first of the routes says that replies, else what the last one says."""
         *others, last = routes
         for route in others:
@@ -127,39 +133,64 @@ class TurnHandler:
         return await self._attempt(request, exchange, last, is_last=True)
 
     async def _attempt(
-        self, request: web.Request, exchange: Exchange, route: Route, *, is_last: bool = False
-    ) -> web.StreamResponse:
+        self, request: Request, exchange: Exchange, route: Route, *, is_last: bool = False
+    ) -> Reply:
         """Raises `UpstreamError` only while nothing has reached the client. The last one's refusal is its reply."""
         with self._router.lease(route):
-            exchange.aim(route)
-            wire = exchange.leg.upstream
-            path = wire.PATH if exchange.leg.translation else with_query(wire.PATH, request)
+            if exchange.tools and self._toolbox.refuses(route, exchange.request):
+                exchange.tools = None
             try:
-                async with self._client.post(route, path, exchange.body(), request.headers, wire.NAME) as reply:
-                    exchange.status = reply.status
-                    if reply.status == TOO_MANY or reply.status >= 500:
-                        refusal = _refusal(reply, route)
-                        if not is_last:
-                            raise refusal
-                        self._router.failed(route, refusal)
-                    return await self._relay(request, reply, exchange, is_last=is_last)
+                try:
+                    return await self._ask(request, exchange, route, is_last=is_last)
+                except ToolsRefusedError:  # nothing of it has reached the client
+                    exchange.tools = None
+                    told = await self._ask(request, exchange, route, is_last=is_last)
+                    if exchange.status < 400:
+                        self._toolbox.refused(route, exchange.request)
+                    return told
             except UpstreamError as error:
                 self._router.failed(route, error)
                 raise
 
+    async def _ask(
+        self, request: Request, exchange: Exchange, route: Route, *, is_last: bool
+    ) -> Reply:
+        exchange.aim(route)
+        async with self._post(request, exchange) as reply:
+            exchange.status = reply.status
+            if exchange.tools and reply.status in REFUSALS:
+                raise ToolsRefusedError(reply.status, "upstream_refused", f"The upstream {route.url} took no tools.")
+            if reply.status == TOO_MANY or reply.status >= 500:
+                refusal = _refusal(reply, route)
+                if not is_last:
+                    raise refusal
+                self._router.failed(route, refusal)
+            return await self._relay(request, reply, exchange, is_last=is_last)
+
+    def _post(self, request: Request, exchange: Exchange) -> Asking:
+        """Send the request of the round under way."""
+        wire = exchange.leg.upstream
+        path = wire.PATH if exchange.leg.translation else with_query(wire.PATH, request)
+        return self._client.post(exchange.route, path, exchange.body(), request.headers, wire.NAME)
+
     async def _relay(
-        self, request: web.Request, reply: aiohttp.ClientResponse, exchange: Exchange, *, is_last: bool
-    ) -> web.StreamResponse:
+        self, request: Request, reply: UpstreamReply, exchange: Exchange, *, is_last: bool
+    ) -> Reply:
         if reply.content_type == "text/event-stream" and reply.status < 400:
             # While another could still answer, the status line waits for the first bytes.
             first = b"" if is_last else await _first_bytes(reply, exchange.route)
+            if exchange.tools:
+                return await self._relay_rounds(request, reply, exchange, exchange.tools, first)
             return await self._relay_stream(request, reply, exchange, first)
-        return await self._relay_whole(reply, exchange)
+        return await self._relay_whole(request, reply, exchange)
 
-    async def _relay_whole(self, reply: aiohttp.ClientResponse, exchange: Exchange) -> web.Response:
+    async def _relay_whole(self, request: Request, reply: UpstreamReply, exchange: Exchange) -> Response:
         """Nothing has reached the client yet, whatever fails here."""
         raw = await read(reply, exchange.route)
-        told = exchange.leg.whole(raw, reply.status, exchange.request.body)
+        told = exchange.leg.whole(raw, reply.status, exchange.asked.body)
+        if exchange.tools and reply.status < 300:
+            ask = partial(self._post, request, exchange)
+            told = await tool_rounds.whole(exchange.tools, exchange.leg, exchange.route, told, ask)
         exchange.take(told)
         exchange.reader.whole(told)
         if reply.status < 300 and not exchange.reader.finished and not object_or_empty(told):
@@ -168,16 +199,17 @@ class TurnHandler:
         headers = _headers(reply, exchange)
         if told is not raw:
             headers["content-type"] = "application/json"
-        return web.Response(status=reply.status, body=told, headers=headers)
+        return Response(status=reply.status, body=told, headers=headers)
 
     async def _relay_stream(
-        self, request: web.Request, reply: aiohttp.ClientResponse, exchange: Exchange, first: bytes
-    ) -> web.StreamResponse:
+        self, request: Request, reply: UpstreamReply, exchange: Exchange, first: bytes
+    ) -> Reply:
         """Event by event, as they arrive; the one that ends the stream waits for the turn to be on disk."""
-        out = web.StreamResponse(status=reply.status, headers=_headers(reply, exchange))
-        await out.prepare(request)
+        out = request.stream(reply.status, _headers(reply, exchange))
+        if reply.waiting and not first:
+            await out.begin()
         splitter = sse.EventSplitter()
-        translation = exchange.leg.stream(exchange.request.body)
+        translation = exchange.leg.stream(exchange.asked.body)
         failure = None
         try:
             chunk = first or await next_bytes(reply, exchange.route)
@@ -197,7 +229,26 @@ class TurnHandler:
         await self._end(out, rest, exchange, failure)
         return out
 
-    async def _pass_on(self, out: web.StreamResponse, events: bytes, exchange: Exchange) -> None:
+    async def _relay_rounds(
+        self, request: Request, reply: UpstreamReply, exchange: Exchange, tools: ToolTurn, first: bytes
+    ) -> Reply:
+        """The same where the model may call tools of ours: the client's stream is then made of several."""
+        out = request.stream(reply.status, _headers(reply, exchange))
+        if reply.waiting and not first:
+            await out.begin()
+        failure = None
+        ask = partial(self._post, request, exchange)
+        try:
+            rounds = tool_rounds.events(tools, exchange.leg, exchange.route, reply, first, ask)
+            async with aclosing(rounds):
+                async for events in rounds:
+                    await self._forward(out, events, exchange)
+        except UpstreamError as error:
+            failure = error
+        await self._end(out, b"", exchange, failure)
+        return out
+
+    async def _pass_on(self, out: Stream, events: bytes, exchange: Exchange) -> None:
         """Whole events in the client's own words: read one by one only where they may end the stream."""
         if exchange.reader.put_off(events):
             exchange.take(events)
@@ -206,7 +257,7 @@ class TurnHandler:
         else:
             await self._forward(out, sse.split(events), exchange)
 
-    async def _forward(self, out: web.StreamResponse, events: Iterable[bytes], exchange: Exchange) -> None:
+    async def _forward(self, out: Stream, events: Iterable[bytes], exchange: Exchange) -> None:
         ready: list[bytes] = []
         for event in events:
             exchange.take(event)
@@ -221,7 +272,7 @@ class TurnHandler:
             await out.write(b"".join(ready))
 
     async def _end(
-        self, out: web.StreamResponse, rest: bytes, exchange: Exchange, failure: UpstreamError | None
+        self, out: Stream, rest: bytes, exchange: Exchange, failure: UpstreamError | None
     ) -> None:
         """What came without a closing blank line, then the end. A reply that broke off ends with an error instead."""
         exchange.take(rest)
@@ -229,21 +280,18 @@ class TurnHandler:
         exchange.reader.event(rest)
         await self._keep(exchange)
         if exchange.reader.done or (exchange.reader.finished and not failure):
-            await out.write(rest)
+            await out.end(rest)
         else:
             error = failure or _truncated(exchange.route)
-            await out.write(exchange.leg.client.error_event(error.status, error.code, str(error)))
-        await out.write_eof()
+            await out.end(exchange.leg.client.error_event(error.status, error.code, str(error)))
 
     def _keep(self, exchange: Exchange) -> asyncio.Future[bool]:
         """Write the turn down, once, whatever becomes of its client; await this where the reply must wait for it."""
         if exchange.record is None:
             place, turn = exchange.place, exchange.turn(self._namespace)
             prefix = "" if place.agent else place.prefix
-            exchange.record = asyncio.create_task(self._recorder.turn(turn, prefix, place.closes))
-            self._records.add(exchange.record)
-            exchange.record.add_done_callback(self._records.discard)
-        return asyncio.shield(exchange.record)
+            exchange.record = self._recorder.turn(turn, prefix, place.closes)
+        return exchange.record
 
 
 def _within_reach(client: Dialect, routes: Sequence[Route]) -> Sequence[Route]:
@@ -257,17 +305,16 @@ def _in_clients_words(events: Iterable[bytes], translation: StreamTranslation) -
     return (translated for event in events for translated in translation.feed(event))
 
 
-def _headers(reply: aiohttp.ClientResponse, exchange: Exchange) -> CIMultiDict[str]:
+def _headers(reply: UpstreamReply, exchange: Exchange) -> Headers:
     """The upstream's headers and ours."""
     passed = for_client(reply.headers)
     passed.update(exchange.headers())
     return passed
 
 
-def with_query(path: str, request: web.Request) -> str:
+def with_query(path: str, request: Request) -> str:
     """The upstream's `path` with the client's query, as it came: for an upstream of the client's own format."""
-    query = request.rel_url.raw_query_string
-    return f"{path}?{query}" if query else path
+    return f"{path}?{request.query}" if request.query else path
 
 
 def model_named(body: Mapping[str, Any]) -> str | None:
@@ -276,7 +323,7 @@ def model_named(body: Mapping[str, Any]) -> str | None:
     return model if isinstance(model, str) else None
 
 
-async def _first_bytes(reply: aiohttp.ClientResponse, route: Route) -> bytes:
+async def _first_bytes(reply: UpstreamReply, route: Route) -> bytes:
     """Raises `UpstreamError` where none come."""
     first = await next_bytes(reply, route)
     if not first:
@@ -284,9 +331,9 @@ async def _first_bytes(reply: aiohttp.ClientResponse, route: Route) -> bytes:
     return first
 
 
-def _refusal(reply: aiohttp.ClientResponse, route: Route) -> UpstreamError:
+def _refusal(reply: UpstreamReply, route: Route) -> UpstreamError:
     return UpstreamError(
-        reply.status, "upstream_refused", f"The upstream {route.url} answered {reply.status} {reply.reason}.",
+        reply.status, "upstream_refused", f"The upstream {route.url} answered {reply.status}.",
         reply.headers.get("retry-after"),
     )
 

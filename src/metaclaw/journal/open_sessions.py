@@ -7,15 +7,16 @@ again; a conversation that is recognised by its beginning alone gets a new sessi
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from metaclaw.errors import RequestError, StoreError
-from metaclaw.store import Connection, Database
+from metaclaw.store import Connection, Database, in_runs
 from metaclaw.types import Session, Turn, TurnKind
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,12 @@ LATEST = (
     "SELECT session, last_at, closed_at FROM sessions WHERE namespace = ? AND prefix = ?"
     " AND prefix <> ''"  # said again so that the index is taken, which holds no others
     " ORDER BY last_at DESC LIMIT 1"
+)
+OPEN_SESSIONS = "INSERT INTO sessions (namespace, session, prefix, opened_at, last_at, closed_at)"
+OPEN_ONES = (
+    "ON CONFLICT (namespace, session) DO UPDATE SET last_at = max(last_at, excluded.last_at), closed_at ="
+    # closed while this turn was under way: it stays closed
+    " CASE WHEN excluded.closed_at IS NULL AND closed_at > excluded.last_at THEN closed_at ELSE excluded.closed_at END"
 )
 T = TypeVar("T")
 
@@ -63,7 +70,8 @@ class OpenSessions:
             if held and not self._over(held, now):
                 known = _Known(held.session, prefix, now)
             elif opens:
-                known = _Known(f"{prefix}-{int(now * 1000):x}", "", now)
+                # Ordered by time: in the store's indexes a new session stands beside the one before it.
+                known = _Known(f"{int(now * 1000):x}-{prefix}", "", now)
             else:
                 return prefix, ""
         if opens:
@@ -99,21 +107,22 @@ class OpenSessions:
         return known.closed or now - known.last_at > self._idle_seconds
 
 
-def note_turn(connection: Connection, turn: Turn, prefix: str, closes: bool) -> None:
-    """Within the turn's transaction. A main turn opens its session, or opens it again; a side call does neither."""
-    closed_at = time.time() if closes else None
-    if turn.kind is not TurnKind.MAIN:
-        if closes:
-            _close(connection, turn.namespace, turn.session, time.time())
-        return
-    connection.execute(
-        "INSERT INTO sessions (namespace, session, prefix, opened_at, last_at, closed_at) VALUES (?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (namespace, session) DO UPDATE SET last_at = max(last_at, excluded.last_at), closed_at ="
-        # closed while this turn was under way: it stays closed
-        " CASE WHEN excluded.closed_at IS NULL AND closed_at > excluded.last_at THEN closed_at"
-        " ELSE excluded.closed_at END",
-        (turn.namespace, turn.session, prefix, turn.created_at, turn.created_at, closed_at),
-    )
+def note_turns(connection: Connection, turns: Sequence[tuple[Turn, str, bool]]) -> None:
+    """Within the turns' transaction: each with what its session was recognised by, and whether it is the last.
+
+    A main turn opens its session, or opens it again; a side call does neither.
+    """
+    now = time.time()
+    opening = [
+        (turn.namespace, turn.session, prefix, turn.created_at, turn.created_at, now if closes else None)
+        for turn, prefix, closes in turns if turn.kind is TurnKind.MAIN
+    ]
+    for some in in_runs(opening):
+        sql = f"{OPEN_SESSIONS} VALUES {', '.join(['(?, ?, ?, ?, ?, ?)'] * len(some))} {OPEN_ONES}"
+        connection.execute(sql, [*itertools.chain.from_iterable(some)])
+    for turn, _, closes in turns:
+        if closes and turn.kind is not TurnKind.MAIN:
+            _close(connection, turn.namespace, turn.session, now)
 
 
 def closed(

@@ -8,24 +8,30 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import itertools
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
-from metaclaw.errors import RequestError, StoreError
-from metaclaw.journal.open_sessions import note_turn
+import orjson
+
+from metaclaw.errors import RequestError
+from metaclaw.journal.open_sessions import note_turns
 from metaclaw.journal.redact import Redactor
-from metaclaw.store import Connection, Database
-from metaclaw.types import Check, Feedback, Turn
+from metaclaw.store import Connection, Database, RowWriter, in_runs
+from metaclaw.types import Check, Feedback, ToolUse, Turn
 
 log = logging.getLogger(__name__)
 
 TOO_SLOW = "turn: store too slow"
 TURN_COLUMNS = (
     "id, namespace, session, kind, dialect, request, response, query, reply, status, complete, skills, injected,"
-    " generation, policy, usage, timings, created_at, agent, side"
+    " generation, policy, usage, timings, created_at, agent, side, tools"
 )
+PLACES = f"({', '.join('?' * len(TURN_COLUMNS.split(', ')))})"
 
 
 class Recorder:
@@ -39,37 +45,69 @@ class Recorder:
         on_recorded: Callable[[], None] = lambda: None,
     ) -> None:
         self._database = database
+        self._rows = RowWriter(database, self._insert)
         self._redactor = redactor
         self._timeout = durable_timeout_seconds
         self._on_recorded = on_recorded
         self.lost: Counter[str] = Counter()
         self.late = 0
+        self._waiting: dict[str, tuple[float, asyncio.Future[bool]]] = {}
+        self._late: set[str] = set()  # given up, and still on their way
+        self._watch: asyncio.TimerHandle | None = None
+        self._settled = asyncio.Event()
 
-    async def turn(self, turn: Turn, prefix: str = "", closes: bool = False) -> bool:
-        """Store a turn, and its session's state with it; true once both are on disk.
+    def turn(self, turn: Turn, prefix: str = "", closes: bool = False) -> asyncio.Future[bool]:
+        """Store a turn, and its session's state with it; the future is true once both are on disk.
 
         `prefix` is what its session was recognised by where no client named it; `closes`: it is the session's last.
         False when the store refused it, or has not answered in time: the turn then counts in `lost`, and when it comes
-        through after all, in `late` instead.
+        through after all, in `late` instead. Cancelling the future cancels the waiting, never the write.
         """
+        loop = asyncio.get_running_loop()
+        kept: asyncio.Future[bool] = loop.create_future()
+        self._waiting[turn.id] = loop.time() + self._timeout, kept
         size = len(turn.request) + len(turn.response)
-        write = self._database.submit_async(lambda connection: self._insert(connection, turn, prefix, closes), size)
-        try:
-            async with asyncio.timeout(self._timeout):
-                await asyncio.shield(write)
-        except TimeoutError:
-            write.add_done_callback(self._came_late)
-            return self._count(TOO_SLOW, turn.id)
-        except StoreError as error:
-            return self._count(f"turn: {type(error).__name__}", turn.id)
-        self._on_recorded()
-        return True
+        self._rows.submit((turn, prefix, closes), partial(self._told, turn.id), size)
+        if self._watch is None:
+            self._watch = loop.call_later(self._timeout, self._look_for_late, loop)
+        return kept
 
-    def _came_late(self, write: asyncio.Future[None]) -> None:
-        if write.exception() is None:
-            self.lost -= Counter({TOO_SLOW: 1})
-            self.late += 1
+    async def settle(self) -> None:
+        """Return when nobody waits for a turn to be written down any more."""
+        while self._waiting:
+            self._settled.clear()
+            await self._settled.wait()
+
+    def _told(self, turn_id: str, error: BaseException | None) -> None:
+        _, kept = self._waiting.pop(turn_id, (0.0, None))
+        if kept is None:
+            self._late.discard(turn_id)
+            if error is None:
+                self.lost -= Counter({TOO_SLOW: 1})
+                self.late += 1
+        elif not kept.done():
+            kept.set_result(error is None)
+        if error is None:
             self._on_recorded()
+        elif kept is not None:
+            self._count(f"turn: {type(error).__name__}", turn_id)
+        if not self._waiting:
+            self._settled.set()
+
+    def _look_for_late(self, loop: asyncio.AbstractEventLoop) -> None:
+        """One timer for all: they come due in the order in which they came."""
+        self._watch = None
+        while self._waiting:
+            turn_id, (due, kept) = next(iter(self._waiting.items()))
+            if due > loop.time():
+                self._watch = loop.call_at(due, self._look_for_late, loop)
+                return
+            del self._waiting[turn_id]
+            self._late.add(turn_id)
+            self._count(TOO_SLOW, turn_id)
+            if not kept.done():
+                kept.set_result(False)
+        self._settled.set()
 
     async def feedback(self, feedback: Feedback) -> None:
         """Store feedback. Raises `RequestError` (404) for an unknown turn and `StoreError` when it is not kept."""
@@ -78,14 +116,18 @@ class Recorder:
         await self._database.write_async(lambda connection: _insert_feedback(connection, clean))
         self._on_recorded()
 
-    def _insert(self, connection: Connection, turn: Turn, prefix: str, closes: bool) -> None:
-        _insert_turn(connection, self._clean(turn))
-        note_turn(connection, turn, prefix, closes)
+    def _insert(self, connection: Connection, rows: Sequence[tuple[Turn, str, bool]]) -> None:
+        _insert_turns(connection, [self._values(turn) for turn, _, _ in rows])
+        note_turns(connection, rows)
 
-    def _clean(self, turn: Turn) -> Turn:
+    def _values(self, turn: Turn) -> tuple[Any, ...]:
+        """In the order of `TURN_COLUMNS`, redacted."""
         text, raw = self._redactor.text, self._redactor.bytes
-        return dataclasses.replace(
-            turn, request=raw(turn.request), response=raw(turn.response), query=text(turn.query), reply=text(turn.reply)
+        return (
+            turn.id, turn.namespace, turn.session, turn.kind.value, turn.dialect, raw(turn.request),
+            raw(turn.response), text(turn.query), text(turn.reply), turn.status, int(turn.complete),
+            _json(turn.skills), turn.injected, turn.generation, turn.policy, _json(turn.usage), _json(turn.timings),
+            turn.created_at, turn.agent, turn.side, self._redactor.text(tools_text(turn.tools)) if turn.tools else "",
         )
 
     def _count(self, reason: str, turn_id: str) -> bool:
@@ -94,16 +136,19 @@ class Recorder:
         return False
 
 
-def _insert_turn(connection: Connection, turn: Turn) -> None:
-    connection.execute(
-        f"INSERT INTO turns ({TURN_COLUMNS}) VALUES ({', '.join('?' * 20)})",
-        (
-            turn.id, turn.namespace, turn.session, turn.kind.value, turn.dialect, turn.request, turn.response,
-            turn.query, turn.reply, turn.status, int(turn.complete), json.dumps(turn.skills), turn.injected,
-            turn.generation, turn.policy, json.dumps(turn.usage), json.dumps(turn.timings), turn.created_at,
-            turn.agent, turn.side,
-        ),
-    )
+def tools_text(tools: ToolUse) -> str:
+    """As the store keeps it."""
+    return json.dumps(dataclasses.asdict(tools))  # the quicker writer refuses half an emoji, which a model may write
+
+
+def _insert_turns(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+    for some in in_runs(rows):
+        sql = f"INSERT INTO turns ({TURN_COLUMNS}) VALUES {', '.join([PLACES] * len(some))}"
+        connection.execute(sql, [*itertools.chain.from_iterable(some)])
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()
 
 
 def _insert_feedback(connection: Connection, feedback: Feedback) -> None:

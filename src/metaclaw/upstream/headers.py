@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from multidict import CIMultiDict
-
 from metaclaw.upstream.route import Route
+from metaclaw.wire.head import Headers
 
 KEYS = frozenset({"authorization", "x-api-key"})
 # Everything else that a client sends goes on: what belongs to its connection with us does not.
@@ -32,10 +31,10 @@ class OutgoingHeaders:
         self._token = token or "\n"  # which is in no header
         self._as_a_word = re.compile(rf"(?<![A-Za-z0-9]){re.escape(self._token)}(?![A-Za-z0-9])")
 
-    def for_upstream(self, headers: Mapping[str, str], route: Route, wire_format: str) -> CIMultiDict[str]:
+    def for_upstream(self, headers: Mapping[str, str], route: Route, wire_format: str) -> Headers:
         """The client's headers less what is not for the upstream, under those of the route and its key."""
         kept = KEPT_FROM_UPSTREAM if route.auth == "passthrough" else KEPT_WITH_KEYS
-        sent = CIMultiDict([
+        sent = Headers([
             (name, value)
             for name, value in headers.items()
             if (lower := name.lower()) not in kept
@@ -62,6 +61,6 @@ def _key(key: str, wire_format: str) -> tuple[str, str]:
     return ("x-api-key", key) if wire_format == MESSAGES else ("authorization", f"Bearer {key}")
 
 
-def for_client(headers: Mapping[str, str]) -> CIMultiDict[str]:
+def for_client(headers: Mapping[str, str]) -> Headers:
     """A reply's headers, repeated ones too, less what belonged to the upstream's connection with us."""
-    return CIMultiDict([(name, value) for name, value in headers.items() if name.lower() not in KEPT_FROM_CLIENT])
+    return Headers([(name, value) for name, value in headers.items() if name.lower() not in KEPT_FROM_CLIENT])
