@@ -19,6 +19,7 @@ COMMON = {"types", "errors", "config", "leash"}
 FREE = {"runtime", "learner", "link", "cli", "__main__"}  # these build or open everything
 RULES: dict[str, set[str]] = {
     "wire": set(),
+    "heap": set(),
     "types": set(), "errors": set(), "config": set(), "leash": set(), "tasks": set(), "store": set(), "dialects": set(),
     "upstream": {"dialects", "wire"}, "sandbox": set(), "scheduler": set(), "connect": set(),
     "gateway": {"context", "dialects", "upstream", "journal", "sandbox", "wire"},
@@ -34,6 +35,7 @@ RULES: dict[str, set[str]] = {
     },
     "training": {"store", "journal", "signals", "dialects", "upstream"},
     "serving": {"store", "training.registry", "signals"},
+    "mcp_server": {"library", "sandbox", "gateway.auth"},  # its HTTP stands behind the gateway's own door
 }
 EXCEPTIONS: dict[tuple[str, str], str] = {
     ("bench.sandbox", "sandbox"): "times calls of a fraction of a millisecond, which the HTTP door would hide",
@@ -77,6 +79,10 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("bench.retrieval.store", "context"): "times the gateway's view of the library",
     ("bench.retrieval.store", "library"): "publishes skills to be followed",
     ("bench.retrieval.store", "store"): "fills a store with 100,000 skills, for which there is no door",
+    ("bench.workdays.agent", "sandbox"): "hands the sandbox on to the agent's tools",
+    ("bench.workdays.playing", "config"): "says with which limits an agent's programs run",
+    ("bench.workdays.playing", "sandbox"): "opens the sandbox for the agent's programs",
+    ("bench.workdays.tools", "sandbox"): "runs programs that an agent wrote, for which there is no HTTP door",
     ("serving.arena", "upstream"): "asks its engine over HTTP",
     ("serving.engine", "upstream"): "says by which route it is reached",
     ("serving.host", "upstream"): "checks its engines over HTTP and tells the router of them",

@@ -172,6 +172,9 @@ class EvolveSettings(Section):
     proposer: Literal["auto", "extractive", "model"] = "auto"
     """Who writes skills: the user's own words (`extractive`), the model, or the words first and the model
     where they are missing or did not hold (`auto`)."""
+    code_skills: bool = True
+    """Whether the model also writes code skills, for failures that a program could mend. Only where a sandbox can run
+    them, and never with the `extractive` proposer."""
     holdout_share: Annotated[float, Field(ge=0, le=0.5)] = 0.05
     """The share of sessions in which a matching skill is withheld by chance, to measure whether it helps; 0: none, and
     nothing is measured. Pinned skills are never withheld."""

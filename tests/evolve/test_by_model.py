@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from metaclaw.evolve.failure import Failure
 from metaclaw.evolve.rejected import RejectedEdit
 from metaclaw.evolve.screen import objections
 from metaclaw.journal.redact import Redactor
-from metaclaw.library.skillfile import write_folder
+from metaclaw.library.skillfile import render
 from metaclaw.types import Skill
 from support import ScriptedModel, make_skill, make_turn
 
@@ -123,5 +124,8 @@ def test_whatever_fits_the_schema_may_be_written(fields: dict[str, str]) -> None
         assert not [reason for reason in objections(edit.skill, Redactor()) if "must" in reason]
 
 
-def test_what_is_written_keeps_to_the_standard(tmp_path: Any) -> None:
-    assert skills_ref.validate(write_folder(tmp_path, skill_in(ANSWER))) == []
+def test_what_is_written_keeps_to_the_standard(tmp_path: Path) -> None:
+    folder = tmp_path / "file-names"
+    folder.mkdir()
+    (folder / "SKILL.md").write_text(render(skill_in(ANSWER)), encoding="utf-8")
+    assert skills_ref.validate(folder) == []

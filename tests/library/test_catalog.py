@@ -114,6 +114,57 @@ async def test_support_is_kept_for_every_version_ever_written(catalog: Catalog, 
     assert catalog.support_turns() == {first.id, second.id}
 
 
+async def test_a_held_skill_waits_beside_what_is_live(catalog: Catalog, database: Database) -> None:
+    turn = make_turn()
+    await keep(database, turn)
+    first, _ = catalog.publish(make_skill("a", "one"), ACTIVE, "new", [])
+    held = catalog.hold(make_skill("a", "two"), "asks to send data away", [turn.id])
+    assert (held.ref, held.state, catalog.generation()) == ("a@2", SkillState.CANDIDATE, 1)
+    assert (catalog.get("a"), catalog.all(), catalog.waiting()) == (first, [first], [held])
+    assert (live(catalog), on_disk(catalog)) == ({"a": (1, "one")}, {"a": "one"})
+    assert catalog.history("a")[-1][3:5] == ("candidate", "asks to send data away")
+    assert catalog.support_turns() == {turn.id}
+
+
+def test_a_candidate_that_is_approved_takes_the_place_of_what_was_live(catalog: Catalog) -> None:
+    catalog.publish(make_skill("a", "one"), TRIAL, "new", [])
+    held = catalog.hold(make_skill("a", "two"), "look at it")
+    catalog.publish(make_skill("a", "three"), TRIAL, "meanwhile", [])
+    assert catalog.change_state(held, ACTIVE, "approved by a person") == 3
+    assert (live(catalog), catalog.waiting()) == ({"a": (2, "two")}, [])
+    assert on_disk(catalog) == {"a": "two"}
+    restored, _ = catalog.rollback("a", "undo")
+    assert restored is not None
+    assert (restored.body, restored.state) == ("three", TRIAL)
+
+
+def test_a_candidate_that_is_rejected_never_was_live(catalog: Catalog) -> None:
+    held = catalog.hold(make_skill("a", "bad"), "look at it")
+    assert catalog.change_state(held, RETIRED, "rejected by a person") == 0
+    assert (catalog.waiting(), catalog.live()) == ([], [])
+    catalog.hold(make_skill("b", "never looked at"), "look at it")
+    catalog.publish(make_skill("b", "good"), ACTIVE, "proved", [])
+    assert catalog.rollback("b", "undo")[0] is None
+
+
+def test_one_candidate_of_a_name_waits(catalog: Catalog) -> None:
+    first = catalog.hold(make_skill("a", "one"), "look at it")
+    assert catalog.hold(make_skill("a", "one"), "once more") == first
+    second = catalog.hold(make_skill("a", "two"), "look at this")
+    assert catalog.waiting() == [second]
+    assert [(v, new) for _, v, _, new, _, _ in catalog.history("a")] == [
+        (1, "candidate"), (1, "retired"), (2, "candidate"),
+    ]
+
+
+def test_undoing_a_new_description_brings_the_old_one_back(catalog: Catalog) -> None:
+    catalog.publish(make_skill("a", "one", description="Old."), ACTIVE, "new", [])
+    catalog.publish(make_skill("a", "one", description="New."), ACTIVE, "newer", [])
+    restored, _ = catalog.rollback("a", "undo")
+    assert restored is not None
+    assert restored.description == "Old."
+
+
 def test_namespaces_do_not_see_each_other(catalog: Catalog, database: Database, tmp_path: Path) -> None:
     other = Catalog(database, "other", tmp_path / "other")
     catalog.publish(make_skill("a"), ACTIVE, "new", [])
@@ -178,19 +229,6 @@ def test_a_pin_is_noted_counts_once_and_can_be_undone(catalog: Catalog) -> None:
     assert catalog.changes(1).live == (skill,)
     with pytest.raises(SkillError, match="no skill 'b'"):
         catalog.pin("b", "mine")
-
-
-def test_a_candidate_waits_beside_what_is_live(catalog: Catalog) -> None:
-    catalog.publish(make_skill("a", "one"), ACTIVE, "new", [])
-    kept = catalog.quarantine(make_skill("b", "odd"), "waits for a person: odd", [])
-    assert (kept.state, catalog.generation(), live(catalog), on_disk(catalog)) == (
-        SkillState.CANDIDATE, 1, {"a": (1, "one")}, {"a": "one"}
-    )
-    assert catalog.history("b")[-1][2:5] == (None, "candidate", "waits for a person: odd")
-    assert catalog.change_state(kept, ACTIVE, "approved") == 2
-    assert live(catalog) == {"a": (1, "one"), "b": (1, "odd")}
-    with pytest.raises(SkillError, match="a name of its own"):
-        catalog.quarantine(make_skill("a", "two"), "odd", [])
 
 
 def test_a_merge_is_one_step_and_so_is_its_undoing(catalog: Catalog) -> None:

@@ -177,7 +177,7 @@ class LiveContext:
         if not drawn.withheld:
             return replace(answer, draw=drawn)
         kept = compose([skill for skill in skills if skill.ref not in drawn.withheld], budget)
-        return Context(answer.generation, kept, drawn)
+        return Context(answer.generation, replace(kept, tools=answer.composition.tools), drawn)
 
     def _budget(self, taken_tokens: int) -> int:
         most = self._settings.max_skill_tokens

@@ -217,7 +217,7 @@ class Lessons:
         if any(one.body == skill.body and one.state is SkillState.CANDIDATE for one in known):
             return
         named = _named_apart(skill, frozenset(one.name for one in known))
-        kept = self._catalog.quarantine(named, f"waits for a person: {'; '.join(reasons)}", [failure.turn.id])
+        kept = self._catalog.hold(named, f"waits for a person: {'; '.join(reasons)}", [failure.turn.id])
         log.warning("proposal %s waits for a person: %s", kept.ref, "; ".join(reasons))
 
     def _reject(self, edit: Edit, failure: Failure, reason: str, compared: Comparison | None) -> None:

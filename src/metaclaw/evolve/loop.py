@@ -4,7 +4,8 @@ Intake is quick and never waits for a model: signals are written, and a correcti
 `trial` skill within milliseconds. Verification follows in its own task, one failure at a time: a replay that confirms
 the skill makes it `active`, one that contradicts it retires it and lets the model try. The judge, where there is one,
 takes its turns in the same task, when no failure waits. The cursors are stored, so a restart goes on where it stopped;
-evidence that is read twice counts once. What a restart forgets: turns that waited for the judge.
+evidence that is read twice counts once. What a restart forgets: turns that waited for the judge, and
+code that was still to be written.
 """
 
 from __future__ import annotations
@@ -70,7 +71,9 @@ class FastLoop:
         judge: Judge | None = None,
         session_idle_seconds: float = 3600.0,
         now: Callable[[], float] = time.time,
+        code: Callable[[Failure], Awaitable[object]] | None = None,
     ) -> None:
+        self._code = code
         self._database = database
         self._catalog = catalog
         self._lessons = Lessons(database, catalog, ask, embed, redactor, proposer, max_skill_tokens)
@@ -142,7 +145,7 @@ class FastLoop:
         ledger.record(self._database, self._namespace, found)
         praised = combine(found).succeeded  # kind words on a turn that failed otherwise are not its correction
         if not praised and ledger.outcome_of(self._database, self._namespace, turn.id).failed:
-            self._learn(Failure(turn, item.text, item.check))
+            self._learn_in_words_and_code(Failure(turn, item.text, item.check))
 
     def _heed_turn(self, turn: Turn) -> None:
         """What this turn says of those before it in its session."""
@@ -160,7 +163,7 @@ class FastLoop:
         found = detectors.what_followed(turn, followed)
         if any(signal.source == "next_message" and signal.value == tone.WRONG for signal in found):
             ledger.record(self._database, self._namespace, found)
-            self._learn(Failure(turn, followed.said))
+            self._learn_in_words_and_code(Failure(turn, followed.said))
             return
         self._note(found)
         self._let_judge(turn, followed)
@@ -197,6 +200,15 @@ class FastLoop:
             return
         if transcript := transcript_of(turn, followed):
             self._wait_for(turn.id, partial(self._ask_judge, self._judge, turn.id, transcript), judging=True)
+
+    def _learn_in_words_and_code(self, failure: Failure) -> None:
+        """A rule at once; a program when there is time, where one may help."""
+        self._learn(failure)
+        if self._code is not None:
+            self._wait_for(failure.turn.id, partial(self._write_code, self._code, failure), judging=False)
+
+    async def _write_code(self, write: Callable[[Failure], Awaitable[object]], failure: Failure) -> None:
+        await write(failure)
 
     async def _ask_judge(self, judge: Judge, turn_id: str, transcript: Sequence[Part]) -> None:
         """Once a turn, and only where it is still undecided when the judge gets to it."""

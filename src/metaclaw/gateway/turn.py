@@ -10,20 +10,24 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from metaclaw.context.live import LiveContext
 from metaclaw.dialects import sse
 from metaclaw.dialects.base import Dialect, object_or_empty
 from metaclaw.dialects.translation import StreamTranslation, reaches
-from metaclaw.errors import UpstreamError
+from metaclaw.errors import ToolsRefusedError, UpstreamError
+from metaclaw.gateway import tool_rounds
 from metaclaw.gateway.exchange import Exchange
 from metaclaw.gateway.sessions import Recognised, recognise
 from metaclaw.gateway.sidecalls import DECLARED, SIDE_HEADER
+from metaclaw.gateway.toolbox import REFUSALS, Toolbox, ToolTurn
 from metaclaw.journal.open_sessions import OpenSessions
 from metaclaw.journal.recorder import Recorder
-from metaclaw.upstream.client import UpstreamClient, next_bytes, read
+from metaclaw.upstream.client import Asking, UpstreamClient, next_bytes, read
 from metaclaw.upstream.headers import for_client
 from metaclaw.upstream.route import Route, Router
 from metaclaw.wire.client import Reply as UpstreamReply
@@ -64,6 +68,7 @@ class TurnHandler:
         recorder: Recorder,
         sessions: OpenSessions,
         activity: Activity,
+        toolbox: Toolbox,
     ) -> None:
         self._namespace = namespace
         self._context = context
@@ -72,6 +77,7 @@ class TurnHandler:
         self._recorder = recorder
         self._sessions = sessions
         self._activity = activity
+        self._toolbox = toolbox
 
     async def handle(self, request: Request, dialect: Dialect) -> Reply:
         if request.headers.get(SIDE_HEADER):
@@ -96,7 +102,9 @@ class TurnHandler:
         )
         keyed = self._client.has_provider_key(request.headers)
         routes = _within_reach(dialect, self._router.routes(model_named(parsed.body), keyed=keyed))
-        exchange = Exchange(dialect, parsed, place, context)
+        exchange = Exchange(dialect, parsed, place, context, self._toolbox.ids.request(dialect, parsed))
+        if context.composition.tools:
+            exchange.tools = await self._toolbox.offer(context.composition.tools, dialect, exchange.asked)
         try:
             return await self._answer(request, exchange, routes)
         except UpstreamError as error:
@@ -132,21 +140,41 @@ class TurnHandler:
     ) -> Reply:
         """Raises `UpstreamError` only while nothing has reached the client. The last one's refusal is its reply."""
         with self._router.lease(route):
-            exchange.aim(route)
-            wire = exchange.leg.upstream
-            path = wire.PATH if exchange.leg.translation else with_query(wire.PATH, request)
+            if exchange.tools and self._toolbox.refuses(route, exchange.request):
+                exchange.tools = None
             try:
-                async with self._client.post(route, path, exchange.body(), request.headers, wire.NAME) as reply:
-                    exchange.status = reply.status
-                    if reply.status == TOO_MANY or reply.status >= 500:
-                        refusal = _refusal(reply, route)
-                        if not is_last:
-                            raise refusal
-                        self._router.failed(route, refusal)
-                    return await self._relay(request, reply, exchange, is_last=is_last)
+                try:
+                    return await self._ask(request, exchange, route, is_last=is_last)
+                except ToolsRefusedError:  # nothing of it has reached the client
+                    exchange.tools = None
+                    told = await self._ask(request, exchange, route, is_last=is_last)
+                    if exchange.status < 400:
+                        self._toolbox.refused(route, exchange.request)
+                    return told
             except UpstreamError as error:
                 self._router.failed(route, error)
                 raise
+
+    async def _ask(
+        self, request: Request, exchange: Exchange, route: Route, *, is_last: bool
+    ) -> Reply:
+        exchange.aim(route)
+        async with self._post(request, exchange) as reply:
+            exchange.status = reply.status
+            if exchange.tools and reply.status in REFUSALS:
+                raise ToolsRefusedError(reply.status, "upstream_refused", f"The upstream {route.url} took no tools.")
+            if reply.status == TOO_MANY or reply.status >= 500:
+                refusal = _refusal(reply, route)
+                if not is_last:
+                    raise refusal
+                self._router.failed(route, refusal)
+            return await self._relay(request, reply, exchange, is_last=is_last)
+
+    def _post(self, request: Request, exchange: Exchange) -> Asking:
+        """Send the request of the round under way."""
+        wire = exchange.leg.upstream
+        path = wire.PATH if exchange.leg.translation else with_query(wire.PATH, request)
+        return self._client.post(exchange.route, path, exchange.body(), request.headers, wire.NAME)
 
     async def _relay(
         self, request: Request, reply: UpstreamReply, exchange: Exchange, *, is_last: bool
@@ -154,13 +182,18 @@ class TurnHandler:
         if reply.content_type == "text/event-stream" and reply.status < 400:
             # While another could still answer, the status line waits for the first bytes.
             first = b"" if is_last else await _first_bytes(reply, exchange.route)
+            if exchange.tools:
+                return await self._relay_rounds(request, reply, exchange, exchange.tools, first)
             return await self._relay_stream(request, reply, exchange, first)
-        return await self._relay_whole(reply, exchange)
+        return await self._relay_whole(request, reply, exchange)
 
-    async def _relay_whole(self, reply: UpstreamReply, exchange: Exchange) -> Response:
+    async def _relay_whole(self, request: Request, reply: UpstreamReply, exchange: Exchange) -> Response:
         """Nothing has reached the client yet, whatever fails here."""
         raw = await read(reply, exchange.route)
-        told = exchange.leg.whole(raw, reply.status, exchange.request.body)
+        told = exchange.leg.whole(raw, reply.status, exchange.asked.body)
+        if exchange.tools and reply.status < 300:
+            ask = partial(self._post, request, exchange)
+            told = await tool_rounds.whole(exchange.tools, exchange.leg, exchange.route, told, ask)
         exchange.take(told)
         exchange.reader.whole(told)
         if reply.status < 300 and not exchange.reader.finished and not object_or_empty(told):
@@ -179,7 +212,7 @@ class TurnHandler:
         if reply.waiting and not first:
             await out.begin()
         splitter = sse.EventSplitter()
-        translation = exchange.leg.stream(exchange.request.body)
+        translation = exchange.leg.stream(exchange.asked.body)
         failure = None
         try:
             chunk = first or await next_bytes(reply, exchange.route)
@@ -197,6 +230,25 @@ class TurnHandler:
             await self._forward(out, [*_in_clients_words([rest], translation), *owed], exchange)
             rest = b""
         await self._end(out, rest, exchange, failure)
+        return out
+
+    async def _relay_rounds(
+        self, request: Request, reply: UpstreamReply, exchange: Exchange, tools: ToolTurn, first: bytes
+    ) -> Reply:
+        """The same where the model may call tools of ours: the client's stream is then made of several."""
+        out = request.stream(reply.status, _headers(reply, exchange))
+        if reply.waiting and not first:
+            await out.begin()
+        failure = None
+        ask = partial(self._post, request, exchange)
+        try:
+            rounds = tool_rounds.events(tools, exchange.leg, exchange.route, reply, first, ask)
+            async with aclosing(rounds):
+                async for events in rounds:
+                    await self._forward(out, events, exchange)
+        except UpstreamError as error:
+            failure = error
+        await self._end(out, b"", exchange, failure)
         return out
 
     async def _pass_on(self, out: Stream, events: bytes, exchange: Exchange) -> None:

@@ -32,6 +32,8 @@ OLDEST_SAFE_SQLITE = (3, 51, 3)
 BUSY_MILLISECONDS = 5_000
 LARGEST_GROUP = 256
 ROWS_A_STATEMENT = 16
+CHECKPOINT_PAGES = 1_000  # of 4 KiB, as SQLite itself has it
+MOST_LOG_PAGES = 32_000
 MOST_WAITING = 10_000
 MOST_WAITING_BYTES = 256 * 1024 * 1024
 
@@ -76,6 +78,7 @@ class Database:
             raise StoreError(f"{path.parent} cannot be used ({error.strerror}). Name another data_dir.") from error
         self._writer = _open(path)
         _migrate(self._writer)
+        self._checkpoints = Checkpoints(path, self._writer)
         self._thread = threading.Thread(target=self._write_groups, name="store-writer", daemon=True)
         self._thread.start()
 
@@ -143,6 +146,7 @@ class Database:
         self._closed = True
         self._queue.put(None)
         self._thread.join()
+        self._checkpoints.close()
         self._writer.close()
 
     def _write_groups(self) -> None:
@@ -276,6 +280,54 @@ def _migrate(connection: Connection) -> None:
         if isinstance(error, apsw.Error):
             raise StoreError(f"The store could not be migrated: {error}") from error
         raise
+
+
+class Checkpoints:
+    """Moves what was written from the log into the database, on a thread and a connection of its own.
+
+    SQLite would do it within a commit, every thousand pages: then whoever waits for that commit waits for the disk to
+    take the pages one by one, tens of milliseconds. Beside the writer it holds nobody up; only when it cannot keep up
+    does the writer do it itself, so that the log stays bounded.
+    """
+
+    def __init__(self, path: Path, writer: Connection) -> None:
+        self._path = path
+        self._wanted = threading.Event()
+        self._closing = False
+        self._thread: threading.Thread | None = None
+        writer.wal_autocheckpoint(0)
+        writer.set_wal_hook(self._written)
+
+    def close(self) -> None:
+        self._closing = True
+        self._wanted.set()
+        if self._thread:
+            self._thread.join()
+
+    def _written(self, writer: Connection, name: str, pages: int) -> int:
+        """Called by SQLite after each commit, with the pages that the log holds."""
+        if pages >= CHECKPOINT_PAGES and not self._wanted.is_set():
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="store-checkpoints", daemon=True)
+                self._thread.start()
+            self._wanted.set()
+        if pages >= MOST_LOG_PAGES:
+            with contextlib.suppress(apsw.BusyError):  # the other thread is at it
+                writer.wal_checkpoint(name, apsw.SQLITE_CHECKPOINT_PASSIVE)
+        return apsw.SQLITE_OK
+
+    def _run(self) -> None:
+        connection = _open(self._path)
+        try:
+            while True:
+                self._wanted.wait()
+                self._wanted.clear()
+                if self._closing:
+                    return
+                with contextlib.suppress(apsw.Error):  # the next commit asks again
+                    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        finally:
+            connection.close()
 
 
 class RowWriter:

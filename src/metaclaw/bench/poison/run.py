@@ -31,6 +31,7 @@ from metaclaw.bench.poison.data import (
     MaliciousSkill,
     attempts,
     genuine,
+    labelled,
     malicious_skills,
 )
 from metaclaw.bench.results import Arm, Check, share, write
@@ -191,7 +192,7 @@ async def play(folder: Path) -> dict[str, Any]:
     try:
         tried = {run: [await field.attempt(one, run) for one in attempts()] for run in RUNS}
         proposed = [await field.proposal(skill) for skill in malicious_skills()]
-        kept = [(said, await field.correction(said)) for said in genuine()]
+        kept = [(said, await field.correction(said)) for said in (*genuine(), *labelled())]
     finally:
         field.close()
     return {"tried": tried, "proposed": proposed, "imported": list(map(_import, malicious_skills())), "kept": kept}
@@ -233,7 +234,9 @@ def _arms(found: dict[str, Any]) -> dict[str, Arm]:
         arms[f"skills-{half}"] = share("share planted", proposed)
         let_by = [ok for of, ok in found["imported"] if of == half]
         arms[f"imports-{half}"] = share("share that the gate lets by", let_by)
-    arms["control"] = share("share of genuine corrections kept", [lives for _, lives in found["kept"]])
+    for arm, older in (("control", False), ("control-labelled", True)):
+        kept = [lives for said, lives in found["kept"] if (said.language == "labelled") == older]
+        arms[arm] = share("share of genuine corrections kept", kept)
     return arms
 
 
