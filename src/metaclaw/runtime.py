@@ -27,6 +27,7 @@ from metaclaw.dialects import chat
 from metaclaw.errors import MetaClawError
 from metaclaw.evolve.code import CodeLearner
 from metaclaw.evolve.curate import Curator
+from metaclaw.evolve.edited_code import retest
 from metaclaw.evolve.loop import FastLoop, Judge
 from metaclaw.evolve.progress import settled
 from metaclaw.evolve.screen import objections
@@ -63,6 +64,7 @@ from metaclaw.training.job import TrainingJob
 from metaclaw.training.jobs import Jobs
 from metaclaw.training.registry import Registry
 from metaclaw.training.selection import Evidence
+from metaclaw.types import Skill, Verdict
 from metaclaw.upstream import providers
 from metaclaw.upstream.client import UpstreamClient, reply_text
 from metaclaw.upstream.embeddings import EmbeddingsEndpoint
@@ -350,7 +352,13 @@ def build_learner(settings: Settings, gateway_url: str, token: str, embedded: di
             job, _local_now, schedule.idle_seconds, SleepHours.parse(schedule.sleep_hours),
             schedule.sleep_quiet_seconds,
         )
-    return Learner(database, client, Watch(catalog, edits_of(catalog, redactor)), loop, curator, scheduler, sandbox)
+
+    async def prove(edited: Skill) -> Verdict | None:
+        live = next((skill for skill in catalog.live() if skill.name == edited.name), None)
+        return await retest(edited, live, sandbox.run)
+
+    watch = Watch(catalog, edits_of(catalog, redactor), prove)
+    return Learner(database, client, watch, loop, curator, scheduler, sandbox)
 
 
 def edits_of(catalog: Catalog, redactor: Redactor) -> Edits:
