@@ -219,6 +219,18 @@ def test_changes_of_another_namespace_are_none_of_ours(catalog: Catalog, databas
     assert (since.generation, since.names, since.live) == (1, frozenset(), ())
 
 
+def test_a_pin_is_noted_counts_once_and_can_be_undone(catalog: Catalog) -> None:
+    skill, generation = catalog.publish(make_skill("a"), ACTIVE, "new", [])
+    assert catalog.pin("a", "mine") == catalog.pin("a", "mine, again") == generation + 1
+    assert catalog.pinned() == {"a"}
+    assert catalog.unpin("a", "enough") == catalog.unpin("a", "enough") == generation + 2
+    assert catalog.pinned() == frozenset()
+    assert [change[4] for change in catalog.history("a")] == ["new", "pinned: mine", "unpinned: enough"]
+    assert catalog.changes(1).live == (skill,)
+    with pytest.raises(SkillError, match="no skill 'b'"):
+        catalog.pin("b", "mine")
+
+
 def test_a_merge_is_one_step_and_so_is_its_undoing(catalog: Catalog) -> None:
     one, _ = catalog.publish(make_skill("a", "one"), ACTIVE, "new", [])
     two, _ = catalog.publish(make_skill("b", "two"), TRIAL, "new", [])

@@ -100,7 +100,8 @@ def _as_turn(row: tuple[Any, ...]) -> Turn:
         response=row[6], query=row[7], reply=row[8], status=row[9], complete=bool(row[10]),
         skills=tuple(json.loads(row[11])), injected=row[12], generation=row[13], policy=row[14],
         usage=json.loads(row[15]), timings=json.loads(row[16]), created_at=row[17], agent=row[18],
-        side=row[19], tools=_as_tools(row[20]) if row[20] else None, position=row[21],
+        side=row[19], tools=_as_tools(row[20]) if row[20] else None, drawn=tuple(json.loads(row[21])),
+        withheld=tuple(json.loads(row[22])), holdout_share=row[23], position=row[24],
     )
 
 
