@@ -151,6 +151,16 @@ class Reader:
     def verdicts(self, skill_ref: str) -> list[Verdict]:
         return verdicts.of_subject(self._database, self.namespace, f"skill:{skill_ref}")
 
+    def made_from(self, turn_id: str) -> list[Skill]:
+        """The live skills that were written from a turn."""
+        columns = ", ".join(f"skills.{column}" for column in SKILL_COLUMNS.split(", "))
+        rows = self._database.read(
+            f"SELECT {columns} FROM support JOIN skills USING (namespace, name, version)"
+            f" WHERE namespace = ? AND turn_id = ? AND {LIVE} ORDER BY name",
+            (self.namespace, turn_id),
+        )
+        return [as_skill(row) for row in rows]
+
     def support_of(self, skill: Skill) -> list[str]:
         """The ids of the turns that this version was written from."""
         rows = self._database.read(
