@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metaclaw.config import Settings
+from metaclaw.evolve import exposures, rejected
 from metaclaw.evolve.progress import settled
 from metaclaw.journal import erasing as journal
 from metaclaw.library import erasing as library
@@ -100,6 +101,8 @@ class Forgetting:
         subjects = {f"skill:{skill.ref}" for skill in gone.skills}
         subjects |= {f"adapter:{adapter.name}" for adapter in gone.adapters}
         verdicts.erase_text(connection, self._namespace, subjects, gone.trace.quotes)
+        rejected.erase(connection, self._namespace, turns, gone.trace.quotes)
+        exposures.erase(connection, self._namespace, gone.trace.session, turns)
         ledger.erase(connection, turns)
         journal.erase(connection, self._namespace, gone.trace)
 

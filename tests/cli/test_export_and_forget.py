@@ -17,6 +17,7 @@ import pytest
 from metaclaw.cli.data import app
 from metaclaw.cli.main import main
 from metaclaw.config import Settings, load
+from metaclaw.evolve import rejected
 from metaclaw.library.catalog import Catalog
 from metaclaw.runtime import Home
 from metaclaw.serving.routes import Routes, promote
@@ -229,6 +230,19 @@ def learn(shell: Shell) -> Learned:
     with shell.database() as database:
         asyncio.run(keep(database, make_feedback(support, f"No, {CANARY} is right.", -1.0, CANARY)))
         ledger.record(database, "default", [Signal(support.id, "next_message", -0.8, f"said {CANARY}", CANARY)])
+        rejected.record(database, "default", rejected.RejectedEdit(
+            support.id, "create", "names", f"say {CANARY}", "model", CANARY, "no", ()
+        ))
+        rejected.record(database, "default", rejected.RejectedEdit(
+            filler[1].id, "create", "other", "Rule.", "model", "Question 1", "no", ((f"It is {CANARY}.md", "x"),)
+        ))
+        rejected.record(database, "default", rejected.RejectedEdit(
+            filler[1].id, "create", "kept", "Rule.", "model", "Question 1", "no", (("Question 1", "x"),)
+        ))
+        database.write(lambda c: c.execute(
+            "INSERT INTO exposures (namespace, name, version, policy, session, day, turn_id, position, began_at, share,"
+            " withheld) VALUES ('default', 'names', 1, 'base', ?, 0, ?, 1, 0, 0.1, 0)", (session, followed.id)
+        ))
         catalog = Catalog(database, "default", home.skills)
         verdict = Verdict("", "without", "with", 1, 1.0, 0.5, "admitted", {"with": {"reply": f"{CANARY}.md"}})
         skill, _ = catalog.publish(
@@ -283,11 +297,21 @@ def test_a_session_that_is_forgotten_is_in_no_file_any_more(shell: Shell) -> Non
         assert gateway.read("SELECT count(*) FROM turns WHERE session LIKE 'other-%'") == [(60,)]
         assert gateway.read("PRAGMA integrity_check") == [("ok",)]
         assert gateway.read("PRAGMA foreign_key_check") == []
+        assert gateway.read("SELECT name FROM rejected_edits") == [("kept",)]
         evidence = gateway.read("SELECT evidence FROM verdicts WHERE subject = 'skill:other@1'")
     assert json.loads(evidence[-1][0]) == {"n": 3, "reply": "(erased)", "own": "Rule."}
     assert (len(facts["turns"]), len(facts["side_calls"]), facts["feedback"]) == (2, 2, 1)
     assert (facts["skills"], facts["adapters"]) == (["names@1"], [learned.adapter.name, learned.child.name])
     assert facts["erased"] is True
+
+
+def test_no_table_that_hangs_on_turns_was_overlooked(database: Database) -> None:
+    """A new one must be erased too, and this list is where whoever adds it is told so."""
+    tables = [row[0] for row in database.read("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+    hanging = {name for name in tables if any(
+        row[2] == "turns" for row in database.read(f"PRAGMA foreign_key_list({name})")
+    )}
+    assert hanging == {"feedback", "signals", "support", "samples", "exposures", "rejected_edits"}
 
 
 def test_what_came_from_it_goes_out_of_use(shell: Shell) -> None:

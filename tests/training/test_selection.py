@@ -147,7 +147,7 @@ def test_support_and_older_generations_never_train_over_random_histories() -> No
         ),
     )
     assert Histories.steps >= LEAST_STEPS
-    assert Histories.learned > 500  # the histories do lead somewhere
+    assert Histories.learned > 200  # the histories do lead somewhere
 
 
 async def test_only_whole_main_turns_of_exactly_this_generation_are_taken(database: Database, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import apsw
 
 from metaclaw.errors import StoreError
-from metaclaw.store.database import Connection, open_connection
+from metaclaw.store.connection import Connection, connect
 
 PATIENCE_SECONDS = 15.0
 RETRY_SECONDS = 0.05
@@ -29,7 +29,7 @@ def overwriting(connection: Connection) -> None:
 
 def scrub(path: Path) -> None:
     """Raises `StoreError` where others keep the store too busy; then it can be done again."""
-    connection = open_connection(path)
+    connection = connect(path)
     deadline = time.monotonic() + PATIENCE_SECONDS
     try:
         overwriting(connection)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from metaclaw.store.database import Connection, Database
+from metaclaw.store.connection import Connection
+from metaclaw.store.database import Database
 
 
 def mark(connection: Connection, namespace: str, subject: str, reason: str, source: str) -> None:

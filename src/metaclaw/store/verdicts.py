@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Collection
 from typing import Any
 
-from metaclaw.store.database import Connection, Database
+from metaclaw.store.connection import Connection
+from metaclaw.store.database import Database
 from metaclaw.types import Verdict
 
 ERASED = "(erased)"
