@@ -7,7 +7,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 FULL   ?=
 
-.PHONY: setup run demo test test-clients check format bench bench-gateway bench-retrieval bench-signals clean
+.PHONY: setup run demo test test-clients check format bench bench-gateway bench-retrieval bench-signals bench-workdays clean
 
 setup: $(VENV)/.installed
 
@@ -51,6 +51,9 @@ bench-retrieval: setup
 
 bench-signals: setup
 	$(BIN)/python -m metaclaw.bench.signals
+
+bench-workdays: setup
+	$(BIN)/metaclaw bench workdays --arms frozen,feedback-log,handwritten,placebo,shuffled-feedback,skills,weights,both
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist src/*.egg-info

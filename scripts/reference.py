@@ -20,9 +20,10 @@ from metaclaw.config import ENV_PREFIX, Settings, section_of
 ROOT = Path(__file__).resolve().parent.parent
 README, CONFIGURATION = ROOT / "README.md", ROOT / "docs" / "configuration.md"
 FOLDERS = (  # in the order in which data visits them
-    "store", "wire", "gateway", "dialects", "context", "upstream", "sandbox", "journal", "signals", "library", "evolve",
-    "training", "serving", "scheduler", "connect", "connect/clients", "connect/formats", "cli", "bench", "bench/demo",
-    "bench/gateway", "bench/retrieval",
+    "store", "wire", "gateway", "dialects", "context", "upstream", "sandbox", "journal", "signals", "library",
+    "evolve", "training", "serving", "scheduler", "connect", "connect/clients", "connect/formats", "mcp_server", "cli",
+    "bench", "bench/curation", "bench/demo", "bench/gateway", "bench/metaclaw_bench",
+    "bench/poison", "bench/retrieval", "bench/workdays",
 )
 RESULT = ROOT / "bench" / "results" / "demo.json"
 DEMO = re.compile(r"(?<=<!-- demo -->\n).*?(?=\n<!-- /demo -->)", re.DOTALL)

@@ -4,6 +4,7 @@
     |-- ConfigError        settings that cannot be used; the text names the key and the mend
     |-- RequestError       the client's request cannot be served as it is (HTTP 4xx)
     |-- UpstreamError      the provider or the engine failed (HTTP 5xx, or the provider's own status)
+    |   `-- ToolsRefusedError  it refused a request with tools of ours; without them it may answer
     |-- WireError          HTTP that broke off or cannot be read; its text is a short reason, and quotes nothing sent
     |   |-- BodyTooLargeError     a request's body
     |   |-- UnreachableError      no connection; its text is the system's reason
@@ -53,6 +54,10 @@ class UpstreamError(MetaClawError):
         self.status = status
         self.code = code
         self.retry_after = retry_after
+
+
+class ToolsRefusedError(UpstreamError):
+    pass
 
 
 class WireError(MetaClawError):

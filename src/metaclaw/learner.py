@@ -30,6 +30,7 @@ async def main() -> int:
     die_with_parent()
     _step_aside()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s learner %(levelname)s %(message)s", stream=sys.stderr)
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells of each change; we tell what came of it
     lines = await _stdin()
     greeting = json.loads(await lines.readline() or b"{}")
     if not greeting:

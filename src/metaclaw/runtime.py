@@ -26,8 +26,11 @@ from metaclaw.context.live import LiveContext
 from metaclaw.dialects import chat
 from metaclaw.errors import MetaClawError
 from metaclaw.evolve.code import CodeLearner
+from metaclaw.evolve.curate import Curator
+from metaclaw.evolve.edited_code import retest
 from metaclaw.evolve.loop import FastLoop, Judge
 from metaclaw.evolve.progress import settled
+from metaclaw.evolve.screen import objections
 from metaclaw.gateway.app import App
 from metaclaw.gateway.auth import Door
 from metaclaw.gateway.closing import CloseHandler
@@ -37,11 +40,14 @@ from metaclaw.gateway.kept_responses import KeptResponses
 from metaclaw.gateway.models import ModelsHandler
 from metaclaw.gateway.sidecalls import SIDE_HEADER
 from metaclaw.gateway.tokens import TokenCounter
+from metaclaw.gateway.toolbox import Toolbox
 from metaclaw.gateway.turn import SKILLS_HEADER, Activity, TurnHandler
 from metaclaw.journal.open_sessions import OpenSessions
 from metaclaw.journal.recorder import Recorder
 from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog
+from metaclaw.library.edits import Edits
+from metaclaw.library.watch import Watch
 from metaclaw.link import LearnerLink
 from metaclaw.sandbox import Sandbox
 from metaclaw.scheduler.scheduler import Scheduler
@@ -58,6 +64,7 @@ from metaclaw.training.job import TrainingJob
 from metaclaw.training.jobs import Jobs
 from metaclaw.training.registry import Registry
 from metaclaw.training.selection import Evidence
+from metaclaw.types import Skill, Verdict
 from metaclaw.upstream import providers
 from metaclaw.upstream.client import UpstreamClient, reply_text
 from metaclaw.upstream.embeddings import EmbeddingsEndpoint
@@ -118,6 +125,7 @@ class Gateway:
         self._context = LiveContext(
             self._catalog, settings.context, StaticEmbedder, _model_tokens(settings), home.indexes,
             _embeddings(settings, self._client), on_indexed,
+            settings.evolve.holdout_share if settings.evolve.enabled else 0.0,
         )
         self._router = providers.configured(settings) or Router()
         self._link: LearnerLink | None = None
@@ -125,9 +133,11 @@ class Gateway:
             self._database, Redactor(secrets), settings.gateway.durable_timeout_seconds, self._recorded
         )
         self._sessions = OpenSessions(self._database, settings.namespace, settings.gateway.session_idle_seconds)
+        self._sandbox = Sandbox(settings.sandbox)
+        self._toolbox = Toolbox(self._sandbox)
         self._turns = TurnHandler(
             settings.namespace, self._context, self._router, self._client, self._recorder, self._sessions,
-            Activity(self._activity),
+            Activity(self._activity), self._toolbox,
         )
         self._intake = Intake(settings.gateway)
         self._server: Server | None = None
@@ -162,6 +172,7 @@ class Gateway:
             await self._server.close(SHUTDOWN_SECONDS)
         await self._turns.settle()
         await self._tasks.end()
+        await self._sandbox.close()
         await self._client.close()
         self._database.close()
 
@@ -187,6 +198,8 @@ class Gateway:
             "namespace": self._settings.namespace,
             "generation": generation,
             "skills": [{"name": s.name, "version": s.version, "state": s.state.value} for s in live],
+            "waiting_skills": [skill.ref for skill in self._catalog.waiting()],
+            "broken_files": self._catalog.mirror.problems(),
             "adapter": {"wanted": route.wanted, "serving": route.serving, "detail": route.detail},
             "job": {"id": job.id, "state": job.state, **job.progress} if job else None,
             "learning": "settled" if settled(self._database, self._settings.namespace) else "working",
@@ -204,7 +217,8 @@ class Gateway:
             "learner": "off" if self._link is None else ("running" if self._link.alive else "restarting"),
             "refused": self._intake.refused,
             "late": self._recorder.late,
-            "lost": dict(self._recorder.lost) | {f"context: {k}": n for k, n in self._context.failures.items()},
+            "lost": dict(self._recorder.lost) | {f"context: {k}": n for k, n in self._context.failures.items()}
+            | {f"tools: {k}": n for k, n in self._toolbox.failures.items()},
         }
 
     async def _listen(self) -> None:
@@ -214,7 +228,7 @@ class Gateway:
         feedback = FeedbackHandler(self._settings.namespace, self._database, self._recorder)
         app = App(
             Door(self.token, gateway.host), self._turns, feedback, CloseHandler(self._sessions), models, tokens,
-            KeptResponses(self._router, self._client), self.status, self.health, self._intake,
+            KeptResponses(self._router, self._client, self._toolbox.ids), self.status, self.health, self._intake,
         )
         limits = Limits(
             gateway.head_seconds, gateway.keep_alive_seconds, CONNECTIONS_PER_REQUEST * gateway.max_in_flight
@@ -250,29 +264,33 @@ class Gateway:
 
 
 class Learner:
-    """The learner's process: the fast loop, and the scheduler of the slow one where there is a model to train."""
+    """The learner's process: the fast loop, the watch over the library's folder, and the scheduler of the slow loop
+    where there is a model to train.
+    """
 
     def __init__(
-        self,
-        database: Database,
-        client: UpstreamClient,
-        loop: FastLoop | None,
-        scheduler: Scheduler | None,
-        sandbox: Sandbox,
+        self, database: Database, client: UpstreamClient, watch: Watch, loop: FastLoop | None,
+        curator: Curator | None, scheduler: Scheduler | None, sandbox: Sandbox,
     ) -> None:
         self._database = database
         self._client = client
+        self._watch = watch
         self._sandbox = sandbox
         self._loop = loop
+        self._curator = curator
         self._scheduler = scheduler
         self._new = asyncio.Event()
         self._tasks = Tasks()
 
     async def __aenter__(self) -> Learner:
+        await self._watch.begin()
+        self._tasks.start(self._watch.run())
         if self._loop:
             self._loop.resume()
             self._tasks.start(self._take_in(self._loop))
             self._tasks.start(self._loop.verify_pending())
+        if self._curator:
+            self._tasks.start(self._curator.run())
         if self._scheduler:
             self._tasks.start(self._scheduler.run())
         return self
@@ -310,21 +328,22 @@ def build_learner(settings: Settings, gateway_url: str, token: str, embedded: di
     client = UpstreamClient(settings.upstream.connect_timeout_seconds, settings.upstream.idle_timeout_seconds)
     gateway = _own_door(gateway_url, token)
     ask = _Ask(client, gateway)
+    key = settings.judge.api_key
+    redactor = Redactor([token, *([key.get_secret_value()] if key else [])])
     sandbox = Sandbox(settings.sandbox)  # starts nothing before the first call
-    loop = None
+    loop = curator = None
     if settings.evolve.enabled:
         if not settings.may_ask:
             log.warning("Only clients have a key (auth = 'passthrough'): no skill is replayed, or written by a model.")
         embedder = StaticEmbedder()
-        key = settings.judge.api_key
-        redactor = Redactor([token, *([key.get_secret_value()] if key else [])])
         writes_code = settings.evolve.code_skills and settings.evolve.proposer != "extractive" and settings.may_ask
         loop = FastLoop(
-            database, catalog, ask, embedder.embed, redactor,
-            settings.evolve.proposer, settings.context.max_skill_tokens, _judge(settings.judge, client, gateway),
+            database, catalog, ask, embedder.embed, redactor, settings.evolve.proposer,
+            settings.context.max_skill_tokens, _judge(settings.judge, client, gateway),
             settings.gateway.session_idle_seconds,
             code=CodeLearner(catalog, ask, sandbox, redactor) if writes_code else None,
         )
+        curator = Curator(database, catalog, embedder.embed, settings.gateway.session_idle_seconds)
     scheduler = None
     if settings.training.enabled and embedded and _can_train():
         job = _training_job(settings, Embedded(**embedded), database, catalog, client, ask)
@@ -333,7 +352,20 @@ def build_learner(settings: Settings, gateway_url: str, token: str, embedded: di
             job, _local_now, schedule.idle_seconds, SleepHours.parse(schedule.sleep_hours),
             schedule.sleep_quiet_seconds,
         )
-    return Learner(database, client, loop, scheduler, sandbox)
+
+    async def prove(edited: Skill) -> Verdict | None:
+        live = next((skill for skill in catalog.live() if skill.name == edited.name), None)
+        return await retest(edited, live, sandbox.run)
+
+    watch = Watch(catalog, edits_of(catalog, redactor), prove)
+    return Learner(database, client, watch, loop, curator, scheduler, sandbox)
+
+
+def edits_of(catalog: Catalog, redactor: Redactor) -> Edits:
+    """What takes a person's changes of the library's folder in; the learner watches, commands sweep."""
+    return Edits(
+        catalog, lambda skill: objections(skill, redactor), lambda text: redactor.text(text) != text
+    )
 
 
 def engine_spec(

@@ -24,12 +24,36 @@ class TurnKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call of a code skill that the gateway ran: `skill` is name@version, `arguments` what the model wrote.
+
+    `result` is what the model was told; where not `ok`, what went wrong.
+    """
+
+    skill: str
+    arguments: str
+    result: str
+    ok: bool
+    milliseconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ToolUse:
+    """The code skills that a turn offered to its model, as name@version, and the calls of them that were run."""
+
+    offered: tuple[str, ...]
+    calls: tuple[ToolCall, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """One request and its reply. `request` and `response` are the native bytes, secrets redacted.
 
     `generation` and `policy` are written when the turn is sampled and never change: promise 4 rests on them.
     `created_at` is in seconds since the epoch. `position` orders turns of one store; 0 before it is stored. `agent`
-    tells the agents of a session apart, "" for the main one; `side` says why a side call is one.
+    tells the agents of a session apart, "" for the main one; `side` says why a side call is one. `skills` are those
+    injected as text and those of `tools` that were called. `drawn` are the skills that matched and took part in the
+    hold-out, of which `holdout_share` lose by chance; `withheld` are those that did.
     """
 
     id: str
@@ -53,6 +77,10 @@ class Turn:
     position: int = 0
     agent: str = ""
     side: str = ""
+    tools: ToolUse | None = None
+    drawn: tuple[str, ...] = ()
+    withheld: tuple[str, ...] = ()
+    holdout_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

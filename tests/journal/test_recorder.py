@@ -11,7 +11,7 @@ from metaclaw.journal import trajectories
 from metaclaw.journal.recorder import Recorder
 from metaclaw.journal.redact import Redactor
 from metaclaw.store import Connection, Database
-from metaclaw.types import TurnKind
+from metaclaw.types import ToolCall, ToolUse, TurnKind
 from support import NAMESPACE, keep, make_feedback, make_turn
 
 KEY = "sk-proj-" + "aB3dE6gH9j" * 3
@@ -20,7 +20,8 @@ KEY = "sk-proj-" + "aB3dE6gH9j" * 3
 async def test_a_turn_reads_back_as_it_was_written(database: Database) -> None:
     turn = make_turn(
         skills=("a@1", "b@2"), injected="text", generation=3, usage={"total": 5}, timings={"ms": 1.5}, agent="sub",
-        side="title",
+        side="title", drawn=("a@1", "c@1"), withheld=("c@1",), holdout_share=0.05,
+        tools=ToolUse(("c@1", "d@2"), (ToolCall("c@1", '{"x": "\u00e9 \ud83d"}', 'Error: "no"', False, 1.25),)),
     )
     await keep(database, turn)
     found = trajectories.turn(database, NAMESPACE, turn.id)
@@ -33,7 +34,10 @@ async def test_a_turn_reads_back_as_it_was_written(database: Database) -> None:
 
 
 async def test_secrets_are_on_no_byte_of_the_disk(database: Database) -> None:
-    turn = make_turn(f"Use {KEY}", f"I used {KEY}", response=f'{{"x": "{KEY}"}}'.encode())
+    called = ToolCall("c@1", f'{{"key": "{KEY}"}}', f"{{'key': '{KEY}'}}", True, 1.0)
+    turn = make_turn(
+        f"Use {KEY}", f"I used {KEY}", response=f'{{"x": "{KEY}"}}'.encode(), tools=ToolUse(("c@1",), (called,))
+    )
     await keep(database, turn, make_feedback(turn, f"Why {KEY}?"))
     files = [path.read_bytes() for path in database.path.parent.glob("store.db*")]
     assert files

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metaclaw.errors import SkillError
-from metaclaw.library.skillfile import MAX_BODY, MAX_DESCRIPTION, check, parse, remove_folder, render, write_folder
+from metaclaw.library import folder
+from metaclaw.library.skillfile import MAX_BODY, MAX_DESCRIPTION, check, parse, render
 from metaclaw.types import Skill, SkillState
 from support import make_skill
 
@@ -28,9 +29,9 @@ PROSE = st.text(
 def test_what_is_written_passes_the_standard_and_reads_back(name: str, description: str, body: str) -> None:
     skill = Skill(name, description, body, version=3, state=SkillState.TRIAL, origin="model")
     with tempfile.TemporaryDirectory() as root:
-        folder = write_folder(Path(root), skill)
-        assert skills_ref.validate(folder) == []
-        read = parse((folder / "SKILL.md").read_text(encoding="utf-8"))
+        folder.write(Path(root), skill)
+        assert skills_ref.validate(Path(root) / name) == []
+        read = parse((Path(root) / name / "SKILL.md").read_text(encoding="utf-8"))
     assert (read.name, read.version, read.origin) == (name, 3, "model")
     assert read.description == description.strip()
     assert read.body == body.strip()
@@ -48,7 +49,7 @@ def test_what_is_written_passes_the_standard_and_reads_back(name: str, descripti
 def test_what_breaks_the_standard_is_not_written(tmp_path: Path, changes: dict[str, str], complaint: str) -> None:
     root = tmp_path / "skills"
     with pytest.raises(SkillError, match=complaint):
-        write_folder(root, make_skill(**changes))
+        folder.write(root, make_skill(**changes))
     assert list(tmp_path.rglob("*")) == []
 
 
@@ -93,13 +94,13 @@ def test_what_cannot_be_used_is_refused(text: str, complaint: str) -> None:
 
 def test_a_folder_is_replaced_whole_and_removed_by_its_name_only(tmp_path: Path) -> None:
     root = tmp_path / "skills"
-    write_folder(root, make_skill("a", "old"))
-    write_folder(root, make_skill("a", "new", version=2))
+    folder.write(root, make_skill("a", "old"))
+    folder.write(root, make_skill("a", "new", version=2))
     assert [path.name for path in (root / "a").iterdir()] == ["SKILL.md"]
     assert "new" in (root / "a" / "SKILL.md").read_text(encoding="utf-8")
-    remove_folder(root, "../skills")
+    folder.remove(root, "../skills")
     assert root.exists()
-    remove_folder(root, "a")
+    folder.remove(root, "a")
     assert list(root.iterdir()) == []
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from metaclaw.context.compose import OPENING, compose
 from metaclaw.signals.combine import Outcome
 from metaclaw.training.dataset import Dataset, build, lines, manifest_lines
-from metaclaw.types import Check, Turn
+from metaclaw.types import Check, ToolCall, ToolUse, Turn
 from support import has_skill, make_skill, make_turn
 
 BLOCK = compose([make_skill()], 800).text
@@ -79,6 +79,11 @@ def test_what_stays_out_is_told_why() -> None:
     assert built(turns, support=frozenset({"t1"})).manifest[0].reason == "support of a skill"
     assert built(turns).manifest[1].reason == "no text to learn from"
     assert {entry.reason for entry in built(turns, outcome=SILENT).manifest} == {"no signal"}
+    called = ToolCall("a@1", "{}", "5", ok=True, milliseconds=1.0)
+    ran, offered = skilled(3, tools=ToolUse(("a@1",), (called,))), skilled(4, tools=ToolUse(("a@1",)))
+    assert [entry.reason for entry in built([ran, offered]).manifest] == [
+        "a code skill was run for it", "proven by its signals"
+    ]
     for outcome in (FAILED, UNDECIDED):
         entries = built(turns, outcome=outcome).manifest
         assert {(entry.split, entry.reason) for entry in entries} == {

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import aiohttp
 
@@ -23,6 +24,25 @@ class Answer:
     named_policies: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A whole reply as it came, less its wrapping. `message` is the assistant's; `refused` says why there is none."""
+
+    message: Mapping[str, Any]
+    finish: str
+    turn_id: str
+    policy: str
+    skills: tuple[str, ...]
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+    refused: str = ""
+
+    @property
+    def text(self) -> str:
+        return str(self.message.get("content") or "")
+
+
 class GatewayClient:
     """Use as an asynchronous context manager."""
 
@@ -33,7 +53,7 @@ class GatewayClient:
             headers={"authorization": f"Bearer {token}"}, timeout=timeout, connector=aiohttp.TCPConnector(limit=0)
         )
 
-    async def __aenter__(self) -> GatewayClient:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -50,6 +70,25 @@ class GatewayClient:
             reply.raise_for_status()
             text, named = _streamed(raw) if stream else _whole(raw)
             return Answer(text, reply.headers["x-metaclaw-turn"], reply.headers["x-metaclaw-policy"], named)
+
+    async def complete(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> Completion:
+        """Any chat request. A 400 (too long for the model, say) is a `refused` one; other errors are raised."""
+        started = time.perf_counter()
+        request = {"model": "metaclaw", **body}
+        async with self._http.post(f"{self.url}/v1/chat/completions", json=request, headers=dict(headers)) as reply:
+            raw = await reply.read()
+            seconds = time.perf_counter() - started
+            if reply.status == 400:
+                return Completion({}, "", "", "", (), 0, 0, seconds, raw.decode(errors="replace")[:500])
+            reply.raise_for_status()
+            told = reply.headers
+        parsed = json.loads(raw)
+        choice, usage = parsed["choices"][0], parsed.get("usage") or {}
+        return Completion(
+            choice["message"], choice.get("finish_reason") or "", told["x-metaclaw-turn"], told["x-metaclaw-policy"],
+            tuple(ref for ref in told["x-metaclaw-skills"].split(",") if ref),
+            int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0), seconds,
+        )  # fmt: skip
 
     async def matching_skills(self, system: str, prompt: str) -> list[str]:
         """The skills that a request like this gets, found by asking for one token."""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
+from rich.console import Console
 
+WORKDAYS_DIR = Path("~/.metaclaw/bench/workdays")
+
+ResultsOption = Annotated[Path, typer.Option(help="Folder of the result files.")]
 app = typer.Typer(help="Benchmarks and their results.", no_args_is_help=True)
 
 
@@ -64,6 +68,132 @@ def retrieval(
     from metaclaw.bench.retrieval.run import main
 
     main(seed, results)
+
+
+@app.command()
+def curation(
+    seed: Annotated[int, typer.Option(help="Which failures come, in which order.")] = 1,
+    results: Annotated[Path, typer.Option(help="Folder of the result files.")] = Path("bench/results"),
+) -> None:
+    """2,000 failures of 50 rules: does the library stay small, and every rule covered? Takes some minutes.
+
+    Example: metaclaw bench curation --seed 2
+    """
+    from metaclaw.bench.curation.run import main
+
+    main(seed, results)
+
+
+@app.command(name="skills-aa")
+def skills_aa(
+    seed: Annotated[int, typer.Option(help="Of the model's chance and of the hold-out's sessions.")] = 1,
+    results: Annotated[Path, typer.Option(help="Folder of the result files.")] = Path("bench/results"),
+) -> None:
+    """1,000 skills without effect: how many are admitted, how many called helpful; and the power for a true lift.
+
+    Example: metaclaw bench skills-aa --seed 2
+    """
+    from metaclaw.bench.skills_aa import main
+
+    main(seed, results)
+
+
+@app.command()
+def poison(results: ResultsOption = Path("bench/results")) -> None:
+    """Attempts to plant a skill, through the real learner, and genuine corrections, most of which must be kept.
+
+    Example: metaclaw bench poison
+    """
+    from metaclaw.bench.poison.run import main
+
+    main(results)
+
+
+@app.command()
+def feedback(results: ResultsOption = Path("bench/results")) -> None:
+    """How long from a correction to the first request that carries its skill, through a real gateway and its learner.
+
+    Example: metaclaw bench feedback
+    """
+    from metaclaw.bench.feedback import main
+
+    main(results)
+
+
+@app.command()
+def workdays(
+    mode: Annotated[
+        Literal["single", "agent"], typer.Option(help="One request a question, or an agent with tools.")
+    ] = "single",
+    arms: Annotated[str, typer.Option(help="Which, with commas between.")] = "frozen,feedback-log,handwritten,skills",
+    seeds: Annotated[str, typer.Option(help="Which houses, with commas between.")] = "1",
+    days: Annotated[int, typer.Option(help="So many of the 44 days, from the first.")] = 44,
+    upstream: Annotated[str | None, typer.Option(help="A provider's base URL, with /v1; else ours.")] = None,
+    model: Annotated[str | None, typer.Option(help="The provider's model, or another embedded one.")] = None,
+    night_every: Annotated[int, typer.Option(help="Days between nights, in which `both` may train.")] = 5,
+    price_in: Annotated[float, typer.Option(help="Price of a million prompt tokens.")] = 0.0,
+    price_out: Annotated[float, typer.Option(help="Price of a million completion tokens.")] = 0.0,
+    run_dir: Annotated[Path, typer.Option(help="Run files and gateways; a run goes on from here.")] = WORKDAYS_DIR,
+    results: Annotated[Path, typer.Option(help="Folder of the result files.")] = Path("bench/results"),
+    prove: Annotated[int, typer.Option(help="Instead: prove the data of so many seeds sound.")] = 0,
+) -> None:
+    """934 questions over 44 workdays with house rules that no model can know. Resumable; see docs/benchmarks.md.
+
+    Arms: frozen, feedback-log, handwritten, placebo, shuffled-feedback, skills, weights, both.
+
+    Example: metaclaw bench workdays --arms frozen,skills --days 10
+    """
+    from metaclaw.bench.workdays.playing import Plan
+    from metaclaw.bench.workdays.proof import main as prove_seeds
+    from metaclaw.bench.workdays.run import COURSE, main
+
+    if prove:
+        prove_seeds(range(1, prove + 1))
+        return
+    plan = Plan(
+        COURSE, mode, tuple(arms.split(",")), days, upstream, model, night_every, run_dir.expanduser(),
+        (price_in, price_out),
+    )  # fmt: skip
+    main(plan, _numbers(seeds), results, Console())
+
+
+@app.command("metaclaw-bench")
+def metaclaw_bench(
+    data: Annotated[Path, typer.Option(help="The public data: all_tests.json, eval/, workspaces/, sessions/.")],
+    variant: Annotated[
+        Literal["as-shipped", "repaired"], typer.Option(help="The data's faults as they are, or mended; never mixed.")
+    ] = "repaired",
+    mode: Annotated[
+        Literal["single", "agent"], typer.Option(help="One request a question, or an agent with tools.")
+    ] = "single",
+    arms: Annotated[str, typer.Option(help="Which, with commas between.")] = "frozen,feedback-log,handwritten,skills",
+    upstream: Annotated[str | None, typer.Option(help="A provider's base URL, with /v1; else ours.")] = None,
+    model: Annotated[str | None, typer.Option(help="The provider's model, or another embedded one.")] = None,
+    night_every: Annotated[int, typer.Option(help="Days between nights, in which `both` may train.")] = 3,
+    price_in: Annotated[float, typer.Option(help="Price of a million prompt tokens.")] = 0.0,
+    price_out: Annotated[float, typer.Option(help="Price of a million completion tokens.")] = 0.0,
+    run_dir: Annotated[Path, typer.Option(help="Run files and gateways; a run goes on from here.")] = WORKDAYS_DIR,
+    results: Annotated[Path, typer.Option(help="Folder of the result files.")] = Path("bench/results"),
+) -> None:
+    """The public MetaClaw-Bench data, with checkers of our own. Resumable; see docs/benchmarks.md.
+
+    Example: metaclaw bench metaclaw-bench --data metaclaw-bench-small --variant as-shipped
+    """
+    from metaclaw.bench.metaclaw_bench.run import main
+    from metaclaw.bench.workdays.playing import Plan
+
+    plan = Plan(
+        f"metaclaw-bench-{variant}", mode, tuple(arms.split(",")), 1_000, upstream, model, night_every,
+        run_dir.expanduser(), (price_in, price_out),
+    )  # fmt: skip
+    main(plan, data, variant, results, Console())
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise typer.BadParameter(f"'{text}' is not a list of numbers with commas between.") from error
 
 
 def _checks(path: Path) -> list[dict[str, Any]]:

@@ -1,7 +1,9 @@
-"""What the commands share: options, settings, and the rooms that a command reads."""
+"""What the commands share: options, settings, the rooms that a command reads, and how a person is asked."""
 
 from __future__ import annotations
 
+import sys
+import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,8 +13,11 @@ from typing import Annotated, Any
 import typer
 
 from metaclaw.config import Settings, load
+from metaclaw.errors import SkillError
+from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog
-from metaclaw.runtime import Home
+from metaclaw.library.edits import Edits
+from metaclaw.runtime import Home, edits_of
 from metaclaw.serving.routes import Routes
 from metaclaw.store import Database
 from metaclaw.training.registry import Registry
@@ -20,6 +25,9 @@ from metaclaw.training.registry import Registry
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="A TOML file with settings.")]
 DataDirOption = Annotated[Path | None, typer.Option("--data-dir", help="Where everything is kept.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
+
+WAITS = 3  # exit code: not all was done, since something waits for a person
 
 
 def load_settings(config: Path | None, data_dir: Path | None, flags: Mapping[str, Any] | None = None) -> Settings:
@@ -33,6 +41,15 @@ class Rooms:
     routes: Routes
 
 
+@dataclass(frozen=True, slots=True)
+class Library:
+    """What a command on skills works with. `database` is for the reads of other rooms."""
+
+    catalog: Catalog
+    edits: Edits
+    database: Database
+
+
 @contextmanager
 def rooms(settings: Settings) -> Iterator[Rooms]:
     """The rooms of the namespace, over the store; a running gateway sees what is changed here at once."""
@@ -43,3 +60,37 @@ def rooms(settings: Settings) -> Iterator[Rooms]:
             Registry(database, settings.namespace, home.adapters),
             Routes(database, settings.namespace),
         )
+
+
+@contextmanager
+def library(config: Path | None, data_dir: Path | None) -> Iterator[Library]:
+    """The library of the namespace, with what was changed in its folder by hand taken in first, and told."""
+    settings = load_settings(config, data_dir)
+    home = Home(settings)
+    with Database(home.store) as database:
+        catalog = Catalog(database, settings.namespace, home.skills)
+        edits = edits_of(catalog, Redactor())
+        try:
+            taken = edits.sweep()
+        except OSError as error:
+            raise SkillError(f"The library's folder {home.skills} cannot be read: {error.strerror}.") from error
+        for one in taken:
+            typer.echo(f"taken in from the folder: {one.name}: {one.what}", err=True)
+        yield Library(catalog, edits, database)
+
+
+def visible(text: str) -> str:
+    """A stranger's text as it may go to a terminal: what would steer it, or what nobody sees, is spelled out."""
+    return "".join(
+        sign if sign in "\n\t" or not unicodedata.category(sign).startswith("C") else f"\\u{ord(sign):04x}"
+        for sign in text
+    )
+
+
+def agreed(question: str, *, yes: bool) -> bool:
+    """Whether the person says so. Raises `SkillError` where nobody is there to be asked."""
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise SkillError("Nobody is there to be asked: say --yes if you have read it and want it.")
+    return typer.confirm(question)

@@ -19,6 +19,8 @@ def print_status(settings: Settings, *, as_json: bool) -> None:
         generation, live = open_rooms.catalog.snapshot()
         route = open_rooms.routes.state()
         job = Jobs(database, settings.namespace, home.jobs).latest()
+        waiting = open_rooms.catalog.waiting()
+        broken = open_rooms.catalog.mirror.problems()
         turns = database.read("SELECT count(*) FROM turns WHERE namespace = ?", (settings.namespace,))[0][0]
     facts = {
         "address": f"http://{settings.gateway.host}:{settings.gateway.port}/v1",
@@ -27,6 +29,8 @@ def print_status(settings: Settings, *, as_json: bool) -> None:
         "turns": turns,
         "generation": generation,
         "live_skills": [skill.ref for skill in live],
+        "waiting_skills": [skill.ref for skill in waiting],
+        "broken_files": [f"{name}: {problem}" for name, problem in broken.items()],
         "adapter": route.serving or "base model",
         "training": _training(job) if job else "never ran",
     }
@@ -35,7 +39,7 @@ def print_status(settings: Settings, *, as_json: bool) -> None:
         return
     for key, value in facts.items():
         shown = ", ".join(value) if isinstance(value, list) else value
-        typer.echo(f"{key.replace('_', ' '):12} {shown}")
+        typer.echo(f"{key.replace('_', ' '):14} {shown}")
 
 
 def _training(job: JobRow) -> str:

@@ -1,7 +1,8 @@
-"""Word the matching skills as one block of text, inside a budget. Pure.
+"""Word the matching skills as one block of text, and pick the code skills to offer, inside one budget. Pure.
 
 The block is delimited and attributed; skills stand in the order of their names, not of their scores, so that the same
-set gives the same bytes and a provider's prompt cache stays warm.
+set gives the same bytes and a provider's prompt cache stays warm. Code skills are no text: they are handed over as
+`Offer`s, in the order of their names too.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from metaclaw.types import Skill
+from metaclaw.context.offers import Offer, offer_of
+from metaclaw.types import Skill, SkillKind
 
 OPENING = (
     '<learned-skills source="metaclaw">\n'
@@ -21,25 +23,42 @@ CHARACTERS_PER_TOKEN = 4
 
 @dataclass(frozen=True, slots=True)
 class Composition:
-    """`text` is empty when nothing is injected; `skills` are those inside it."""
+    """`text` is empty when nothing is injected; `skills` are those inside it, `tools` those to be offered beside it."""
 
     text: str
     skills: tuple[Skill, ...]
+    tools: tuple[Offer, ...] = ()
 
 
 def compose(ranked: Sequence[Skill], max_tokens: int) -> Composition:
     """The best-ranked skills that fit into the budget, whole or not at all."""
     chosen: list[Skill] = []
+    tools: list[Offer] = []
+    left = max_tokens  # beside the tools
     for skill in ranked:
-        if estimate_tokens(_block([*chosen, skill])) <= max_tokens:
+        if skill.kind is SkillKind.CODE:
+            offer = offer_of(skill)
+            if offer and (cost := _tokens(offer.characters)) + _cost(chosen) <= left:
+                tools.append(offer)
+                left -= cost
+        elif _cost([*chosen, skill]) <= left:
             chosen.append(skill)
     ordered = sorted(chosen, key=lambda skill: skill.name)
-    return Composition(_block(ordered) if ordered else "", tuple(ordered))
+    offered = tuple(sorted(tools, key=lambda offer: offer.name))
+    return Composition(_block(ordered) if ordered else "", tuple(ordered), offered)
 
 
 def estimate_tokens(text: str) -> int:
     """Tokens, estimated from above for prose and code in Latin script."""
-    return -(-len(text.encode()) // CHARACTERS_PER_TOKEN)
+    return _tokens(len(text.encode()))
+
+
+def _tokens(characters: int) -> int:
+    return -(-characters // CHARACTERS_PER_TOKEN)
+
+
+def _cost(skills: Sequence[Skill]) -> int:
+    return estimate_tokens(_block(skills)) if skills else 0
 
 
 def _block(skills: Sequence[Skill]) -> str:

@@ -11,6 +11,7 @@ from metaclaw.context.live import Context
 from metaclaw.dialects.base import Dialect, ReplyReader, Request
 from metaclaw.dialects.translation import Leg, leg
 from metaclaw.gateway.sessions import Recognised
+from metaclaw.gateway.toolbox import ToolTurn
 from metaclaw.types import Turn
 from metaclaw.upstream import engine_tools
 from metaclaw.upstream.route import Route
@@ -25,12 +26,16 @@ def new_id() -> str:
 
 @dataclass(slots=True)
 class Exchange:
-    """A turn in the making. `aim` comes first."""
+    """A turn in the making. `aim` comes first. `sent` is what goes on in place of the client's request, if anything
+    does; `tools` is set where tools of ours are offered beside the client's.
+    """
 
     client: Dialect
     request: Request
     place: Recognised
     context: Context
+    sent: Request | None = None
+    tools: ToolTurn | None = None
     route: Route = field(init=False)
     leg: Leg = field(init=False)
     reader: ReplyReader = field(init=False)
@@ -45,16 +50,23 @@ class Exchange:
     def aim(self, route: Route) -> None:
         """Begin, or begin again, with another route. Raises `RequestError` where nothing translates for it."""
         self.route = route
+        if self.tools:
+            self.tools.begin()
         way = leg(self.client, route.formats)
-        self.leg = engine_tools.onto(way, self.request.body) if route.tools_as_text else way
+        self.leg = engine_tools.onto(way, self.asked.body) if route.tools_as_text else way
         self.reader = self.client.reader()
         self.status = 0
         self.first_byte = None
         self.kept.clear()
 
+    @property
+    def asked(self) -> Request:
+        """The request of the round under way, in the client's format."""
+        return self.tools.asked if self.tools else self.sent or self.request
+
     def body(self) -> bytes:
         """What the upstream gets."""
-        return self.leg.request(self.request, self.context.composition.text, self.route.model)
+        return self.leg.request(self.asked, self.context.composition.text, self.route.model)
 
     def take(self, piece: bytes) -> None:
         if self.first_byte is None:
@@ -68,8 +80,13 @@ class Exchange:
             "x-metaclaw-session": self.place.session,
             "x-metaclaw-policy": self.route.policy,
             "x-metaclaw-generation": str(self.context.generation),
-            "x-metaclaw-skills": ",".join(skill.ref for skill in self.context.composition.skills),
+            "x-metaclaw-skills": ",".join(self.skills()),
         }
+
+    def skills(self) -> tuple[str, ...]:
+        """Those injected, and those called so far."""
+        injected = tuple(skill.ref for skill in self.context.composition.skills)
+        return injected + self.tools.called if self.tools else injected
 
     def turn(self, namespace: str) -> Turn:
         now = time.perf_counter()
@@ -89,11 +106,15 @@ class Exchange:
             reply=self.reader.text,
             status=self.status,
             complete=self.reader.finished,
-            skills=tuple(skill.ref for skill in self.context.composition.skills),
+            skills=self.skills(),
+            drawn=self.context.draw.drawn,
+            withheld=self.context.draw.withheld,
+            holdout_share=self.context.draw.share,
             injected=self.context.composition.text,
             generation=self.context.generation,
             policy=self.route.policy,
             usage=self.reader.usage,
             timings={"first_byte_seconds": first - self.started, "total_seconds": now - self.started},
             created_at=self.created_at,
+            tools=self.tools.use if self.tools else None,
         )

@@ -7,9 +7,12 @@ responses: a 404 says so.
 
 from __future__ import annotations
 
+import re
+
 from metaclaw.dialects import responses, splice
 from metaclaw.dialects.base import object_or_empty
 from metaclaw.errors import RequestError, UpstreamError
+from metaclaw.gateway.provider_ids import ProviderIds
 from metaclaw.upstream.client import UpstreamClient, next_bytes, read
 from metaclaw.upstream.headers import for_client
 from metaclaw.upstream.route import Route, Router
@@ -18,15 +21,19 @@ from metaclaw.wire.head import Headers
 from metaclaw.wire.messages import Reply, Request, Response
 
 BELOW = f"{responses.PATH}/"
+ID = re.compile(r"[^/?]+")
 
 
 class KeptResponses:
-    def __init__(self, router: Router, client: UpstreamClient) -> None:
+    """`ids` knows by which id the provider keeps what the client calls by another."""
+
+    def __init__(self, router: Router, client: UpstreamClient, ids: ProviderIds) -> None:
         self._router = router
         self._client = client
+        self._ids = ids
 
     async def handle(self, request: Request) -> Reply:
-        path = BELOW + request.target.partition(BELOW)[2]
+        path = BELOW + self._as_kept(request.target.partition(BELOW)[2])
         body = request.body
         route = self._native(request)
         sent = _renamed(body, route.model) or None
@@ -37,6 +44,10 @@ class KeptResponses:
                     return await _relay(request, reply, route)
                 raw = await read(reply, route)
         return Response(status=reply.status, body=raw, headers=for_client(reply.headers))
+
+    def _as_kept(self, rest: str) -> str:
+        shown = ID.match(rest)
+        return self._ids.of(shown.group()) + rest[shown.end() :] if shown else rest
 
     def _native(self, request: Request) -> Route:
         """The first that speaks the format: no model says which of several keeps a response."""

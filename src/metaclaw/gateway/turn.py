@@ -10,20 +10,24 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from metaclaw.context.live import LiveContext
 from metaclaw.dialects import sse
 from metaclaw.dialects.base import Dialect, object_or_empty
 from metaclaw.dialects.translation import StreamTranslation, reaches
-from metaclaw.errors import UpstreamError
+from metaclaw.errors import ToolsRefusedError, UpstreamError
+from metaclaw.gateway import tool_rounds
 from metaclaw.gateway.exchange import Exchange
 from metaclaw.gateway.sessions import Recognised, recognise
 from metaclaw.gateway.sidecalls import DECLARED, SIDE_HEADER
+from metaclaw.gateway.toolbox import REFUSALS, Toolbox, ToolTurn
 from metaclaw.journal.open_sessions import OpenSessions
 from metaclaw.journal.recorder import Recorder
-from metaclaw.upstream.client import UpstreamClient, next_bytes, read
+from metaclaw.upstream.client import Asking, UpstreamClient, next_bytes, read
 from metaclaw.upstream.headers import for_client
 from metaclaw.upstream.route import Route, Router
 from metaclaw.wire.client import Reply as UpstreamReply
@@ -33,6 +37,7 @@ from metaclaw.wire.messages import Reply, Request, Response, Stream
 log = logging.getLogger(__name__)
 
 TOO_MANY = 429
+TOGETHER_BYTES = 64 * 1024
 SKILLS_HEADER = "x-metaclaw-skills"
 
 
@@ -64,6 +69,7 @@ class TurnHandler:
         recorder: Recorder,
         sessions: OpenSessions,
         activity: Activity,
+        toolbox: Toolbox,
     ) -> None:
         self._namespace = namespace
         self._context = context
@@ -72,6 +78,7 @@ class TurnHandler:
         self._recorder = recorder
         self._sessions = sessions
         self._activity = activity
+        self._toolbox = toolbox
 
     async def handle(self, request: Request, dialect: Dialect) -> Reply:
         if request.headers.get(SIDE_HEADER):
@@ -90,10 +97,15 @@ class TurnHandler:
         place = self._place(recognise(request.headers, dialect, parsed, request.params.get("tag", "")))
         wanted = request.headers.get(SKILLS_HEADER, "on").lower() != "off" and place.side in ("", DECLARED)
         taken = parsed.tokens_taken()
-        context = await self._context.for_query(parsed.query, with_skills=wanted, taken_tokens=taken)
+        session = "" if place.side else place.session  # side calls take no part in the hold-out
+        context = await self._context.for_query(
+            parsed.query, with_skills=wanted, taken_tokens=taken, session=session
+        )
         keyed = self._client.has_provider_key(request.headers)
         routes = _within_reach(dialect, self._router.routes(model_named(parsed.body), keyed=keyed))
-        exchange = Exchange(dialect, parsed, place, context)
+        exchange = Exchange(dialect, parsed, place, context, self._toolbox.ids.request(dialect, parsed))
+        if context.composition.tools:
+            exchange.tools = await self._toolbox.offer(context.composition.tools, dialect, exchange.asked)
         try:
             return await self._answer(request, exchange, routes)
         except UpstreamError as error:
@@ -129,21 +141,41 @@ class TurnHandler:
     ) -> Reply:
         """Raises `UpstreamError` only while nothing has reached the client. The last one's refusal is its reply."""
         with self._router.lease(route):
-            exchange.aim(route)
-            wire = exchange.leg.upstream
-            path = wire.PATH if exchange.leg.translation else with_query(wire.PATH, request)
+            if exchange.tools and self._toolbox.refuses(route, exchange.request):
+                exchange.tools = None
             try:
-                async with self._client.post(route, path, exchange.body(), request.headers, wire.NAME) as reply:
-                    exchange.status = reply.status
-                    if reply.status == TOO_MANY or reply.status >= 500:
-                        refusal = _refusal(reply, route)
-                        if not is_last:
-                            raise refusal
-                        self._router.failed(route, refusal)
-                    return await self._relay(request, reply, exchange, is_last=is_last)
+                try:
+                    return await self._ask(request, exchange, route, is_last=is_last)
+                except ToolsRefusedError:  # nothing of it has reached the client
+                    exchange.tools = None
+                    told = await self._ask(request, exchange, route, is_last=is_last)
+                    if exchange.status < 400:
+                        self._toolbox.refused(route, exchange.request)
+                    return told
             except UpstreamError as error:
                 self._router.failed(route, error)
                 raise
+
+    async def _ask(
+        self, request: Request, exchange: Exchange, route: Route, *, is_last: bool
+    ) -> Reply:
+        exchange.aim(route)
+        async with self._post(request, exchange) as reply:
+            exchange.status = reply.status
+            if exchange.tools and reply.status in REFUSALS:
+                raise ToolsRefusedError(reply.status, "upstream_refused", f"The upstream {route.url} took no tools.")
+            if reply.status == TOO_MANY or reply.status >= 500:
+                refusal = _refusal(reply, route)
+                if not is_last:
+                    raise refusal
+                self._router.failed(route, refusal)
+            return await self._relay(request, reply, exchange, is_last=is_last)
+
+    def _post(self, request: Request, exchange: Exchange) -> Asking:
+        """Send the request of the round under way."""
+        wire = exchange.leg.upstream
+        path = wire.PATH if exchange.leg.translation else with_query(wire.PATH, request)
+        return self._client.post(exchange.route, path, exchange.body(), request.headers, wire.NAME)
 
     async def _relay(
         self, request: Request, reply: UpstreamReply, exchange: Exchange, *, is_last: bool
@@ -151,13 +183,18 @@ class TurnHandler:
         if reply.content_type == "text/event-stream" and reply.status < 400:
             # While another could still answer, the status line waits for the first bytes.
             first = b"" if is_last else await _first_bytes(reply, exchange.route)
+            if exchange.tools:
+                return await self._relay_rounds(request, reply, exchange, exchange.tools, first)
             return await self._relay_stream(request, reply, exchange, first)
-        return await self._relay_whole(reply, exchange)
+        return await self._relay_whole(request, reply, exchange)
 
-    async def _relay_whole(self, reply: UpstreamReply, exchange: Exchange) -> Response:
+    async def _relay_whole(self, request: Request, reply: UpstreamReply, exchange: Exchange) -> Response:
         """Nothing has reached the client yet, whatever fails here."""
         raw = await read(reply, exchange.route)
-        told = exchange.leg.whole(raw, reply.status, exchange.request.body)
+        told = exchange.leg.whole(raw, reply.status, exchange.asked.body)
+        if exchange.tools and reply.status < 300:
+            ask = partial(self._post, request, exchange)
+            told = await tool_rounds.whole(exchange.tools, exchange.leg, exchange.route, told, ask)
         exchange.take(told)
         exchange.reader.whole(told)
         if reply.status < 300 and not exchange.reader.finished and not object_or_empty(told):
@@ -176,37 +213,64 @@ class TurnHandler:
         if reply.waiting and not first:
             await out.begin()
         splitter = sse.EventSplitter()
-        translation = exchange.leg.stream(exchange.request.body)
+        translation = exchange.leg.stream(exchange.asked.body)
         failure = None
+        ready = b""
         try:
             chunk = first or await next_bytes(reply, exchange.route)
             while chunk:
                 if translation:
-                    await self._forward(out, _in_clients_words(splitter.feed(chunk), translation), exchange)
+                    ready += await self._forward(out, _in_clients_words(splitter.feed(chunk), translation), exchange)
                 else:
-                    await self._pass_on(out, splitter.block(chunk), exchange)
+                    ready += await self._pass_on(out, splitter.block(chunk), exchange)
+                if reply.waiting or len(ready) > TOGETHER_BYTES:  # else the end, or more, goes along
+                    await out.write(ready)
+                    ready = b""
                 chunk = await next_bytes(reply, exchange.route)
         except UpstreamError as error:  # the status line is out: the error travels in the stream
             failure = error
         rest = splitter.rest
         if translation:
             owed = translation.end() if failure is None else ()
-            await self._forward(out, [*_in_clients_words([rest], translation), *owed], exchange)
+            ready += await self._forward(out, [*_in_clients_words([rest], translation), *owed], exchange)
             rest = b""
-        await self._end(out, rest, exchange, failure)
+        await self._end(out, rest, exchange, failure, ready)
         return out
 
-    async def _pass_on(self, out: Stream, events: bytes, exchange: Exchange) -> None:
-        """Whole events in the client's own words: read one by one only where they may end the stream."""
-        if exchange.reader.put_off(events):
-            exchange.take(events)
-            if events:
-                await out.write(events)
-        else:
-            await self._forward(out, sse.split(events), exchange)
+    async def _relay_rounds(
+        self, request: Request, reply: UpstreamReply, exchange: Exchange, tools: ToolTurn, first: bytes
+    ) -> Reply:
+        """The same where the model may call tools of ours: the client's stream is then made of several."""
+        out = request.stream(reply.status, _headers(reply, exchange))
+        if reply.waiting and not first:
+            await out.begin()
+        failure = None
+        ask = partial(self._post, request, exchange)
+        try:
+            rounds = tool_rounds.events(tools, exchange.leg, exchange.route, reply, first, ask)
+            async with aclosing(rounds):
+                async for events in rounds:
+                    await out.write(await self._forward(out, events, exchange))
+        except UpstreamError as error:
+            failure = error
+        await self._end(out, b"", exchange, failure)
+        return out
 
-    async def _forward(self, out: Stream, events: Iterable[bytes], exchange: Exchange) -> None:
-        ready: list[bytes] = []
+    async def _pass_on(self, out: Stream, events: bytes, exchange: Exchange) -> bytes:
+        """Whole events in the client's own words: read one by one only where they may end the stream."""
+        rest = exchange.reader.put_off(events)
+        before = events[: len(events) - len(rest)]
+        exchange.take(before)
+        return await self._forward(out, sse.split(rest), exchange, before) if rest else before
+
+    async def _forward(
+        self, out: Stream, events: Iterable[bytes], exchange: Exchange, before: bytes = b""
+    ) -> bytes:
+        """What may go to the client: all before the end at once, the end when the turn is on disk.
+
+        `before` are events that have been taken already.
+        """
+        ready = [before] if before else []
         for event in events:
             exchange.take(event)
             exchange.reader.event(event)
@@ -216,11 +280,10 @@ class TurnHandler:
                     ready.clear()
                 await self._keep(exchange)
             ready.append(event)
-        if ready:
-            await out.write(b"".join(ready))
+        return b"".join(ready)
 
     async def _end(
-        self, out: Stream, rest: bytes, exchange: Exchange, failure: UpstreamError | None
+        self, out: Stream, rest: bytes, exchange: Exchange, failure: UpstreamError | None, ready: bytes = b""
     ) -> None:
         """What came without a closing blank line, then the end. A reply that broke off ends with an error instead."""
         exchange.take(rest)
@@ -228,10 +291,10 @@ class TurnHandler:
         exchange.reader.event(rest)
         await self._keep(exchange)
         if exchange.reader.done or (exchange.reader.finished and not failure):
-            await out.end(rest)
+            await out.end(ready + rest)
         else:
             error = failure or _truncated(exchange.route)
-            await out.end(exchange.leg.client.error_event(error.status, error.code, str(error)))
+            await out.end(ready + exchange.leg.client.error_event(error.status, error.code, str(error)))
 
     def _keep(self, exchange: Exchange) -> asyncio.Future[bool]:
         """Write the turn down, once, whatever becomes of its client; await this where the reply must wait for it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import itertools
+import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -21,14 +22,14 @@ from metaclaw.errors import RequestError
 from metaclaw.journal.open_sessions import note_turns
 from metaclaw.journal.redact import Redactor
 from metaclaw.store import Connection, Database, RowWriter, in_runs
-from metaclaw.types import Check, Feedback, Turn
+from metaclaw.types import Check, Feedback, ToolUse, Turn
 
 log = logging.getLogger(__name__)
 
 TOO_SLOW = "turn: store too slow"
 TURN_COLUMNS = (
     "id, namespace, session, kind, dialect, request, response, query, reply, status, complete, skills, injected,"
-    " generation, policy, usage, timings, created_at, agent, side"
+    " generation, policy, usage, timings, created_at, agent, side, tools, drawn, withheld, holdout_share"
 )
 PLACES = f"({', '.join('?' * len(TURN_COLUMNS.split(', ')))})"
 
@@ -126,13 +127,19 @@ class Recorder:
             turn.id, turn.namespace, turn.session, turn.kind.value, turn.dialect, raw(turn.request),
             raw(turn.response), text(turn.query), text(turn.reply), turn.status, int(turn.complete),
             _json(turn.skills), turn.injected, turn.generation, turn.policy, _json(turn.usage), _json(turn.timings),
-            turn.created_at, turn.agent, turn.side,
+            turn.created_at, turn.agent, turn.side, self._redactor.text(tools_text(turn.tools)) if turn.tools else "",
+            _json(turn.drawn), _json(turn.withheld), turn.holdout_share,
         )
 
     def _count(self, reason: str, turn_id: str) -> bool:
         self.lost[reason] += 1
         log.error("turn %s was not recorded (%s); %d lost so far", turn_id, reason, self.lost.total())
         return False
+
+
+def tools_text(tools: ToolUse) -> str:
+    """As the store keeps it."""
+    return json.dumps(dataclasses.asdict(tools))  # the quicker writer refuses half an emoji, which a model may write
 
 
 def _insert_turns(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:

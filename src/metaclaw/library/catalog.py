@@ -1,157 +1,67 @@
 """The library of a namespace: skills in versions and states, the generation they make, and their history.
 
-Owns `skills`, `skill_history`, `support`, `generations`, and the verdicts on skills. Whatever changes what may be
-injected raises the generation by one, in the same transaction. The folder on disk follows after the commit.
+Owns `skills`, `skill_history`, `support`, `generations`, `skill_imports`, `pins`, and the verdicts on skills. Whatever
+changes what may be injected raises the generation by one, in the same transaction. The folder on disk follows after the
+commit.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from metaclaw.errors import SkillError
-from metaclaw.library import skillfile
-from metaclaw.store import Connection, Database, verdicts
-from metaclaw.store.bell import Bell
-from metaclaw.types import LIVE_STATES, Skill, SkillKind, SkillState, Verdict
+from metaclaw.errors import MetaClawError, SkillError
+from metaclaw.library import skillfile, undo
+from metaclaw.library.mirror import says_the_same
+from metaclaw.library.reader import LIVE, SKILL_COLUMNS, Changes, Imported, Reader, as_skill
+from metaclaw.store import Connection, verdicts
+from metaclaw.types import LIVE_STATES, Skill, SkillState, Verdict
 
-SKILL_COLUMNS = "name, description, body, version, state, origin, kind, files"
-STATES = {state.value: state for state in SkillState}  # the enum's own look-up takes as long as all else of a row
-KINDS = {kind.value: kind for kind in SkillKind}
-LIVE = "state IN ('trial', 'active')"
+__all__ = ["Catalog", "Changes", "Imported"]
 
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """`names` are those that something happened to; `live` is what is live by them at `generation`.
-
-    `position` is where the next changes begin.
-    """
-
-    generation: int
-    position: int
-    names: frozenset[str]
-    live: tuple[Skill, ...]
+log = logging.getLogger(__name__)
 
 
-class Catalog:
+class Catalog(Reader):
     """Reads and writes one namespace's library. `folder` is where its SKILL.md folders are."""
 
-    def __init__(self, database: Database, namespace: str, folder: Path) -> None:
-        self._database = database
-        self.namespace = namespace
-        self.folder = folder
-        self.bell = Bell(database.path)  # rung whenever the generation may have risen
-
-    def generation(self) -> int:
-        rows = self._database.read("SELECT generation FROM generations WHERE namespace = ?", (self.namespace,))
-        return int(rows[0][0]) if rows else 0
-
-    def snapshot(self) -> tuple[int, list[Skill]]:
-        """The generation and the live skills that belong to it, read as one."""
-        rows = self._database.read(
-            f"SELECT coalesce((SELECT generation FROM generations WHERE namespace = ?1), 0), {SKILL_COLUMNS}"
-            f" FROM (SELECT 1) LEFT JOIN skills ON namespace = ?1 AND {LIVE} ORDER BY name",
-            (self.namespace,),
-        )
-        return int(rows[0][0]), [_as_skill(row[1:]) for row in rows if row[1] is not None]
-
-    def changes(self, position: int) -> Changes:
-        """What changed since `position`, read as one; with position 0, all that is live.
-
-        Costs what changed, not what there is: the history is read from its position on.
-        """
-        live = f"LEFT JOIN skills ON skills.namespace = ?1 AND skills.{LIVE}"
-        touched = f"{live} AND ?2 = 0"
-        if position:
-            since = "SELECT DISTINCT name FROM skill_history WHERE namespace = ?1 AND id > ?2"
-            touched = f"LEFT JOIN ({since}) AS touched {live} AND skills.name = touched.name"
-        rows = self._database.read(
-            "SELECT coalesce((SELECT generation FROM generations WHERE namespace = ?1), 0),"
-            f" coalesce((SELECT max(id) FROM skill_history), 0), {'touched' if position else 'skills'}.name,"
-            f" {', '.join(f'skills.{column}' for column in SKILL_COLUMNS.split(', '))} FROM (SELECT 1) {touched}",
-            (self.namespace, position),
-        )
-        names = frozenset(row[2] for row in rows if row[2] is not None)
-        return Changes(rows[0][0], rows[0][1], names, tuple(_as_skill(row[3:]) for row in rows if row[3] is not None))
-
-    def live(self) -> list[Skill]:
-        return self.snapshot()[1]
-
-    def get(self, name: str) -> Skill:
-        """The live version of a skill, or else its newest. Raises `SkillError` where there is none."""
-        rows = self._database.read(
-            f"SELECT {SKILL_COLUMNS} FROM skills WHERE namespace = ? AND name = ? ORDER BY {LIVE} DESC, version DESC"
-            " LIMIT 1",
-            (self.namespace, name),
-        )
-        if not rows:
-            raise SkillError(f"There is no skill '{name}'. `metaclaw skills list` shows those there are.")
-        return _as_skill(rows[0])
-
-    def all(self) -> list[Skill]:
-        """The live version of every skill, or else its newest, retired ones included."""
-        rows = self._database.read(
-            f"SELECT {SKILL_COLUMNS}, max(version + ({LIVE}) * 1000000000) FROM skills WHERE namespace = ?"
-            " GROUP BY name ORDER BY name",
-            (self.namespace,),
-        )
-        return [_as_skill(row[:-1]) for row in rows]
-
-    def waiting(self) -> list[Skill]:
-        """The candidates: not live, each waits for a person or a proof. One a name at most."""
-        rows = self._database.read(
-            f"SELECT {SKILL_COLUMNS} FROM skills WHERE namespace = ? AND state = 'candidate' ORDER BY name, version",
-            (self.namespace,),
-        )
-        return [_as_skill(row) for row in rows]
-
-    def candidate(self, name: str) -> Skill | None:
-        """The version of `name` that waits, if one does."""
-        rows = self._database.read(
-            f"SELECT {SKILL_COLUMNS} FROM skills WHERE namespace = ? AND name = ? AND state = 'candidate'",
-            (self.namespace, name),
-        )
-        return _as_skill(rows[0]) if rows else None
-
-    def history(self, name: str) -> list[tuple[int, int, str | None, str, str, float]]:
-        """(generation, version, old state, new state, reason, time) of every change, oldest first."""
-        rows = self._database.read(
-            "SELECT generation, version, old_state, new_state, reason, created_at FROM skill_history"
-            " WHERE namespace = ? AND name = ? ORDER BY id",
-            (self.namespace, name),
-        )
-        return [(r[0], r[1], r[2], r[3], r[4], r[5]) for r in rows]
-
-    def verdicts(self, skill_ref: str) -> list[Verdict]:
-        return verdicts.of_subject(self._database, self.namespace, f"skill:{skill_ref}")
-
     def publish(
-        self, skill: Skill, state: SkillState, reason: str, support: Iterable[str], verdict: Verdict | None = None
+        self,
+        skill: Skill,
+        state: SkillState,
+        reason: str,
+        support: Iterable[str],
+        verdict: Verdict | None = None,
+        merging: Sequence[Skill] = (),
     ) -> tuple[Skill, int]:
         """Make a new version live, in place of any older one, with the verdict that admits it.
 
-        `support` names the turns that it came from.
+        `support` names the turns that it came from. `merging` are live skills of other names that it speaks for: they
+        retire in the same step, and rolling the new version back brings them back.
 
         Returns the skill with its version and the new generation. Raises `SkillError` for an unwritable skill.
         """
         skillfile.check(skill)
         turns = list(support)
+        cause = undo.MERGE if merging else ""
 
         def work(connection: Connection) -> tuple[Skill, int]:
-            published = self._insert(connection, skill, state, reason, self._raise_generation(connection))
+            generation = self._raise_generation(connection)
+            published = self._insert(connection, skill, state, reason, generation, cause)
             self._support(connection, published, turns)
+            for gone in merging:
+                told = f"merged into {published.ref}"
+                self._set_state(connection, gone, SkillState.RETIRED, told, raise_generation=False, cause=cause)
             if verdict is not None:
                 verdicts.insert(connection, self.namespace, dataclasses.replace(verdict, subject=_subject(published)))
-            return published, self._generation_of(connection)
+            return published, generation
 
         published, generation = self._database.write(work)
-        self._follow(published.name)
+        self.follow(published.name, *(gone.name for gone in merging))
         return published, generation
 
     def hold(self, skill: Skill, reason: str, support: Iterable[str] = ()) -> Skill:
@@ -169,12 +79,12 @@ class Catalog:
                 f"SELECT {SKILL_COLUMNS} FROM skills WHERE namespace = ? AND name = ? AND state = 'candidate'",
                 (self.namespace, skill.name),
             ).fetchall()
-            held = next((same for same in map(_as_skill, older) if _says_the_same(same, skill)), None)
+            held = next((same for same in map(as_skill, older) if says_the_same(same, skill)), None)
             if held is None:
                 generation = self._generation_of(connection)
                 for row in older:
                     gone = "a newer candidate took its place"
-                    self._set_state(connection, _as_skill(row), SkillState.RETIRED, gone, raise_generation=False)
+                    self._set_state(connection, as_skill(row), SkillState.RETIRED, gone, raise_generation=False)
                 held = self._insert(connection, skill, SkillState.CANDIDATE, reason, generation)
             self._support(connection, held, turns)
             return held
@@ -187,7 +97,100 @@ class Catalog:
         One that goes live takes the place of what is live by its name.
         Returns the generation, raised only if what may be injected changed.
         """
+        return self._move(skill, state, reason)
 
+    def retire(self, name: str, reason: str, cause: str = undo.RETIRE) -> int:
+        """Take what is live by this name out of use; `rollback` brings it back. Returns the new generation.
+
+        Raises `SkillError` where nothing by this name is live.
+        """
+        current = self.get(name)
+        if current.state not in LIVE_STATES:
+            raise SkillError(f"Skill '{name}' is {current.state.value}: it is not in use.")
+        return self._move(current, SkillState.RETIRED, reason, cause)
+
+    def rollback(self, name: str, reason: str) -> tuple[Skill | None, int]:
+        """Undo the last change of what is live by `name`.
+
+        A version gives way to the one that it took the place of, or to none; where it merged others in, they come back
+        too. What was retired, by a person, by evidence, or with its folder, is live again. Done again, it goes further
+        back.
+        Returns what is live by that name now, and the new generation. Raises `SkillError` where there is nothing to
+        undo.
+        """
+        step = undo.last_step(self.versions(name), self.changes_of(name))
+        if step is None:
+            raise SkillError(f"Skill '{name}' is {self.get(name).state.value}: there is nothing to roll back.")
+        others = self._merged_in(name, step.generation) if step.merged else []
+
+        def work(connection: Connection) -> tuple[Skill | None, int]:
+            generation = self._raise_generation(connection)
+            if step.leaves:
+                self._set_state(
+                    connection, step.leaves, SkillState.RETIRED, reason, raise_generation=False, cause=undo.ROLLBACK
+                )
+            restored = [
+                self._insert(connection, skill, skill.state, reason, generation, undo.ROLLBACK)
+                for skill in (*([step.returns] if step.returns else []), *others)
+            ]
+            return next((skill for skill in restored if skill.name == name), None), generation
+
+        restored, generation = self._database.write(work)
+        self.follow(name, *(skill.name for skill in others))
+        return restored, generation
+
+    def record(self, verdict: Verdict) -> None:
+        self._database.write(lambda connection: verdicts.insert(connection, self.namespace, verdict))
+
+    def pin(self, name: str, reason: str) -> int:
+        """Take every version of a skill out of the hold-out and of curation. Returns the generation.
+
+        Raises `SkillError` where there is no such skill.
+        """
+        statement = "INSERT OR IGNORE INTO pins VALUES (?, ?, ?)"
+        return self._change_pin(self.get(name), statement, (self.namespace, name, time.time()), f"pinned: {reason}")
+
+    def unpin(self, name: str, reason: str) -> int:
+        """Undo `pin`. Raises `SkillError` where there is no such skill."""
+        statement = "DELETE FROM pins WHERE namespace = ? AND name = ?"
+        return self._change_pin(self.get(name), statement, (self.namespace, name), f"unpinned: {reason}")
+
+    def _change_pin(self, skill: Skill, statement: str, values: tuple[Any, ...], reason: str) -> int:
+        """The generation is raised, since what may be injected depends on it; the gateway reads pins with it."""
+
+        def work(connection: Connection) -> int:
+            connection.execute(statement, values)
+            if connection.changes():
+                self._note(connection, self._raise_generation(connection), skill, skill.state, skill.state, reason, "")
+            return self._generation_of(connection)
+
+        generation = self._database.write(work)
+        self.bell.ring()
+        return generation
+
+    def note_import(self, skill: Skill, source: str, sha256: str) -> None:
+        """Remember where an imported version came from, and of what bytes."""
+        row = (self.namespace, skill.name, skill.version, source, sha256, time.time())
+        self._database.write(
+            lambda connection: connection.execute("INSERT OR REPLACE INTO skill_imports VALUES (?, ?, ?, ?, ?, ?)", row)
+        )
+
+    def follow(self, *names: str) -> None:
+        """Tell who has the library in memory, and bring the folders on disk to what is live by these names.
+
+        A disk that refuses is told of, and tried later.
+        """
+        self.bell.ring()
+        try:
+            with self.mirror.locked():
+                for name in names:
+                    newest = self.get(name)
+                    live = newest if newest.state in LIVE_STATES else None
+                    self.mirror.follow(name, live, self.candidate(name))
+        except (OSError, MetaClawError) as error:  # what was committed stands; a sweep makes this good
+            log.error("the folder of %s does not show what is live: %s", ", ".join(names), error)
+
+    def _move(self, skill: Skill, state: SkillState, reason: str, cause: str = "") -> int:
         def work(connection: Connection) -> int:
             row = connection.execute(
                 "SELECT state FROM skills WHERE namespace = ? AND name = ? AND version = ?",
@@ -197,83 +200,28 @@ class Catalog:
                 if state in LIVE_STATES:
                     self._give_way(connection, skill.name, skill.version)
                 raised = (skill.state in LIVE_STATES) != (state in LIVE_STATES)
-                self._set_state(connection, skill, state, reason, raise_generation=raised)
+                self._set_state(connection, skill, state, reason, raise_generation=raised, cause=cause)
             return self._generation_of(connection)
 
         generation = self._database.write(work)
-        self._follow(skill.name)
+        self.follow(skill.name)
         return generation
 
-    def rollback(self, name: str, reason: str) -> tuple[Skill | None, int]:
-        """Undo the newest live version of `name`: the version that it took the place of is live again, or none.
-
-        A version that was retired itself, by evidence or by an earlier rollback, does not come back.
-        Returns that version (None: nothing by that name is live now) and the new generation.
-        """
-        current = self.get(name)
-        if current.state not in LIVE_STATES:
-            raise SkillError(f"Skill '{name}' is {current.state.value}: there is nothing to roll back.")
-
-        def work(connection: Connection) -> tuple[Skill | None, int]:
-            self._set_state(connection, current, SkillState.RETIRED, reason, raise_generation=True)
-            rows = connection.execute(
-                f"SELECT {SKILL_COLUMNS} FROM skills JOIN (SELECT version, max(id) AS went_live FROM skill_history"
-                f" WHERE namespace = ?1 AND name = ?2 AND new_{LIVE} GROUP BY version) USING (version)"
-                " WHERE namespace = ?1 AND name = ?2 AND version <> ?3 AND (description, body, kind, files) NOT IN"
-                " (SELECT gone.description, gone.body, gone.kind, gone.files FROM skill_history AS past"
-                " JOIN skills AS gone USING (namespace, name, version)"
-                " WHERE namespace = ?1 AND name = ?2 AND new_state = 'retired') ORDER BY went_live DESC LIMIT 1",
-                (self.namespace, name, current.version),
-            ).fetchall()
-            before = _as_skill(rows[0]) if rows else None
-            if before is None:
-                return None, self._generation_of(connection)
-            state = self._last_live_state(connection, before)
-            restored = self._insert(connection, before, state, reason, self._generation_of(connection))
-            return restored, self._generation_of(connection)
-
-        restored, generation = self._database.write(work)
-        self._follow(name)
-        return restored, generation
-
-    def support_of(self, skill: Skill) -> list[str]:
-        """The ids of the turns that this version was written from."""
+    def _merged_in(self, name: str, generation: int) -> list[Skill]:
+        """What a merge into `name` retired, as it was before; what has come back since by itself is left alone."""
         rows = self._database.read(
-            "SELECT turn_id FROM support WHERE namespace = ? AND name = ? AND version = ? ORDER BY turn_id",
-            (self.namespace, skill.name, skill.version),
+            "SELECT name, version, old_state FROM skill_history WHERE namespace = ? AND generation = ? AND cause = ?"
+            " AND name <> ? AND new_state = 'retired'",
+            (self.namespace, generation, undo.MERGE, name),
         )
-        return [row[0] for row in rows]
-
-    def support_turns(self) -> frozenset[str]:
-        """The turns that any version of any skill was written from: they never train the policy."""
-        rows = self._database.read("SELECT turn_id FROM support WHERE namespace = ?", (self.namespace,))
-        return frozenset(row[0] for row in rows)
-
-    def record(self, verdict: Verdict) -> None:
-        self._database.write(lambda connection: verdicts.insert(connection, self.namespace, verdict))
-
-    def _follow(self, name: str) -> None:
-        """Tell who has the library in memory, and bring the folder on disk to what is live by this name."""
-        self.bell.ring()
-        rows = self._database.read(
-            f"SELECT {SKILL_COLUMNS} FROM skills WHERE namespace = ? AND name = ? AND {LIVE}", (self.namespace, name)
-        )
-        if rows:
-            skillfile.write_folder(self.folder, _as_skill(rows[0]))
-        else:
-            skillfile.remove_folder(self.folder, name)
-
-    def _last_live_state(self, connection: Connection, skill: Skill) -> SkillState:
-        """What the version was when another took its place: a trial skill comes back on trial."""
-        row = connection.execute(
-            "SELECT new_state FROM skill_history WHERE namespace = ? AND name = ? AND version = ?"
-            " ORDER BY id DESC LIMIT 1",
-            (self.namespace, skill.name, skill.version),
-        ).fetchone()
-        return SkillState(row[0]) if row else SkillState.TRIAL
+        return [
+            dataclasses.replace(found, state=SkillState(old))
+            for gone, version, old in rows if self.get(gone).state not in LIVE_STATES
+            for found in self.versions(gone) if found.version == version
+        ]
 
     def _insert(
-        self, connection: Connection, skill: Skill, state: SkillState, reason: str, generation: int
+        self, connection: Connection, skill: Skill, state: SkillState, reason: str, generation: int, cause: str = ""
     ) -> Skill:
         version: Any = connection.execute(
             "SELECT coalesce(max(version), 0) + 1 FROM skills WHERE namespace = ? AND name = ?",
@@ -289,7 +237,7 @@ class Catalog:
                 generation, time.time(), fresh.kind.value, json.dumps(fresh.files) if fresh.files else "",
             ),
         )
-        self._note(connection, generation, fresh, None, state, reason)
+        self._note(connection, generation, fresh, None, state, reason, cause)
         return fresh
 
     def _give_way(self, connection: Connection, name: str, version: int) -> None:
@@ -306,24 +254,26 @@ class Catalog:
         )
 
     def _set_state(
-        self, connection: Connection, skill: Skill, state: SkillState, reason: str, *, raise_generation: bool
+        self, connection: Connection, skill: Skill, state: SkillState, reason: str, *, raise_generation: bool,
+        cause: str = "",
     ) -> None:
         connection.execute(
             "UPDATE skills SET state = ? WHERE namespace = ? AND name = ? AND version = ?",
             (state.value, self.namespace, skill.name, skill.version),
         )
         generation = self._raise_generation(connection) if raise_generation else self._generation_of(connection)
-        self._note(connection, generation, skill, skill.state, state, reason)
+        self._note(connection, generation, skill, skill.state, state, reason, cause)
 
     def _note(
-        self, connection: Connection, generation: int, skill: Skill, old: SkillState | None, new: SkillState, why: str
+        self, connection: Connection, generation: int, skill: Skill, old: SkillState | None, new: SkillState, why: str,
+        cause: str,
     ) -> None:
         connection.execute(
-            "INSERT INTO skill_history (namespace, generation, name, version, old_state, new_state, reason, created_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO skill_history (namespace, generation, name, version, old_state, new_state, reason, created_at,"
+            " cause) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 self.namespace, generation, skill.name, skill.version, old.value if old else None, new.value, why,
-                time.time(),
+                time.time(), cause,
             ),
         )
 
@@ -337,17 +287,6 @@ class Catalog:
     def _generation_of(self, connection: Connection) -> int:
         row = connection.execute("SELECT generation FROM generations WHERE namespace = ?", (self.namespace,)).fetchone()
         return int(row[0]) if row else 0
-
-
-def _as_skill(row: tuple[Any, ...]) -> Skill:
-    name, description, body, version, state, origin, kind, files = row
-    read = tuple((path, text) for path, text in json.loads(files)) if files else ()
-    return Skill(name, description, body, version, STATES[state], origin, KINDS[kind], read)
-
-
-def _says_the_same(one: Skill, other: Skill) -> bool:
-    mine, theirs = ((s.description, s.body, s.kind, s.files) for s in (one, other))
-    return mine == theirs
 
 
 def _subject(skill: Skill) -> str:

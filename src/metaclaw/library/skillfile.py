@@ -7,18 +7,17 @@ Markdown body. Source: the Agent Skills specification (agentskills.io/specificat
 from __future__ import annotations
 
 import re
-import shutil
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from metaclaw.errors import SkillError
-from metaclaw.types import Skill, SkillKind
+from metaclaw.types import Skill, SkillKind, SkillState
 
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-FILE = re.compile(r"(?!SKILL\.md$)[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*){0,3}")
+FILE = re.compile(r"scripts(/[A-Za-z0-9_][A-Za-z0-9_.-]*){1,3}")
 MAX_FILES = 64_000
+STATES = {state.value: state for state in SkillState}
 MAX_NAME, MAX_DESCRIPTION, MAX_BODY = 64, 1024, 8_000
 
 
@@ -31,7 +30,7 @@ def check(skill: Skill) -> None:
         wrong.append(f"description must have 1-{MAX_DESCRIPTION} characters, has {len(skill.description.strip())}")
     if not 1 <= len(skill.body.strip()) <= MAX_BODY:
         wrong.append(f"body must have 1-{MAX_BODY} characters, has {len(skill.body.strip())}")
-    wrong += [f"'{path}' is no path inside the skill's folder" for path, _ in skill.files if not FILE.fullmatch(path)]
+    wrong += [f"'{path}' is no path inside its scripts folder" for path, _ in skill.files if not FILE.fullmatch(path)]
     if sum(len(text) for _, text in skill.files) > MAX_FILES:
         wrong.append(f"its files have more than {MAX_FILES} characters")
     if wrong:
@@ -52,48 +51,40 @@ def render(skill: Skill) -> str:
     return f"---\n{front}---\n\n{skill.body.strip()}\n"
 
 
-def parse(text: str, fallback_name: str = "") -> Skill:
-    """A skill from SKILL.md. Unknown keys are ignored; a missing name is taken from the folder.
+def parse(text: str, fallback_name: str = "", files: tuple[tuple[str, str], ...] = ()) -> Skill:
+    """A skill from SKILL.md and its other files. Unknown keys are ignored; a missing name is taken from the folder.
 
     Raises `SkillError` where there is no usable description or body.
     """
-    match = re.match(r"\ufeff?---\s*\n(.*?)\n---[ \t]*\n?(.*)", text, re.DOTALL)
-    if match is None:
-        raise SkillError("SKILL.md must begin with front matter between two lines of ---.")
-    matter = _front_matter(match.group(1))
+    front, body = split(text)
+    matter = front_matter(front)
     metadata = matter.get("metadata")
     facts: dict[str, Any] = metadata if isinstance(metadata, dict) else {}
     version = str(facts.get("version", "1"))
     skill = Skill(
         name=str(matter.get("name") or fallback_name),
         description=str(matter.get("description") or "").strip(),
-        body=match.group(2).strip(),
+        body=body,
         version=int(version) if version.isdecimal() else 1,
+        state=STATES.get(str(facts.get("state")), SkillState.CANDIDATE),
         origin=str(facts.get("origin", "file")),
         kind=SkillKind.CODE if facts.get("kind") == SkillKind.CODE else SkillKind.INSTRUCTION,
+        files=files,
     )
     check(skill)
     return skill
 
 
-def write_folder(root: Path, skill: Skill) -> Path:
-    """Write `root/<name>/`: each file in one step, so that a reader sees the old text or the new, never half."""
-    folder = root / skill.name
-    for path, text in (*skill.files, ("SKILL.md", render(skill))):
-        target = folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.partial")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(target)
-    return folder
+def split(text: str) -> tuple[str, str]:
+    """The front matter and the body of SKILL.md. Raises `SkillError` where there is no front matter."""
+    match = re.match(r"\ufeff?---\s*\n(.*?)\n---[ \t]*\n?(.*)", text, re.DOTALL)
+    if match is None:
+        raise SkillError("SKILL.md must begin with front matter between two lines of ---.")
+    return match.group(1), match.group(2).strip()
 
 
-def remove_folder(root: Path, name: str) -> None:
-    if NAME.fullmatch(name) and (root / name).is_dir():
-        shutil.rmtree(root / name)
-
-
-def _front_matter(text: str) -> dict[str, Any]:
+def front_matter(text: str) -> dict[str, Any]:
+    """What YAML front matter says. Raises `SkillError` for what is no YAML, or no mapping."""
     try:
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
             raise SkillError("SKILL.md: YAML anchors and aliases are not accepted.")

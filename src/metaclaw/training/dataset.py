@@ -141,6 +141,8 @@ def _why_not(turn: Turn, support: frozenset[str], outcome: Outcome) -> str:
         return "its signals do not say that it went well"
     if not turn.reply.strip():
         return "no text to learn from"
+    if turn.tools and turn.tools.calls:  # taught without it, the model would learn to guess what a program computed
+        return "a code skill was run for it"
     return ""
 
 

@@ -20,8 +20,8 @@ from rich.console import Console
 
 from metaclaw.bench.client import MEASURED, WITHOUT_SKILLS, Answer, GatewayClient
 from metaclaw.bench.demo import report
-from metaclaw.bench.demo.server import DemoServer
 from metaclaw.bench.demo.workload import CONVENTIONS, EXAM, KINDS, PRACTICE, SYSTEM_PROMPT, Task, tasks
+from metaclaw.bench.server import OwnGateway
 
 console = Console()
 
@@ -33,6 +33,7 @@ SETTLE_SECONDS = 180.0
 TRAINING_SECONDS = 3600.0
 NO_JOB_SECONDS = 60.0
 LOAD_STREAMS = 8
+IDLE_SECONDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ async def run_demo(
     plan: DemoPlan, model: str | None, data_dir: Path | None, results: Path, *, keep_running: bool
 ) -> None:
     """Play the week and write `results/demo.json` and `demo.png`. Raises `MetaClawError` when a part fails."""
-    server = DemoServer(data_dir or DEFAULT_FOLDER, model, plan.epochs)
+    server = OwnGateway(data_dir or DEFAULT_FOLDER, settings_of(plan, model))
     record = Record()
     async with server, GatewayClient(server.url, server.token) as client:
         week = _Week(plan, client, record)
@@ -81,6 +82,16 @@ async def run_demo(
             server.leave_running()
             console.print(f"The gateway goes on: {server.url}/v1  (token: {server.token_file})", highlight=False)
             console.print(f"Stop it with: kill {server.pid}", highlight=False)
+
+
+def settings_of(plan: DemoPlan, model: str | None) -> dict[str, Any]:
+    """The settings of the demo's gateway: idle after a moment, so that it trains while we wait."""
+    return {
+        "evolve": {"holdout_share": 0},  # the arms are the demo's own
+        "training": {"epochs": plan.epochs, "replay_examples": 18},
+        "schedule": {"idle_seconds": IDLE_SECONDS, "sleep_hours": ""},
+        **({"model": {"name": model}} if model else {}),
+    }
 
 
 class _Week:

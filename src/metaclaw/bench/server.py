@@ -1,9 +1,8 @@
-"""A `metaclaw start` of the demo's own: fresh data, a free port, a short idle time, models from the shared cache."""
+"""A `metaclaw start` of a benchmark's own: a data folder, settings and a free port; models from the shared cache."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import shutil
 import signal
@@ -11,25 +10,31 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import aiohttp
+import tomlkit
 
 from metaclaw.errors import MetaClawError
 
-IDLE_SECONDS = 3
 START_SECONDS = 1800.0  # the first start downloads and assembles the model
 STOP_SECONDS = 60.0
-MARK = "made-by-metaclaw-demo"  # holds the gateway's process id
+MARK = "made-by-metaclaw-demo"  # holds the gateway's process id; the demo was the first to have one
 
 
-class DemoServer:
-    """Use as an asynchronous context manager; ends the gateway unless told to leave it running."""
+class OwnGateway:
+    """Use as an asynchronous context manager; ends the gateway unless told to leave it running.
 
-    def __init__(self, data_dir: Path, model: str | None, epochs: int) -> None:
+    `settings` is a tree like the configuration file's. A folder that an earlier run left is removed, or, with `fresh`
+    off, taken up again with all that was learned in it.
+    """
+
+    def __init__(self, data_dir: Path, settings: Mapping[str, Any], *, fresh: bool = True) -> None:
         self._data_dir = data_dir.absolute()
-        self._model = model
-        self._epochs = epochs
+        self._settings = settings
+        self._fresh = fresh
         self._process: subprocess.Popen[bytes] | None = None
         self._keep = False
         self.url = ""
@@ -47,8 +52,8 @@ class DemoServer:
     def leave_running(self) -> None:
         self._keep = True
 
-    async def __aenter__(self) -> DemoServer:
-        self._fresh_folder()
+    async def __aenter__(self) -> OwnGateway:
+        self._prepare_folder()
         port = _free_port()
         config = self._data_dir / "config.toml"
         config.write_text(self._config(port), encoding="utf-8")
@@ -66,18 +71,19 @@ class DemoServer:
         if kind is not None or not self._keep:
             self._stop()
 
-    def _fresh_folder(self) -> None:
-        """An earlier demo's folder is removed; anybody else's is refused."""
+    def _prepare_folder(self) -> None:
+        """A benchmark's earlier folder is removed or taken up; anybody else's is refused."""
         if self._data_dir.exists() and any(self._data_dir.iterdir()):
             if not (self._data_dir / MARK).exists():
-                raise MetaClawError(f"{self._data_dir} is not a demo's folder. Name an empty one with --data-dir.")
+                raise MetaClawError(f"{self._data_dir} is not a folder of this benchmark's. Name an empty one.")
             self._end_earlier()
-            shutil.rmtree(self._data_dir)
+            if self._fresh:
+                shutil.rmtree(self._data_dir)
         self._data_dir.mkdir(parents=True, exist_ok=True)
         (self._data_dir / MARK).touch()
 
     def _end_earlier(self) -> None:
-        """The gateway that an earlier demo left running on this folder, if it still runs."""
+        """The gateway that an earlier run left running on this folder, if it still runs."""
         pid = (self._data_dir / MARK).read_text(encoding="ascii").strip()
         if pid and str(self._data_dir) in _command_of(pid):
             os.kill(int(pid), signal.SIGTERM)
@@ -87,22 +93,14 @@ class DemoServer:
 
     def _config(self, port: int) -> str:
         models = Path("~/.metaclaw/models").expanduser()
-        lines = [
-            f"data_dir = {json.dumps(str(self._data_dir))}",
-            f"models_dir = {json.dumps(str(models))}",
-            f"gateway = {{ port = {port} }}",
-            f"training = {{ epochs = {self._epochs}, replay_examples = 18 }}",
-            f'schedule = {{ idle_seconds = {IDLE_SECONDS}, sleep_hours = "" }}',
-        ]
-        if self._model:
-            lines.append(f"model = {{ name = {json.dumps(self._model)} }}")
-        return "\n".join(lines) + "\n"
+        own = {"data_dir": str(self._data_dir), "models_dir": str(models), "gateway": {"port": port}}
+        return tomlkit.dumps({**own, **self._settings})
 
     async def _until_ready(self) -> None:
         async with asyncio.timeout(START_SECONDS), aiohttp.ClientSession() as http:
             while True:
                 if self._process and self._process.poll() is not None:
-                    raise MetaClawError("The demo's gateway ended before it was ready; its message is above.")
+                    raise MetaClawError("The gateway of the benchmark ended before it was ready; its message is above.")
                 health = await _health(http, self.url)
                 if health.get("status") == "ok":
                     self.model_name = str(health["policy"]).partition("@")[0]
@@ -125,7 +123,7 @@ async def _health(http: aiohttp.ClientSession, url: str) -> dict[str, object]:
 
 
 def _spawn(config: Path) -> subprocess.Popen[bytes]:
-    """In a session of its own, so that Ctrl-C in the demo leaves it to us to end it."""
+    """In a session of its own, so that Ctrl-C in the benchmark leaves it to us to end it."""
     command = [sys.executable, "-m", "metaclaw", "start", "--config", str(config)]
     return subprocess.Popen(command, start_new_session=True)
 

@@ -1,0 +1,123 @@
+"""The single-shot harness, for small models: one request a question, answered as JSON under a schema.
+
+A file question carries its input file and is answered with a file name and content, and with further files where the
+house wants them; a choice with letters. Nothing of an earlier question is in the request: what an arm knows, it knows
+through its context or through the gateway. Feedback goes to `POST /v1/feedback`, before the next question.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from metaclaw.bench.client import GatewayClient
+from metaclaw.bench.workdays.arms import Arm, context_of
+from metaclaw.bench.workdays.course import Course, Day, Question, Score
+from metaclaw.bench.workdays.documents import Files
+from metaclaw.bench.workdays.outcome import feedback_of, heard, record_of, tell
+from metaclaw.bench.workdays.questions import safe_path
+from metaclaw.bench.workdays.runfile import RunFile
+
+MAX_TOKENS = 600
+FILE = {"filename": {"type": "string"}, "content": {"type": "string"}}
+MORE = {"type": "object", "properties": FILE, "required": ["filename", "content"], "additionalProperties": False}
+FILE_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {**FILE, "more": {"type": "array", "items": MORE, "maxItems": 2}},
+    "required": ["filename", "content"],
+    "additionalProperties": False,
+}
+HOW_FILE = (
+    'Answer with JSON only: {"filename": ..., "content": ...} is the new or changed file, whole; "more" holds further '
+    "files, where any are needed."
+)
+HOW_CHOICE = 'Answer with JSON only: {"letters": [...]}.'
+
+
+@dataclass(slots=True)
+class SingleShot:
+    """Plays days of a course for one arm, and writes what came of it to the run file."""
+
+    course: Course
+    arm: Arm
+    client: GatewayClient
+    run: RunFile
+
+    async def play(self, day: Day) -> None:
+        """Every question of the day that has no answer yet; all of them, where one's files lie there for the next."""
+        left = [question for question in day.questions if question.id not in self.run.answered]
+        if left and self.course.carries_files:
+            self.run.forget(day.number)
+            left = list(day.questions)
+        files = dict(day.files)
+        for question in left:
+            written = await self._answer(day, files, question)
+            if self.course.carries_files:
+                files |= written
+
+    async def _answer(self, day: Day, files: Files, question: Question) -> dict[str, str]:
+        """Ask, score, say and record. Returns the files that were written."""
+        started = time.perf_counter()
+        context = context_of(self.arm, self.course, question, heard(self.course, self.run.records))
+        session = f"{self.run.path.stem}-{self.course.seed}-{question.id}"
+        headers = {"x-session-id": session, **self.arm.headers}
+        reply = await self.client.complete(self._body(day, files, question, context), headers)
+        score = score_reply(files, question, reply.text)
+        said, check = feedback_of(self.course, self.arm, question, score)
+        if self.arm.learns and not reply.refused:
+            await tell(self.client, reply.turn_id, score, said, check)
+        self.run.add(record_of(question, score, [reply], said, time.perf_counter() - started, reply.refused))
+        return files_in(_object(reply.text))
+
+    def _body(self, day: Day, files: Files, question: Question, context: str) -> Mapping[str, Any]:
+        how, schema = (HOW_FILE, FILE_SCHEMA) if question.kind == "file" else (HOW_CHOICE, choice_schema(question))
+        system = f"{self.course.persona} {how}\n\n{context}".strip()
+        said = [text for role, text in day.seeded if role == "user"]  # it states the date, where the question does not
+        shown = [f"{path} reads:\n{files[path]}" for path in question.inputs if path in files]
+        return {
+            "messages": [
+                {"role": "system", "content": system},
+                {"role": "user", "content": "\n\n".join([*said, question.prompt, *shown])},
+            ],
+            "temperature": 0,
+            "max_tokens": MAX_TOKENS,
+            "response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}},
+        }  # fmt: skip
+
+
+def choice_schema(question: Question) -> Mapping[str, Any]:
+    letters = {"type": "array", "items": {"enum": list(question.letters)}, "minItems": 1, "maxItems": 6}
+    properties = {"letters": letters}
+    return {"type": "object", "properties": properties, "required": ["letters"], "additionalProperties": False}
+
+
+def score_reply(files: Files, question: Question, reply: str) -> Score:
+    """Score a reply; one that is no JSON of the schema is an answer with nothing in it."""
+    answer = _object(reply)
+    letters = answer.get("letters")
+    ticked = {str(one) for one in letters} if isinstance(letters, list) else set()
+    return question.judge(files, {**files, **files_in(answer)}, frozenset(question.letters) & ticked)
+
+
+def files_in(answer: Mapping[str, Any]) -> dict[str, str]:
+    """The files of an answer, by safe path; the others are left out."""
+    more = answer.get("more")
+    found: dict[str, str] = {}
+    for file in [*(more if isinstance(more, list) else []), answer]:
+        if isinstance(file, dict) and isinstance(file.get("filename"), str) and isinstance(file.get("content"), str):
+            path = safe_path(file["filename"])
+            if path:
+                found[path] = file["content"]
+    return found
+
+
+def _object(reply: str) -> dict[str, Any]:
+    try:
+        found = json.loads(reply)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+

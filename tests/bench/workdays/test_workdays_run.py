@@ -1,0 +1,189 @@
+"""The whole bench on real gateways with real learners, before a scripted worker; the run file; the figures."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from rich.console import Console
+
+from metaclaw.bench.workdays import metrics
+from metaclaw.bench.workdays.arms import ARMS
+from metaclaw.bench.workdays.generate import Workdays, generate
+from metaclaw.bench.workdays.playing import Plan, groups
+from metaclaw.bench.workdays.report import make_checks, smooth
+from metaclaw.bench.workdays.run import COURSE, main, run
+from metaclaw.bench.workdays.runfile import Record, RunFile
+from metaclaw.errors import MetaClawError
+from office_worker import OfficeWorker
+from upstream_server import ScriptedUpstream, upstream, whole
+
+RECORD = Record("d01q01", 1, 1, "file", "carry-over", True, 1.0, True)
+
+
+@pytest.fixture(scope="module")
+def days() -> Workdays:
+    return generate(1)
+
+
+@pytest.fixture
+async def scripted(days: Workdays) -> AsyncIterator[ScriptedUpstream]:
+    async with upstream(OfficeWorker(days)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def provider(scripted: ScriptedUpstream) -> str:
+    return scripted.url
+
+
+def plan_for(folder: Path, url: str, *arms: str, days: int = 1) -> Plan:
+    return Plan(COURSE, "single", arms, days, url, "office-worker", 5, folder / "runs", (1.0, 2.0))
+
+
+async def test_skills_are_learned_and_everything_is_written_down(provider: str, tmp_path: Path) -> None:
+    plan = plan_for(tmp_path, provider, "frozen", "skills")
+    await run(plan, (1,), tmp_path / "results", Console(quiet=True))
+    await run(replace(plan, days=2), (1,), tmp_path / "results", Console(quiet=True))  # goes on with what was learned
+    result = json.loads((tmp_path / "results" / "workdays.json").read_text())
+    assert result["arms"]["skills"]["value"] > result["arms"]["frozen"]["value"]
+    assert result["checks"]["skills_relative_gain"]["holds"]
+    assert result["details"]["frozen"]["per_question"]["money"] > 0
+    assert result["baselines"]["seed 1"]["oracle"]["files"] == 1
+    assert result["command"].startswith("metaclaw bench workdays --mode single --arms frozen,skills")
+    assert (tmp_path / "results" / "workdays.png").stat().st_size > 1_000
+    assert "data:image/png" in (tmp_path / "results" / "workdays.html").read_text()
+    lines = (tmp_path / "runs" / COURSE / "single" / "seed1" / "skills.jsonl").read_text().splitlines()
+    first = next(record for record in map(json.loads, lines[1:]) if record["id"] == "d02q01")
+    assert first["skills"]
+    assert first["right"]
+
+
+async def test_a_finished_run_asks_nothing_more_and_reports_again(
+    tmp_path: Path, days: Workdays, scripted: ScriptedUpstream
+) -> None:
+    plan = plan_for(tmp_path, scripted.url, "frozen")
+    await run(plan, (1,), tmp_path / "results", Console(quiet=True))
+    asked = len(scripted.seen)
+    (tmp_path / "results" / "workdays.json").unlink()
+    await run(plan, (1,), tmp_path / "results", Console(quiet=True))
+    result = json.loads((tmp_path / "results" / "workdays.json").read_text())
+    assert result["arms"]["frozen"]["n"] == len(days.days[0].questions) == asked == len(scripted.seen)
+
+
+async def test_a_request_that_fails_ends_the_run_and_says_how_to_go_on(
+    tmp_path: Path, scripted: ScriptedUpstream
+) -> None:
+    scripted.answer = whole(b"{}", status=500)
+    with pytest.raises(MetaClawError, match="The same command goes on"):
+        await run(plan_for(tmp_path, scripted.url, "frozen"), (1,), tmp_path / "results", Console(quiet=True))
+
+
+async def test_sigterm_stops_the_run_and_its_gateway(
+    tmp_path: Path, scripted: ScriptedUpstream, nothing_left: None
+) -> None:
+    async def stops(_: web.Request) -> web.StreamResponse:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.Event().wait()
+        raise AssertionError("it waits for ever")
+
+    scripted.answer = stops
+    with pytest.raises(MetaClawError, match="Stopped"):
+        await run(plan_for(tmp_path, scripted.url, "frozen"), (1,), tmp_path / "results", Console(quiet=True))
+
+
+async def test_learning_that_was_deleted_is_missed(tmp_path: Path, provider: str) -> None:
+    plan = plan_for(tmp_path, provider, "skills")
+    file = plan.run_file(generate(1), ARMS["skills"])
+    file.add(RECORD)
+    with pytest.raises(MetaClawError, match="is gone"):
+        await run(plan, (1,), tmp_path / "results", Console(quiet=True))
+
+
+def test_unknown_arms_and_impossible_days_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(MetaClawError, match="no arm thawed"):
+        plan_for(tmp_path, "http://127.0.0.1:9/v1", "thawed")
+    plan = plan_for(tmp_path, "http://127.0.0.1:9/v1", "frozen", days=45)
+    with pytest.raises(MetaClawError, match="between 1 and 44"):
+        main(plan, (1,), tmp_path, Console(quiet=True))
+
+
+def test_weights_and_both_share_a_gateway_on_which_weights_comes_first() -> None:
+    def named(*names: str) -> list[list[str]]:
+        return [[arm.name for arm in group] for group in groups(names)]
+
+    assert named("frozen", "both", "skills") == [["frozen"], ["skills"], ["both"]]
+    assert named("both", "weights") == named("weights") == [["weights", "both"]]
+    assert not ARMS["weights"].learns
+    assert not ARMS["weights"].skills
+
+
+def test_a_run_file_keeps_what_was_added_and_drops_what_a_crash_cut(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    file = RunFile(path, {"seed": 1})
+    file.add(replace(RECORD, rules={"stamp": True}, skills=("a@1",)))
+    file.add(replace(RECORD, id="d02q01", day=2))
+    with path.open("a") as cut:
+        cut.write('{"id": "d02q0')
+    again = RunFile(path, {"seed": 1})
+    assert again.records == file.records
+    again.forget(2)
+    assert RunFile(path, {"seed": 1}).records == file.records[:1]
+
+
+def test_a_run_file_of_another_run_is_refused(tmp_path: Path) -> None:
+    RunFile(tmp_path / "run.jsonl", {"seed": 1})
+    with pytest.raises(MetaClawError, match="another run"):
+        RunFile(tmp_path / "run.jsonl", {"seed": 2})
+
+
+def records(share_right: float) -> list[Record]:
+    """Ten days of ten questions, the first so many of each day right."""
+    return [
+        replace(RECORD, id=f"d{day:02}q{n:02}", day=day, right=n < 10 * share_right,
+                event="carry-over" if n == 0 else "", kind="file" if n % 2 else "choice",
+                rules={"stamp": n < 10 * share_right})
+        for day in range(1, 11) for n in range(10)
+    ]  # fmt: skip
+
+
+def test_measures_and_their_intervals() -> None:
+    found = metrics.share("right", {1: records(0.3), 2: records(0.5)})
+    assert found is not None
+    assert (found.value, found.n) == (0.4, 200)
+    assert found.ci95[0] <= 0.4 <= found.ci95[1]
+    carried = metrics.share("carry_over", {1: records(0.3)})
+    assert carried is not None
+    assert (carried.value, carried.n) == (1.0, 9)
+    assert metrics.share("right", {}) is None
+    assert metrics.by_day({1: records(0.3)})[4] == 0.3
+    assert metrics.by_rule({1: records(0.3)}) == {"stamp": {"held": 0.2, "n": 50}}
+
+
+def test_arms_are_compared_on_the_questions_that_both_have() -> None:
+    better, base = {1: records(0.6)}, {1: records(0.3)[:50]}
+    found = metrics.compared("right", better, base)
+    assert found == {"n": 50, "difference": 0.3, "difference_ci95": [0.3, 0.3], "ratio": 2.0, "ratio_ci95": [2.0, 2.0]}
+    assert metrics.compared("right", better, {2: records(0.3)}) is None
+
+
+def test_checks_hold_or_fall_short_by_their_bars() -> None:
+    def against(ratio: float | None, low: float) -> dict[str, dict[str, object] | None]:
+        return {"right": {"ratio": ratio, "difference": 0.1, "difference_ci95": [low, 0.2]}}
+
+    good = make_checks({"skills": against(1.5, 0), "both": against(2, 0), "placebo": against(1, -0.1)})
+    assert all(check.holds for check in good.values())
+    poor = make_checks({"skills": against(1.2, 0), "both": against(None, 0), "placebo": against(2, 0.1)})
+    assert len(poor) == 3
+    assert not any(check.holds for check in poor.values())
+
+
+def test_the_curve_is_smoothed_over_days() -> None:
+    assert smooth({1: 0.0, 2: 0.3, 3: 0.6, 4: 1.0}) == [(2.0, pytest.approx(0.3)), (4.0, 1.0)]
