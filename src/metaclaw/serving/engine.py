@@ -12,7 +12,7 @@ import contextlib
 import json
 import sys
 import tempfile
-from typing import IO, Any
+from typing import IO
 
 from metaclaw.errors import EngineError, UpstreamError
 from metaclaw.serving.engine_worker import EngineSpec
