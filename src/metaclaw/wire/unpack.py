@@ -36,7 +36,7 @@ class Unpacker:
         self._rest += chunk
 
     def more(self) -> bytes:
-        """The next piece, `PIECE_BYTES` at most. Raises `WireError` where it is not what the header says."""
+        """The next piece, of about `PIECE_BYTES` at most. Raises `WireError` where it is not what the header says."""
         try:
             piece = b""
             while not piece and (self._stream or self._rest):
