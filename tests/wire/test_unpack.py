@@ -6,14 +6,16 @@ import contextlib
 import gzip
 import zlib
 from collections.abc import Callable
+from itertools import pairwise
 
 import brotli
 import pytest
+from backports import zstd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metaclaw.errors import WireError
-from metaclaw.wire.unpack import PIECE_BYTES, unpacker, zstd
+from metaclaw.wire.unpack import PIECE_BYTES, unpacker
 
 Pack = Callable[[bytes], bytes]
 
@@ -47,7 +49,7 @@ def unpacked(name: str, chunks: list[bytes]) -> bytes:
 
 def cut(raw: bytes, at: list[int]) -> list[bytes]:
     marks = sorted({0, len(raw), *(place % (len(raw) + 1) for place in at)})
-    return [raw[begin:end] for begin, end in zip(marks, marks[1:], strict=False)]
+    return [raw[begin:end] for begin, end in pairwise(marks)]
 
 
 @KINDS

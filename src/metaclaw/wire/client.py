@@ -18,6 +18,8 @@ from metaclaw.wire.head import Headers, composed
 from metaclaw.wire.outbound import Connection, Origin
 from metaclaw.wire.reply import Reply
 
+__all__ = ["Connections", "Reply"]
+
 CUTS = re.compile(r"[^!-~]")  # what a request line cannot hold
 
 

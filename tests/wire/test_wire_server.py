@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from itertools import pairwise
 
 import h11
 import pytest
@@ -16,7 +17,7 @@ from metaclaw.wire.head import Headers
 from metaclaw.wire.messages import Reply, Request, Response
 from metaclaw.wire.server import Limits
 from raw_http import answer, ask, connected, ended, request
-from wire.scripted import MOST, echo, resident_bytes, serving
+from wire_ends import MOST, echo, resident_bytes, serving
 
 POST = b"POST /a?b HTTP/1.1\r\nhost: x\r\n"
 CHUNKED = POST + b"transfer-encoding: chunked\r\n\r\n"
@@ -24,7 +25,8 @@ WHOLE = POST + b"content-length: 5\r\n\r\nhello"
 
 
 def chunks_of(raw: bytes) -> bytes:
-    return b"".join(b"%x\r\n%b\r\n" % (len(raw[i : i + 2]), raw[i : i + 2]) for i in range(0, len(raw), 2)) + b"0\r\n\r\n"
+    pairs = [raw[at : at + 2] for at in range(0, len(raw), 2)]
+    return b"".join(b"%x\r\n%b\r\n" % (len(pair), pair) for pair in pairs) + b"0\r\n\r\n"
 
 
 async def said(url: str, *pieces: bytes) -> bytes:
@@ -35,9 +37,6 @@ async def said(url: str, *pieces: bytes) -> bytes:
             await writer.drain()
             await asyncio.sleep(0)
         return await ended(reader)
-
-
-ENDING = b"connection: close\r\n"
 
 
 @pytest.mark.parametrize("raw", [
@@ -174,8 +173,9 @@ async def test_a_flood_of_requests_ahead_of_their_replies_is_cut() -> None:
         assert len(connection._waiting) == inbound.MOST_WAITING
 
 
-@pytest.mark.parametrize("begin", [b"GET / HTTP/1.1\r\nx: ", b"GET / HTTP/1.1\r\n", b"GET /", b"", CHUNKED + b"0\r\nx: ",
-                                   CHUNKED + b"5;"])
+@pytest.mark.parametrize("begin", [
+    b"GET / HTTP/1.1\r\nx: ", b"GET / HTTP/1.1\r\n", b"GET /", b"", CHUNKED + b"0\r\nx: ", CHUNKED + b"5;",
+])
 @pytest.mark.parametrize("drop", [b"a" * 60_000, b"a: b\r\n" * 10_000, b"\r\n" * 30_000])
 async def test_nothing_endless_is_kept(begin: bytes, drop: bytes) -> None:
     """A head, trailer or chunk extension without an end is cut off long before its client tires."""
@@ -215,9 +215,13 @@ async def test_a_client_that_is_refused_is_not_asked_for_its_body() -> None:
         assert b"Connection: close" in reply
 
 
-@pytest.mark.parametrize("framed", [b"content-length: 5\r\n\r\nhello", b"transfer-encoding: chunked\r\n\r\n" + chunks_of(b"hello")])
-@pytest.mark.parametrize("offer", [b"upgrade: h2c\r\nconnection: Upgrade, HTTP2-Settings\r\nhttp2-settings: AAMAAABk\r\n",
-                                   b"connection: upgrade\r\nupgrade: websocket\r\n"])
+@pytest.mark.parametrize("framed", [
+    b"content-length: 5\r\n\r\nhello", b"transfer-encoding: chunked\r\n\r\n" + chunks_of(b"hello"),
+])
+@pytest.mark.parametrize("offer", [
+    b"upgrade: h2c\r\nconnection: Upgrade, HTTP2-Settings\r\nhttp2-settings: AAMAAABk\r\n",
+    b"connection: upgrade\r\nupgrade: websocket\r\n",
+])
 async def test_an_offer_to_upgrade_costs_no_body(offer: bytes, framed: bytes) -> None:
     """As Java's own client makes it on each first request to a plain URL."""
     raw = POST + offer + framed
@@ -449,7 +453,9 @@ async def test_shutdown_lets_what_is_under_way_end() -> None:
         await release.wait()
         return Response(PIECE * 100)
 
-    async with serving(handler) as served, connected(served.url) as (reader, writer), connected(served.url) as (idle, _):
+    async with (
+        serving(handler) as served, connected(served.url) as (reader, writer), connected(served.url) as (idle, _),
+    ):
         writer.write(request("/") * 2)
         await asyncio.wait_for(began.wait(), 5)
         closing = asyncio.create_task(served.server.close(5))
@@ -460,7 +466,7 @@ async def test_shutdown_lets_what_is_under_way_end() -> None:
         assert await ended(reader) == b""  # the one behind it may go elsewhere
         writer.close()
         await asyncio.wait_for(closing, 5)
-        with pytest.raises(OSError, match="refused|Connect"):
+        with pytest.raises(OSError, match=r"refused|Connect"):
             await ask(served.url, request("/"))
 
 
@@ -475,13 +481,12 @@ async def test_shutdown_cuts_what_does_not_end() -> None:
             cancelled.set()
         return Response()
 
-    async with serving(handler, grace_seconds=0.05) as served:
-        async with connected(served.url) as (reader, writer):
-            writer.write(request("/"))
-            await asyncio.wait_for(began.wait(), 5)
-            await served.server.close(0.05)
-            assert cancelled.is_set()
-            assert await ended(reader) == b""
+    async with serving(handler, grace_seconds=0.05) as served, connected(served.url) as (reader, writer):
+        writer.write(request("/"))
+        await asyncio.wait_for(began.wait(), 5)
+        await served.server.close(0.05)
+        assert cancelled.is_set()
+        assert await ended(reader) == b""
 
 
 async def test_many_connections_leave_nothing_behind() -> None:
@@ -546,14 +551,16 @@ async def test_h11_and_we_agree_wherever_the_bytes_are_cut(url: str) -> None:
 
 def _cuts(length: int, at: list[int]) -> list[tuple[int, int]]:
     marks = sorted({0, length, *(place % (length + 1) for place in at)})
-    return list(zip(marks, marks[1:], strict=False))
+    return list(pairwise(marks))
 
 
 NOISE = st.lists(
     st.sampled_from([
-        b"GET / HTTP/1.1\r\n", b"POST / HTTP/1.0\r\n", b"host: a\r\n", b"content-length: 5\r\n", b"\r\n", b"hello", b"5\r\n",
+        b"GET / HTTP/1.1\r\n", b"POST / HTTP/1.0\r\n", b"host: a\r\n", b"content-length: 5\r\n", b"\r\n", b"hello",
+        b"5\r\n",
         b"transfer-encoding: chunked\r\n", b"0\r\n\r\n", b"expect: 100-continue\r\n", b"upgrade: h2c\r\n",
-        b"connection: upgrade\r\n", b"connection: close\r\n", b"HEAD /x HTTP/1.1\r\n", b"CONNECT x HTTP/1.1\r\n", b"\0", b"\r",
+        b"connection: upgrade\r\n", b"connection: close\r\n", b"HEAD /x HTTP/1.1\r\n", b"CONNECT x HTTP/1.1\r\n", b"\0",
+        b"\r",
     ]) | st.binary(max_size=6),
     max_size=14,
 )
