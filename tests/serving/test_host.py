@@ -41,7 +41,8 @@ def foreign(adapter: Adapter) -> None:
 async def test_a_tampered_pickled_or_foreign_adapter_is_refused_and_the_old_one_keeps_serving(
     database: Database, tmp_path: Path, smollm2_gguf: Path, nothing_left: None
 ) -> None:
-    registry, routes, router = Registry(database, NAMESPACE, tmp_path / "adapters"), Routes(database, NAMESPACE), Router()
+    registry, routes = Registry(database, NAMESPACE, tmp_path / "adapters"), Routes(database, NAMESPACE)
+    router = Router()
     spoilers: list[tuple[Callable[[Adapter], None], str]] = [
         (tampered, "its files were changed"), (pickled, "is pickled"), (foreign, "not signed by this MetaClaw"),
     ]

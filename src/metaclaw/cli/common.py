@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -13,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from metaclaw.config import Settings, load
-from metaclaw.errors import SkillError
+from metaclaw.errors import ConfigError, SkillError
 from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog
 from metaclaw.library.edits import Edits
@@ -32,6 +33,12 @@ WAITS = 3  # exit code: not all was done, since something waits for a person
 
 def load_settings(config: Path | None, data_dir: Path | None, flags: Mapping[str, Any] | None = None) -> Settings:
     return load(config, {**(flags or {}), **({"data_dir": str(data_dir)} if data_dir else {})})
+
+
+def need(package: str, command: str, extra: str) -> None:
+    """Raises `ConfigError` where the package is not installed, which says how it gets here."""
+    if importlib.util.find_spec(package) is None:
+        raise ConfigError(f"`{command}` needs the package {package}: pip install 'metaclaw[{extra}]'.")
 
 
 @dataclass(frozen=True, slots=True)

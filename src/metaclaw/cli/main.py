@@ -15,7 +15,7 @@ from rich.markup import escape
 
 from metaclaw import __version__
 from metaclaw.cli import adapters, bench, data, mcp, skills
-from metaclaw.cli.common import ConfigOption, DataDirOption, JsonOption, load_settings
+from metaclaw.cli.common import ConfigOption, DataDirOption, JsonOption, load_settings, need
 from metaclaw.errors import MetaClawError
 
 app = typer.Typer(
@@ -152,6 +152,7 @@ def demo(
 
     Example: metaclaw demo --full
     """
+    need("aiohttp", "metaclaw demo", "demo")
     from metaclaw.bench.demo import DemoPlan, run_demo
     from metaclaw.cli.start import set_up_training
 

@@ -129,6 +129,7 @@ class Registry:
         shutil.rmtree(adapter.folder, ignore_errors=True)
 
     def _rewrite_lineage(self, adapter: Adapter, lineage: Mapping[str, Any]) -> None:
+        self._signer.require()
         try:
             manifest = self._own_manifest(adapter)
         except TrainingError:  # it is refused as it is; but the names go out of the file in any case
