@@ -38,6 +38,7 @@ class Consequences:
     jobs: tuple[JobRow, ...]
     serving: str | None
     learning: bool
+    store_bytes: int
 
     @property
     def live_skills(self) -> tuple[Skill, ...]:
@@ -67,7 +68,7 @@ class Forgetting:
         hit = wanted if wanted in {adapter.name for adapter in adapters} else None
         return Consequences(
             trace, tuple(skills), tuple(adapters), tuple(self._jobs.that_took_in(trace.all_turns)), hit,
-            learning=not settled(self._database, self._namespace),
+            learning=not settled(self._database, self._namespace), store_bytes=self._database.path.stat().st_size,
         )
 
     def forget(self, session: str, *, derived: bool = False) -> Consequences:

@@ -345,6 +345,14 @@ def test_what_came_from_it_goes_out_of_use(shell: Shell) -> None:
         assert database.read("SELECT subject FROM stale WHERE subject LIKE 'skill:%'") == [("skill:names@1",)]
 
 
+def test_a_large_store_is_told_of(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    learned = learn(shell)
+    asked = ("forget", "--session", learned.session, "--dry-run")
+    assert "stop the gateway before" not in shell(*asked)[1]
+    monkeypatch.setattr("metaclaw.cli.data.LARGEST_BESIDE_OTHERS_BYTES", 1)
+    assert "stop the gateway before" in shell(*asked)[1]
+
+
 def test_by_policy_an_adapter_is_only_flagged(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     learned = learn(shell)
     monkeypatch.setenv("METACLAW_TRAINING__ERASED_DATA", "flag")

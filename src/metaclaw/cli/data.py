@@ -32,6 +32,7 @@ from metaclaw.errors import TrainingError
 from metaclaw.journal.redact import Redactor
 from metaclaw.runtime import Home
 from metaclaw.store import Database
+from metaclaw.store.scrub import LARGEST_BESIDE_OTHERS_BYTES, SECONDS_PER_GB
 from metaclaw.training.export import Refused, chat_lines, preference_lines
 from metaclaw.training.selection import finished
 
@@ -168,6 +169,9 @@ def _told(means: Consequences, policy: str, *, derived: bool) -> Iterator[str]:
         yield f"other sessions begin the same way and may hold the same text: {', '.join(trace.kindred)}"
     if means.learning:
         yield "something is being learned right now and may quote it: run this again when `metaclaw status` is settled"
+    if means.store_bytes > LARGEST_BESIDE_OTHERS_BYTES:
+        seconds = means.store_bytes / 1e9 * SECONDS_PER_GB
+        yield f"the store is written anew, some {seconds:.0f} s: stop the gateway before, or turns may not be kept"
     yield "a client that goes on with this conversation sends its text again"
 
 

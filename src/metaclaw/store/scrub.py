@@ -1,8 +1,8 @@
 """What was deleted is gone from the files too: free pages rewritten, and the log emptied into the database.
 
-SQLite leaves the bytes of a deleted row where they were, in the database and in its write-ahead log. `overwriting` has
-them overwritten as they are deleted; `scrub` then writes the database anew, so that no earlier copy is left in it, and
-truncates the log. What the disk itself keeps of overwritten blocks (snapshots, wear levelling) is beyond a program.
+SQLite leaves the bytes of a deleted row where they were, in database and write-ahead log. `overwriting` has them
+overwritten as they are deleted. That leaves what pages held before they were split (tried: it does), so `scrub`
+writes the whole database anew, and truncates the log. What the disk itself keeps of overwritten blocks (snapshots, wear levelling) is beyond a program.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from metaclaw.store.connection import Connection, connect
 
 PATIENCE_SECONDS = 15.0
 RETRY_SECONDS = 0.05
-# Rewriting takes about a second for 100 MB (measured: 0.9 s), and other writers wait at most five. Beyond that the
-# overwriting alone has to do, whose leavings are what pages held that were split before.
-LARGEST_TO_REWRITE_BYTES = 256 * 1024 * 1024
+SECONDS_PER_GB = 15.0  # measured on 100 MB, log included
+# Another process's writes wait for five seconds, then they are refused: up to here there is room to spare.
+LARGEST_BESIDE_OTHERS_BYTES = 128 * 1024 * 1024
 
 
 def overwriting(connection: Connection) -> None:
@@ -33,8 +33,7 @@ def scrub(path: Path) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     try:
         overwriting(connection)
-        if path.stat().st_size <= LARGEST_TO_REWRITE_BYTES:
-            connection.execute("VACUUM").fetchall()
+        connection.execute("VACUUM").fetchall()
         while True:
             try:
                 connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
