@@ -22,6 +22,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from metaclaw.errors import ConfigError
 
 ENV_PREFIX = "METACLAW_"
+PRIVATE_FOLDER = 0o700  # turns are kept in it
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -356,10 +357,17 @@ def ensure_token(settings: Settings) -> str:
         return settings.gateway.token.get_secret_value()
     path = settings.home / "token"
     if not path.exists() or not path.stat().st_size:  # an empty one: we were killed while making it
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
         path.touch(mode=0o600)
         path.write_text("mc-" + secrets.token_urlsafe(24), encoding="ascii")
     return path.read_text(encoding="ascii").strip()
+
+
+def known_token(settings: Settings) -> str | None:
+    """The same where there is one already; nothing is made."""
+    if settings.gateway.token is not None or (settings.home / "token").is_file():
+        return ensure_token(settings)
+    return None
 
 
 def known_keys(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
@@ -47,6 +48,7 @@ from metaclaw.library.catalog import Catalog
 from metaclaw.library.edits import Edits
 from metaclaw.library.watch import Watch
 from metaclaw.link import LearnerLink
+from metaclaw.running import Presence, Running
 from metaclaw.sandbox import Sandbox
 from metaclaw.scheduler.scheduler import Scheduler
 from metaclaw.scheduler.windows import SleepHours
@@ -137,6 +139,7 @@ class Gateway:
         )
         self._intake = Intake(settings.gateway)
         self._server: Server | None = None
+        self._presence: Presence | None = None
         self._tasks = Tasks()
 
     async def __aenter__(self) -> Gateway:
@@ -149,6 +152,7 @@ class Gateway:
 
     async def _start(self) -> None:
         await self._listen()
+        self._announce()
         if self._embedded:
             self._tasks.start(self._host(self._embedded).run())
         if self._settings.evolve.enabled or self._settings.training.enabled:
@@ -171,6 +175,8 @@ class Gateway:
         await self._sandbox.close()
         await self._client.close()
         self._database.close()
+        if self._presence:
+            self._presence.leave()
 
     async def ready(self) -> None:
         """Return when a model answers. Raises what stopped a background task."""
@@ -238,6 +244,14 @@ class Gateway:
                 " choose another --port."
             ) from error
         self.url = f"http://{gateway.host}:{port}"
+
+    def _announce(self) -> None:
+        """For `metaclaw stop` and `doctor`. Whoever cannot be found by them serves all the same."""
+        here = Running(os.getpid(), self.url, self._settings.namespace, __version__, time.time())
+        try:
+            self._presence = Presence(self._settings.home, here)
+        except OSError as error:
+            log.warning("`metaclaw stop` will not find this gateway: %s", error)
 
     def _host(self, embedded: Embedded) -> EngineHost:
         return EngineHost(

@@ -130,6 +130,19 @@ def disconnect(
     connecting.disconnect(load_settings(config, data_dir), client, force=force, as_json=as_json)
 
 
+@app.command()
+def doctor(config: ConfigOption = None, data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
+    """Look at everything that MetaClaw needs, and say how to mend what is wrong. Changes nothing.
+
+    Exit code 1 where something is broken, 0 where at most something could be better.
+
+    Example: metaclaw doctor
+    """
+    from metaclaw.cli.doctor.examine import doctor as tell
+
+    tell(config, data_dir, as_json=as_json)
+
+
 @app.command("config")
 def show_config(config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
     """Print the settings in force, as JSON, secrets masked.
