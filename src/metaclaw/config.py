@@ -7,6 +7,7 @@ Out: `Settings`. A key that is not in the tree is refused, with the nearest key 
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import re
 import secrets
@@ -337,9 +338,9 @@ def load(file: Path | None = None, flags: Mapping[str, Any] | None = None) -> Se
     Without `file`, `METACLAW_CONFIG` names it, else `~/.metaclaw/config.toml` is read if it is there.
     Raises `ConfigError`, with the key at fault and, for an unknown one, its nearest known neighbour.
     """
-    named = file or (Path(os.environ["METACLAW_CONFIG"]) if "METACLAW_CONFIG" in os.environ else None)
-    from_file = _read_toml(named, required=named is not None)
-    _refuse_unknown(from_file, str(named or "config.toml"))
+    path, named = config_file(file)
+    from_file = _read_toml(path, required=named)
+    _refuse_unknown(from_file, str(path) if named else "config.toml")
     _refuse_unknown(flags or {}, "flags")
     _refuse_unknown_environment()
     try:
@@ -349,6 +350,23 @@ def load(file: Path | None = None, flags: Mapping[str, Any] | None = None) -> Se
         raise ConfigError(_explain(error)) from error
     except SettingsError as error:
         raise ConfigError(f"The environment cannot be used: {error}") from error
+
+
+def config_file(file: Path | None = None) -> tuple[Path, bool]:
+    """The file that `load` reads, and whether somebody named it, so that it must be there."""
+    named = file or (Path(os.environ["METACLAW_CONFIG"]) if "METACLAW_CONFIG" in os.environ else None)
+    return (named or Path("~/.metaclaw/config.toml")).expanduser(), named is not None
+
+
+def sources(file: Path | None = None) -> dict[str, str]:
+    """By dotted key, where its value comes from, for those that do not come from the defaults. Flags are not in it."""
+    path, named = config_file(file)
+    found = dict.fromkeys(_leaves(_read_toml(path, required=named)), str(path))
+    for name, value in os.environ.items():
+        if name.startswith(ENV_PREFIX) and name != "METACLAW_CONFIG":
+            dotted = name.removeprefix(ENV_PREFIX).lower().replace("__", ".")
+            found |= dict.fromkeys(_leaves_of_variable(dotted, value), f"environment: {name}")
+    return found
 
 
 def ensure_token(settings: Settings) -> str:
@@ -386,8 +404,24 @@ def section_of(annotation: Any) -> type[BaseModel] | None:
     return None
 
 
-def _read_toml(path: Path | None, *, required: bool) -> dict[str, Any]:
-    path = (path or Path("~/.metaclaw/config.toml")).expanduser()
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key
+
+
+def _leaves_of_variable(dotted: str, value: str) -> list[str]:
+    """A variable may hold a whole section, as JSON."""
+    try:
+        tree = json.loads(value)
+    except ValueError:
+        return [dotted]
+    return list(_leaves(tree, f"{dotted}.")) if isinstance(tree, dict) else [dotted]
+
+
+def _read_toml(path: Path, *, required: bool) -> dict[str, Any]:
     if not path.exists():
         if required:
             raise ConfigError(f"There is no configuration file {path}. Create it, or leave out --config.")
@@ -420,7 +454,7 @@ def _refuse_unknown_environment() -> None:
 
 def _nearest(key: str, known: set[str]) -> str:
     near = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.5)
-    return f" Did you mean '{near[0]}'?" if near else " See `metaclaw config` for the known ones."
+    return f" Did you mean '{near[0]}'?" if near else " See `metaclaw config show` for the known ones."
 
 
 def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway_process import gateway_process
 from metaclaw import __version__
 from shell import Shell
 
@@ -70,7 +71,17 @@ def test_adapters_are_listed(shell: Shell) -> None:
     assert json.loads(shell("adapters", "list", "--json")[1]) == []
 
 
-def test_status_reads_the_store_alone(shell: Shell) -> None:
+def test_status_asks_a_gateway_that_runs(shell: Shell) -> None:
+    assert shell.json("status")["gateway"] == "not running"
+    with gateway_process(shell.data) as process:
+        facts = shell.json("status")
+        assert facts["gateway"] == [f"{facts['address'].removesuffix('/v1')} (process {process.pid})"]
+        assert (facts["learner"], facts["lost"], facts["in_flight"]) == ("off", {}, 0)
+        assert facts["disk_bytes"] > 0
+        assert f"(process {process.pid})" in shell("status")[1]
+
+
+def test_status_without_a_gateway_reads_the_store_alone(shell: Shell) -> None:
     shell.publish("The first.")
     facts = json.loads(shell("status", "--json")[1])
     assert (facts["turns"], facts["generation"], facts["live_skills"]) == (0, 1, ["iso-dates@1"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import sys
 from pathlib import Path
@@ -14,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from metaclaw import __version__
-from metaclaw.cli import adapters, bench, journal, mcp, skills
+from metaclaw.cli import adapters, bench, config_commands, journal, mcp, skills
 from metaclaw.cli.common import ConfigOption, DataDirOption, JsonOption, load_settings
 from metaclaw.errors import MetaClawError
 
@@ -24,6 +23,7 @@ app = typer.Typer(
 app.add_typer(skills.app, name="skills")
 app.add_typer(adapters.app, name="adapters")
 app.add_typer(journal.app, name="journal")
+app.add_typer(config_commands.app, name="config")
 app.add_typer(bench.app, name="bench")
 app.command()(mcp.mcp)
 
@@ -143,13 +143,23 @@ def doctor(config: ConfigOption = None, data_dir: DataDirOption = None, as_json:
     tell(config, data_dir, as_json=as_json)
 
 
-@app.command("config")
-def show_config(config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
-    """Print the settings in force, as JSON, secrets masked.
+@app.command()
+def stop(
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for its end.")] = 60.0,
+    kill: Annotated[bool, typer.Option("--kill", help="End it by force if it has not ended by then.")] = False,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Stop the gateway of the data folder: replies that are under way are finished first.
 
-    Example: metaclaw config --config my.toml
+    Exit code 0 also where none runs; 1 where one has not ended in time.
+
+    Example: metaclaw stop
     """
-    typer.echo(json.dumps(load_settings(config, data_dir).model_dump(mode="json"), indent=2))
+    from metaclaw.cli.stop import stop as stop_gateways
+
+    stop_gateways(load_settings(config, data_dir), timeout, kill=kill, as_json=as_json)
 
 
 @app.command()
