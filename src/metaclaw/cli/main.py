@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from metaclaw import __version__
-from metaclaw.cli import adapters, bench, config_commands, journal, mcp, skills
+from metaclaw.cli import adapters, bench, config_commands, journal, mcp, service, skills
 from metaclaw.cli.common import ConfigOption, DataDirOption, JsonOption, load_settings
 from metaclaw.errors import MetaClawError
 
@@ -24,6 +24,7 @@ app.add_typer(skills.app, name="skills")
 app.add_typer(adapters.app, name="adapters")
 app.add_typer(journal.app, name="journal")
 app.add_typer(config_commands.app, name="config")
+app.add_typer(service.app, name="service")
 app.add_typer(bench.app, name="bench")
 app.command()(mcp.mcp)
 

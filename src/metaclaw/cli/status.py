@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ def print_status(settings: Settings, *, as_json: bool) -> None:
         "address": f"{running[0].url if running else usual}/v1",
         "token": ensure_token(settings),
         "store": str(home.store),
-        "disk_bytes": sum(path.stat().st_size for path in settings.home.rglob("*") if _counts(path, settings)),
+        "disk_bytes": sum(_bytes(path, settings) for path in settings.home.rglob("*")),
         "clients": [row["client"] for row in clients_of(settings) if row["connected"]],
         "turns": turns,
         "generation": generation,
@@ -71,9 +72,13 @@ def _of_the_gateway(running: list[Running], settings: Settings) -> dict[str, Any
     return {name: told[name] for name in wanted if name in told}
 
 
-def _counts(path: Path, settings: Settings) -> bool:
-    """Weights are not what was learned, and may be shared."""
-    return path.is_file() and not path.is_symlink() and settings.weights_dir not in path.parents
+def _bytes(path: Path, settings: Settings) -> int:
+    """The size of a file that is ours. Weights are not what was learned, and may be shared."""
+    try:
+        known = path.lstat()
+    except OSError:  # gone meanwhile
+        return 0
+    return known.st_size if stat.S_ISREG(known.st_mode) and settings.weights_dir not in path.parents else 0
 
 
 def _shown(value: Any) -> str:
