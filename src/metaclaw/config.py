@@ -239,6 +239,13 @@ class ScheduleSettings(Section):
     """Quiet needed before a window opens inside the sleep hours."""
 
 
+class LogSettings(Section):
+    format: Literal["text", "json"] = "text"
+    """Lines for people, or one JSON object a line, with the ids of what it is about. Secrets are masked in both."""
+    level: Literal["debug", "info", "warning", "error"] = "warning"
+    """What is written, from this on; `metaclaw start --verbose` is `info`. The learner always says what it learned."""
+
+
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX,
@@ -266,6 +273,7 @@ class Settings(BaseSettings):
     sandbox: SandboxSettings = SandboxSettings()
     training: TrainingSettings = TrainingSettings()
     schedule: ScheduleSettings = ScheduleSettings()
+    log: LogSettings = LogSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -386,6 +394,16 @@ def known_token(settings: Settings) -> str | None:
     if settings.gateway.token is not None or (settings.home / "token").is_file():
         return ensure_token(settings)
     return None
+
+
+def known_secrets(settings: Settings) -> list[str]:
+    """Every secret that the settings hold, and the token where there is one: what must be masked wherever we write."""
+    token = known_token(settings)
+    held = [
+        *(one.api_key for one in (settings.upstream, *settings.upstreams)), settings.judge.api_key,
+        settings.context.embeddings_api_key,
+    ]
+    return [*([token] if token else []), *(key.get_secret_value() for key in held if key)]
 
 
 def known_keys(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:

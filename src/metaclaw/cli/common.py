@@ -12,7 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from metaclaw.config import Settings, load
+from metaclaw import logs
+from metaclaw.config import Settings, known_secrets, load
 from metaclaw.errors import SkillError
 from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog
@@ -32,6 +33,11 @@ WAITS = 3  # exit code: not all was done, since something waits for a person
 
 def load_settings(config: Path | None, data_dir: Path | None, flags: Mapping[str, Any] | None = None) -> Settings:
     return load(config, {**(flags or {}), **({"data_dir": str(data_dir)} if data_dir else {})})
+
+
+def log_to_stderr(settings: Settings, process: str) -> None:
+    """As the settings have it, with every key that they hold masked."""
+    logs.install(settings.log.format, settings.log.level, process, Redactor(known_secrets(settings)).text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +13,8 @@ from rich.markup import escape
 
 from metaclaw import __version__
 from metaclaw.cli import adapters, bench, config_commands, journal, mcp, service, skills
-from metaclaw.cli.common import ConfigOption, DataDirOption, JsonOption, load_settings
+from metaclaw.cli.common import ConfigOption, DataDirOption, JsonOption, load_settings, log_to_stderr
+from metaclaw.config import ensure_token
 from metaclaw.errors import MetaClawError
 
 app = typer.Typer(
@@ -59,6 +59,7 @@ def start(
     model: Annotated[str | None, typer.Option(help="The provider's model, or without --upstream ours.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every step.")] = False,
+    log_format: Annotated[str | None, typer.Option(help="`text` for people, `json` for machines.")] = None,
 ) -> None:
     """Run the gateway in the foreground until Ctrl-C or SIGTERM.
 
@@ -73,8 +74,11 @@ def start(
         flags["upstream"] = {"url": upstream, **({"model": model} if model else {})}
     elif model:
         flags["model"] = {"name": model}
-    _log_to_stderr(verbose)
+    if verbose or log_format:
+        flags["log"] = {**({"level": "info"} if verbose else {}), **({"format": log_format} if log_format else {})}
     settings = load_settings(config, data_dir, flags)
+    ensure_token(settings)  # before the log, which masks it
+    log_to_stderr(settings, "gateway")
     embedded = find_model(settings)  # before the loop takes the signals over: Ctrl-C ends a download
     asyncio.run(run_until_stopped(settings, embedded))
 
@@ -179,15 +183,8 @@ def demo(
     from metaclaw.bench.demo import DemoPlan, run_demo
     from metaclaw.cli.start import set_up_training
 
-    _log_to_stderr(verbose=False)
-    set_up_training(load_settings(None, None, {"model": {"name": model}} if model else {}))
+    settings = load_settings(None, None, {"model": {"name": model}} if model else {})
+    log_to_stderr(settings, "demo")
+    set_up_training(settings)
     plan = DemoPlan.full(seed) if full else DemoPlan.quick(seed)
     asyncio.run(run_demo(plan, model, data_dir, results, keep_running=keep_running))
-
-
-def _log_to_stderr(verbose: bool) -> None:
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING,
-        format="%(asctime)s %(name)s %(levelname)s %(message)s",
-        stream=sys.stderr,
-    )
