@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from pathlib import Path
@@ -15,6 +16,13 @@ from metaclaw.store import Database
 from metaclaw.types import Skill, SkillState
 
 SKILL = Skill("iso-dates", "Write dates the ISO way", "Dates are written like 2026-01-31.")
+
+
+class Typed(io.StringIO):
+    """What a person types, where one sits there."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 class Shell:

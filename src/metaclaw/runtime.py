@@ -358,7 +358,7 @@ def build_learner(settings: Settings, gateway_url: str, token: str, embedded: di
     database = Database(home.store)
     catalog = Catalog(database, settings.namespace, home.skills)
     client = UpstreamClient(settings.upstream.connect_timeout_seconds, settings.upstream.idle_timeout_seconds)
-    gateway = _own_door(gateway_url, token)
+    gateway = own_door(gateway_url, token)
     ask = _Ask(client, gateway)
     key = settings.judge.api_key
     redactor = Redactor([token, *([key.get_secret_value()] if key else [])])
@@ -423,7 +423,7 @@ class _Ask:
         return reply_text(reply)
 
 
-def _own_door(gateway_url: str, token: str) -> Route:
+def own_door(gateway_url: str, token: str) -> Route:
     """The gateway as the learner asks it: side calls, without skills."""
     return Route(
         f"{gateway_url}/v1", "gateway", api_key=token, headers=((SIDE_HEADER, "learner"), (SKILLS_HEADER, "off"))

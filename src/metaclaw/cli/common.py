@@ -93,10 +93,15 @@ def visible(text: str) -> str:
     )
 
 
+def interactive() -> bool:
+    """Whether somebody is there to be asked."""
+    return sys.stdin.isatty()
+
+
 def agreed(question: str, *, yes: bool) -> bool:
     """Whether the person says so. Raises `SkillError` where nobody is there to be asked."""
     if yes:
         return True
-    if not sys.stdin.isatty():
+    if not interactive():
         raise SkillError("Nobody is there to be asked: say --yes if you have read it and want it.")
     return typer.confirm(question)

@@ -95,6 +95,40 @@ def status(config: ConfigOption = None, data_dir: DataDirOption = None, as_json:
 
 
 @app.command()
+def setup(
+    upstream: Annotated[str | None, typer.Option(help="A provider's base URL, with its /v1.")] = None,
+    embedded: Annotated[bool, typer.Option("--embedded", help="The embedded model answers.")] = False,
+    model: Annotated[str | None, typer.Option(help="The provider's model, or with --embedded ours.")] = None,
+    api_key: Annotated[str | None, typer.Option(
+        help="The provider's key, written down; METACLAW_UPSTREAM__API_KEY is used and is not."
+    )] = None,
+    wire_format: Annotated[str | None, typer.Option(
+        "--format", help="What the provider speaks: chat, messages or responses; else told by its URL."
+    )] = None,
+    client: Annotated[str | None, typer.Option("--connect", help="A client to connect, or `none`.")] = None,
+    sleep_hours: Annotated[str | None, typer.Option(help="When it may train: HH:MM-HH:MM, or `none`.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.", min=1, max=65535)] = None,
+    test: Annotated[bool, typer.Option(help="End with a test request.")] = True,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing; defaults for what no flag says.")] = False,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Set up in a minute: who answers, which client to connect, when you sleep; then a test request.
+
+    Without a terminal, say --yes: each question has a flag.
+
+    Example: metaclaw setup --yes --upstream http://127.0.0.1:8000/v1 --model my-model --connect codex
+    """
+    from metaclaw.cli.setup import Plan
+    from metaclaw.cli.setup import setup as set_up
+    from metaclaw.cli.setup_file import Answers
+
+    answers = Answers(upstream, embedded, model, api_key, wire_format, client, sleep_hours, port)
+    set_up(answers, Plan(yes, test, as_json, config, data_dir))
+
+
+@app.command()
 def connect(
     client: Annotated[str | None, typer.Argument(help="The client; without one, all are listed.")] = None,
     url: Annotated[str | None, typer.Option(help="The gateway's address, if not the one of the settings.")] = None,
