@@ -27,7 +27,10 @@ def mcp(
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
-    """Serve the learned skills over the Model Context Protocol: code skills as tools, all as resources and prompts."""
+    """Serve the learned skills over the Model Context Protocol: code skills as tools, all as resources and prompts.
+
+    Example: metaclaw mcp --http
+    """
     if importlib.util.find_spec("mcp") is None:
         raise ConfigError("`metaclaw mcp` needs the package mcp: pip install 'metaclaw[mcp]'.")
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s mcp %(levelname)s %(message)s", stream=sys.stderr)
