@@ -75,6 +75,8 @@ def _head(event: Mapping[str, Any]) -> str:
 def _what_came(event: Mapping[str, Any]) -> list[str]:
     """The skills, the tools and the signals, a line each."""
     lines = [f"  skills:   {', '.join(event['skills'])}"] if event["skills"] else []
+    if event["withheld"]:
+        lines.append(f"  withheld: {', '.join(event['withheld'])} (to compare)")
     tools = event["tools"] or {"offered": (), "calls": ()}
     if tools["offered"]:
         lines.append(f"  offered:  {', '.join(tools['offered'])}")

@@ -18,7 +18,7 @@ import apsw
 from metaclaw import __version__
 from metaclaw.cli.doctor.finding import Finding, broken, note, ok
 from metaclaw.config import Settings
-from metaclaw.store.database import OLDEST_SAFE_SQLITE
+from metaclaw.store.connection import OLDEST_SAFE_SQLITE
 
 OLDEST_PYTHON = (3, 11)
 LITTLE_SPACE_BYTES, NO_SPACE_BYTES = 1_000_000_000, 100_000_000
