@@ -28,7 +28,7 @@ VALUE = st.text(st.characters(codec="ascii", min_codepoint=0x21, max_codepoint=0
 
 @given(st.lists(st.tuples(TOKEN, VALUE), max_size=6))
 def test_h11_reads_what_is_written(fields: list[tuple[str, str]]) -> None:
-    known = [(name, value) for name, value in fields if name.lower() not in ("content-length", "transfer-encoding")]
+    known = [(f"x-{name}", value) for name, value in fields]  # none that means something to h11
     peer = h11.Connection(h11.SERVER)
     peer.receive_data(composed("GET / HTTP/1.1", known, "Host: a"))
     event = peer.next_event()

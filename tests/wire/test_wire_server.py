@@ -17,7 +17,7 @@ from metaclaw.wire.head import Headers
 from metaclaw.wire.messages import Reply, Request, Response
 from metaclaw.wire.server import Limits
 from raw_http import answer, ask, connected, ended, request
-from wire_ends import MOST, echo, resident_bytes, serving
+from wire_ends import MOST, Served, echo, resident_bytes, serving
 
 POST = b"POST /a?b HTTP/1.1\r\nhost: x\r\n"
 CHUNKED = POST + b"transfer-encoding: chunked\r\n\r\n"
@@ -277,6 +277,8 @@ async def test_replies_without_a_body_have_none(status: int, method: str, stream
                     else:
                         assert isinstance(event, h11.Response)
                         assert event.status_code == status
+                        framing = {b"transfer-encoding", b"content-length"} & dict(event.headers).keys()
+                        assert bool(framing) == (status == 200)
                 assert body == (b"text" if status == 200 and method == "GET" else b"")
                 peer.start_next_cycle()
             assert peer.trailing_data == (b"", False)
@@ -445,6 +447,41 @@ async def test_a_client_that_takes_nothing_is_given_up_and_a_slow_one_is_not(mon
         assert total > 300 * len(PIECE)
 
 
+async def _sends_without_waiting(served: Served, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A reply of 16 MiB, most of which is still ours to send when its handler has long ended."""
+    (connection,) = served.server.connections
+    connection._transport.set_write_buffer_limits(high=1 << 30)
+    writer.write(request("/", "connection: close"))
+    await reader.readuntil(b"\r\n\r\n")
+    assert connection.task is None
+    assert connection._transport.get_write_buffer_size() > 1 << 20
+
+
+async def _large(got: Request) -> Reply:
+    return Response(PIECE * 256)
+
+
+async def test_a_slow_client_gets_the_end_of_a_last_reply_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbound, "STALL_SECONDS", 0.2)
+    monkeypatch.setattr(inbound, "LINGER_SECONDS", 0.1)
+    async with serving(_large, Limits(0.1, 0.1, 100)) as served, connected(served.url) as (reader, writer):
+        await _sends_without_waiting(served, reader, writer)
+        total = 0
+        while piece := await reader.read(1 << 17):
+            total += len(piece)
+            await asyncio.sleep(0.01)
+        assert total == 256 * len(PIECE)
+
+
+async def test_shutdown_waits_until_what_was_written_is_taken() -> None:
+    async with serving(_large) as served, connected(served.url) as (reader, writer):
+        await _sends_without_waiting(served, reader, writer)
+        closing = asyncio.create_task(served.server.close(5))
+        assert not (await asyncio.wait([closing], timeout=0.05))[0]
+        assert len(await ended(reader)) == 256 * len(PIECE)
+        await asyncio.wait_for(closing, 5)
+
+
 async def test_shutdown_lets_what_is_under_way_end() -> None:
     began, release = asyncio.Event(), asyncio.Event()
 
@@ -468,6 +505,28 @@ async def test_shutdown_lets_what_is_under_way_end() -> None:
         await asyncio.wait_for(closing, 5)
         with pytest.raises(OSError, match=r"refused|Connect"):
             await ask(served.url, request("/"))
+
+
+async def test_a_stream_that_shutdown_lets_end_is_the_last_reply_of_its_connection() -> None:
+    served_targets, release = [], asyncio.Event()
+
+    async def handler(got: Request) -> Reply:
+        served_targets.append(got.target)
+        out = got.stream(200, Headers())
+        await out.begin()
+        await release.wait()
+        await out.end(b"end")
+        return out
+
+    async with serving(handler) as served, connected(served.url) as (reader, writer):
+        writer.write(request("/1") + request("/2"))
+        await reader.readuntil(b"\r\n\r\n")  # which said nothing of closing
+        closing = asyncio.create_task(served.server.close(5))
+        await asyncio.sleep(0)
+        release.set()
+        assert await ended(reader) == b"3\r\nend\r\n0\r\n\r\n"
+        await asyncio.wait_for(closing, 5)
+    assert served_targets == ["/1"]
 
 
 async def test_shutdown_cuts_what_does_not_end() -> None:

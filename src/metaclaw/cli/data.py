@@ -26,7 +26,7 @@ from metaclaw.cli.common import (
     load_settings,
     visible,
 )
-from metaclaw.config import Settings, ensure_token
+from metaclaw.config import Settings, known_secrets
 from metaclaw.erasure import Consequences, Forgetting
 from metaclaw.errors import TrainingError
 from metaclaw.journal.redact import Redactor
@@ -95,7 +95,7 @@ def export(
         turns = finished(
             database, settings.namespace, all_generations=all_generations, with_support=with_support
         )
-        redactor = Redactor(_secrets(settings))
+        redactor = Redactor(known_secrets(settings))  # again: a line may be from before we knew a secret
     made = list(chat_lines(turns) if kind is Kind.SFT else preference_lines(turns))
     lines = [redactor.text(json.dumps(one, ensure_ascii=False)) for one in made if not isinstance(one, Refused)]
     left_out = Counter(one.reason for one in made if isinstance(one, Refused))
@@ -191,12 +191,6 @@ def _store(config: Path | None, data_dir: Path | None) -> Iterator[tuple[Setting
     settings = load_settings(config, data_dir)
     with Database(Home(settings).store) as database:
         yield settings, database
-
-
-def _secrets(settings: Settings) -> list[str]:
-    """What this installation knows: redacted again, since a line may be from before we knew it."""
-    keys = [one.api_key for one in (settings.upstream, *settings.upstreams)] + [settings.judge.api_key]
-    return [ensure_token(settings), *(key.get_secret_value() for key in keys if key)]
 
 
 def _write(path: Path, text: str) -> None:

@@ -25,7 +25,10 @@ def mcp(
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
-    """Serve the learned skills over the Model Context Protocol: code skills as tools, all as resources and prompts."""
+    """Serve the learned skills over the Model Context Protocol: code skills as tools, all as resources and prompts.
+
+    Example: metaclaw mcp --http
+    """
     need("mcp", "metaclaw mcp", "mcp")
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s mcp %(levelname)s %(message)s", stream=sys.stderr)
     asyncio.run(_serve(load_settings(config, data_dir), port if http else None))

@@ -58,7 +58,7 @@ class Database:
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._waiting, self._waiting_bytes, self._counting = 0, 0, threading.Lock()
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # for nobody else's eyes
         except OSError as error:
             raise StoreError(f"{path.parent} cannot be used ({error.strerror}). Name another data_dir.") from error
         self._writer = connect(path)

@@ -2,7 +2,8 @@
 
 SQLite leaves the bytes of a deleted row where they were, in database and write-ahead log. `overwriting` has them
 overwritten as they are deleted. That leaves what pages held before they were split (tried: it does), so `scrub`
-writes the whole database anew, and truncates the log. What the disk itself keeps of overwritten blocks (snapshots, wear levelling) is beyond a program.
+writes the whole database anew, and truncates the log. What the disk itself keeps of overwritten blocks (snapshots, wear
+levelling) is beyond a program.
 """
 
 from __future__ import annotations
