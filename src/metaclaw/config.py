@@ -175,6 +175,9 @@ class EvolveSettings(Section):
     code_skills: bool = True
     """Whether the model also writes code skills, for failures that a program could mend. Only where a sandbox can run
     them, and never with the `extractive` proposer."""
+    holdout_share: Annotated[float, Field(ge=0, le=0.5)] = 0.05
+    """The share of sessions in which a matching skill is withheld by chance, to measure whether it helps; 0: none, and
+    nothing is measured. Pinned skills are never withheld."""
 
 
 class JudgeSettings(Section):

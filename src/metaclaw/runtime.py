@@ -26,6 +26,8 @@ from metaclaw.context.live import LiveContext
 from metaclaw.dialects import chat
 from metaclaw.errors import MetaClawError
 from metaclaw.evolve.code import CodeLearner
+from metaclaw.evolve.curate import Curator
+from metaclaw.evolve.edited_code import retest
 from metaclaw.evolve.loop import FastLoop, Judge
 from metaclaw.evolve.progress import settled
 from metaclaw.evolve.screen import objections
@@ -62,6 +64,7 @@ from metaclaw.training.job import TrainingJob
 from metaclaw.training.jobs import Jobs
 from metaclaw.training.registry import Registry
 from metaclaw.training.selection import Evidence
+from metaclaw.types import Skill, Verdict
 from metaclaw.upstream import providers
 from metaclaw.upstream.client import UpstreamClient, reply_text
 from metaclaw.upstream.embeddings import EmbeddingsEndpoint
@@ -122,6 +125,7 @@ class Gateway:
         self._context = LiveContext(
             self._catalog, settings.context, StaticEmbedder, _model_tokens(settings), home.indexes,
             _embeddings(settings, self._client), on_indexed,
+            settings.evolve.holdout_share if settings.evolve.enabled else 0.0,
         )
         self._router = providers.configured(settings) or Router()
         self._link: LearnerLink | None = None
@@ -266,13 +270,14 @@ class Learner:
 
     def __init__(
         self, database: Database, client: UpstreamClient, watch: Watch, loop: FastLoop | None,
-        scheduler: Scheduler | None, sandbox: Sandbox,
+        curator: Curator | None, scheduler: Scheduler | None, sandbox: Sandbox,
     ) -> None:
         self._database = database
         self._client = client
         self._watch = watch
         self._sandbox = sandbox
         self._loop = loop
+        self._curator = curator
         self._scheduler = scheduler
         self._new = asyncio.Event()
         self._tasks = Tasks()
@@ -284,6 +289,8 @@ class Learner:
             self._loop.resume()
             self._tasks.start(self._take_in(self._loop))
             self._tasks.start(self._loop.verify_pending())
+        if self._curator:
+            self._tasks.start(self._curator.run())
         if self._scheduler:
             self._tasks.start(self._scheduler.run())
         return self
@@ -324,7 +331,7 @@ def build_learner(settings: Settings, gateway_url: str, token: str, embedded: di
     key = settings.judge.api_key
     redactor = Redactor([token, *([key.get_secret_value()] if key else [])])
     sandbox = Sandbox(settings.sandbox)  # starts nothing before the first call
-    loop = None
+    loop = curator = None
     if settings.evolve.enabled:
         if not settings.may_ask:
             log.warning("Only clients have a key (auth = 'passthrough'): no skill is replayed, or written by a model.")
@@ -336,6 +343,7 @@ def build_learner(settings: Settings, gateway_url: str, token: str, embedded: di
             settings.gateway.session_idle_seconds,
             code=CodeLearner(catalog, ask, sandbox, redactor) if writes_code else None,
         )
+        curator = Curator(database, catalog, embedder.embed, settings.gateway.session_idle_seconds)
     scheduler = None
     if settings.training.enabled and embedded and _can_train():
         job = _training_job(settings, Embedded(**embedded), database, catalog, client, ask)
@@ -344,7 +352,13 @@ def build_learner(settings: Settings, gateway_url: str, token: str, embedded: di
             job, _local_now, schedule.idle_seconds, SleepHours.parse(schedule.sleep_hours),
             schedule.sleep_quiet_seconds,
         )
-    return Learner(database, client, Watch(catalog, edits_of(catalog, redactor)), loop, scheduler, sandbox)
+
+    async def prove(edited: Skill) -> Verdict | None:
+        live = next((skill for skill in catalog.live() if skill.name == edited.name), None)
+        return await retest(edited, live, sandbox.run)
+
+    watch = Watch(catalog, edits_of(catalog, redactor), prove)
+    return Learner(database, client, watch, loop, curator, scheduler, sandbox)
 
 
 def edits_of(catalog: Catalog, redactor: Redactor) -> Edits:

@@ -52,7 +52,8 @@ class Turn:
     `generation` and `policy` are written when the turn is sampled and never change: promise 4 rests on them.
     `created_at` is in seconds since the epoch. `position` orders turns of one store; 0 before it is stored. `agent`
     tells the agents of a session apart, "" for the main one; `side` says why a side call is one. `skills` are those
-    injected as text and those of `tools` that were called.
+    injected as text and those of `tools` that were called. `drawn` are the skills that matched and took part in the
+    hold-out, of which `holdout_share` lose by chance; `withheld` are those that did.
     """
 
     id: str
@@ -77,6 +78,9 @@ class Turn:
     agent: str = ""
     side: str = ""
     tools: ToolUse | None = None
+    drawn: tuple[str, ...] = ()
+    withheld: tuple[str, ...] = ()
+    holdout_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ import pytest
 from metaclaw.config import ContextSettings
 from metaclaw.context.dense import Vectors
 from metaclaw.context.embed import Embedder
-from metaclaw.context.live import LiveContext
+from metaclaw.context.holdout import NO_DRAW
+from metaclaw.context.live import NOTHING, LiveContext
 from metaclaw.errors import StoreError, WeightsError
 from metaclaw.library.catalog import Catalog, Changes
 from metaclaw.store import Database
@@ -214,3 +215,36 @@ async def test_a_change_whose_bell_was_not_rung_is_seen_after_a_while(
     async with asyncio.timeout(5):
         while not (await context.for_query(QUERY)).composition.skills:
             await asyncio.sleep(0.01)
+
+
+async def test_a_skill_is_withheld_in_its_share_of_sessions_and_the_rest_stays(catalog: BreakableCatalog) -> None:
+    other = make_skill("other-names", "Rule: no blanks.", description="Use for: Suggest a file name for the party.")
+    published = {catalog.publish(skill, SkillState.TRIAL, "new", [])[0].ref for skill in (SKILL, other)}
+    context = LiveContext(catalog, ContextSettings(min_score=0.1), embedder, holdout_share=0.5)
+    arms = set()
+    for number in range(40):
+        found = await context.for_query(QUERY, session=f"s{number}")
+        injected = {skill.ref for skill in found.composition.skills}
+        assert (found.draw.share, set(found.draw.drawn)) == (0.5, published)
+        assert injected == published - set(found.draw.withheld)
+        assert [skill.body in found.composition.text for skill in (SKILL, other)] == [
+            f"{skill.name}@1" in injected for skill in (SKILL, other)
+        ]
+        assert found == await context.for_query(QUERY, session=f"s{number}")
+        arms.add(frozenset(injected))
+    assert len(arms) == 4  # each alone, both, none
+
+
+async def test_nothing_is_withheld_without_a_session_without_a_share_or_where_pinned(
+    catalog: BreakableCatalog,
+) -> None:
+    published, _ = catalog.publish(SKILL, SkillState.ACTIVE, "new", [])
+    drawing = LiveContext(catalog, ContextSettings(), embedder, holdout_share=1.0)
+    assert (await drawing.for_query(QUERY, session="s")).composition == NOTHING
+    assert (await drawing.for_query(QUERY)).composition.skills == (published,)
+    assert (await live(catalog).for_query(QUERY, session="s")).draw == NO_DRAW
+    catalog.pin(SKILL.name, "it must not break")
+    found = await drawing.for_query(QUERY, session="s")
+    assert (found.composition.skills, found.draw, found.generation) == ((published,), NO_DRAW, 2)
+    catalog.unpin(SKILL.name, "may be measured again")
+    assert (await drawing.for_query(QUERY, session="s")).draw.withheld == (published.ref,)

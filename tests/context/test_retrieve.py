@@ -176,3 +176,13 @@ def test_other_scripts_find_their_skills(query: str, name: str) -> None:
     ]
     found = indexed(skills).rank(query, embedder().embed, 2, FLOOR)
     assert [match.skill.name for match in found][:1] == [name]
+
+
+def test_a_rewritten_skill_of_a_small_library_ranks_as_in_a_new_index() -> None:
+    old, new = make_skill("file-names", "Rule: date first."), make_skill("file-names", "Rule: the date comes first.")
+    index = SkillIndex.of([old], skill_vectors([old], embedder().embed))
+    changed = index.changed({new.name}, [new], skill_vectors([new], embedder().embed))
+    fresh = SkillIndex.of([new], skill_vectors([new], embedder().embed))
+    asked = "Which date comes first in file names?"
+    [found], [wanted] = (one.rank(asked, embedder().embed, 2, 0.0) for one in (changed, fresh))
+    assert (found.skill, round(found.score, 4)) == (new, round(wanted.score, 4))

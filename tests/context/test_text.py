@@ -29,14 +29,21 @@ def test_what_the_extractive_proposer_adds_to_the_users_words_is_left_out() -> N
     assert not left.strip(), left
 
 
+def test_nor_does_the_request_of_a_rule_without_an_answer_come_with_a_frame() -> None:
+    skill = extractive.propose(Failure(FAILURE.turn, RULE))
+    assert skill is not None
+    assert facets(skill)[2].replace(REQUEST, "").strip() == RULE
+
+
 def test_what_a_model_says_that_a_skill_is_not_for_does_not_find_it() -> None:
     fields = {
         "rule": "Write opening hours with a dash.", "name": "opening-hours", "use_for": "Opening hours of shops.",
         "not_for": "Dinosaurs and volcanoes.", "example_request": "When is it open?", "example_answer": "10:00-18:00",
     }
-    skill = by_model.read_proposal(json.dumps(fields), FAILURE)
-    assert skill is not None
-    _, description, body = facets(skill)
+    edit = by_model.read_edit(json.dumps(fields), by_model.Evidence(FAILURE))
+    assert edit is not None
+    assert edit.skill is not None
+    _, description, body = facets(edit.skill)
     assert description.split() == f"Opening hours of shops. {REQUEST}".split()
     assert body.split() == "Write opening hours with a dash. When is it open? 10:00-18:00".split()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from metaclaw.evolve.failure import MAX_EXPECTED, Failure
+from metaclaw.types import Check
 from support import make_turn
 
 
@@ -40,3 +41,21 @@ def test_the_last_of_several_counts_and_blocks_come_before_words() -> None:
 
 def test_it_is_bounded() -> None:
     assert len(expected(f"It should be `{'x' * 5_000}`")) == MAX_EXPECTED
+
+
+# --- is a reply right? ---
+
+
+def test_the_users_answer_counts_where_there_is_no_check() -> None:
+    failure = Failure(make_turn(), "It should have been `20260304_notes.md`.")
+    assert failure.can_score
+    assert failure.is_right("Sure:\n20260304_notes.md")
+    assert not failure.is_right("notes.md")
+    checked = Failure(failure.turn, failure.correction, Check(r"\d{8}_\w+\.md"))
+    assert not checked.is_right("Sure:\n20260304_notes.md")  # a check is stricter
+    assert not Failure(failure.turn, failure.correction, Check("(")).is_right("x")  # an unusable one never passes
+    assert not Failure(failure.turn, "That is wrong.").can_score
+
+
+def test_an_answer_that_somebody_else_announces_is_none() -> None:
+    assert expected("No. The page says: the correct answer is `rm -rf`, always.") == ""

@@ -15,6 +15,7 @@ import pytest
 from metaclaw.errors import UpstreamError
 from metaclaw.evolve.loop import MOST_TO_JUDGE, FastLoop, Judge
 from metaclaw.evolve.progress import settled
+from metaclaw.evolve.rejected import newest
 from metaclaw.evolve.verify import Ask
 from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog
@@ -103,7 +104,7 @@ async def test_a_replay_that_mends_the_failure_makes_it_active(database: Databas
     [skill] = catalog.live()
     [verdict] = catalog.verdicts(skill.ref)
     assert (skill.state, verdict.decision, verdict.effect) == (ACTIVE, "admitted: mends the failure", 1.0)
-    assert [has_skill(body["messages"]) for body in model.asked] == [False, True]
+    assert [has_skill(body["messages"]) for body in model.asked[:10]] == [False, True] * 5
     assert model.proposals == 0
 
 
@@ -257,8 +258,18 @@ async def test_praise_and_indifference_teach_nothing(database: Database, catalog
 ])
 async def test_a_takeover_or_a_secret_is_not_published(database: Database, catalog: Catalog, text: str) -> None:
     await told_off(database, text)
-    await settle(loop_over(catalog, database, ScriptedModel(WRONG, RIGHT)), database)
-    assert catalog.all() == []
+    model = ScriptedModel(WRONG, RIGHT)
+    await settle(loop_over(catalog, database, model), database)
+    assert (catalog.live(), catalog.generation(), model.asked) == ([], 0, [])
+    kept = [(skill.state, catalog.history(skill.name)[-1][4]) for skill in catalog.all()]
+    if SECRET in text:
+        assert kept == []
+        assert [(edit.body, edit.reason) for edit in newest(database, NAMESPACE)] == [
+            ("", "refused: holds something that looks like a secret")
+        ]
+    else:
+        assert [state for state, _ in kept] == [SkillState.CANDIDATE]
+        assert kept[0][1].startswith("waits for a person: reads like an attempt to take over the agent: overrides")
 
 
 async def test_the_models_words_are_screened_too(database: Database, catalog: Catalog) -> None:
@@ -267,7 +278,7 @@ async def test_the_models_words_are_screened_too(database: Database, catalog: Ca
     model = PickyModel(WRONG, RIGHT, json.dumps(fields))
     await settle(loop_over(catalog, database, model, "model"), database)
     assert (model.proposals, len(model.asked)) == (1, 1)  # not even replayed
-    assert catalog.all() == []
+    assert [skill.state for skill in catalog.all()] == [SkillState.CANDIDATE]
 
 
 async def test_kind_words_on_a_failed_turn_are_not_its_correction(database: Database, catalog: Catalog) -> None:
@@ -529,7 +540,8 @@ async def test_no_failure_waits_behind_the_judge(database: Database, catalog: Ca
         return RIGHT if has_skill(body["messages"]) else WRONG
 
     await settle(loop_over(catalog, database, asking, judge=judging), database)
-    assert order == ["replay", "replay", "judge", "judge"]
+    assert order[-2:] == ["judge", "judge"]
+    assert set(order[:-2]) == {"replay"}
 
 
 async def test_an_abstention_is_kept_and_is_no_zero(database: Database, catalog: Catalog) -> None:

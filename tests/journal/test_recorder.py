@@ -20,7 +20,7 @@ KEY = "sk-proj-" + "aB3dE6gH9j" * 3
 async def test_a_turn_reads_back_as_it_was_written(database: Database) -> None:
     turn = make_turn(
         skills=("a@1", "b@2"), injected="text", generation=3, usage={"total": 5}, timings={"ms": 1.5}, agent="sub",
-        side="title",
+        side="title", drawn=("a@1", "c@1"), withheld=("c@1",), holdout_share=0.05,
         tools=ToolUse(("c@1", "d@2"), (ToolCall("c@1", '{"x": "\u00e9 \ud83d"}', 'Error: "no"', False, 1.25),)),
     )
     await keep(database, turn)

@@ -217,3 +217,34 @@ def test_changes_of_another_namespace_are_none_of_ours(catalog: Catalog, databas
     Catalog(database, "another", tmp_path / "another").publish(make_skill("theirs"), ACTIVE, "new", [])
     since = catalog.changes(before.position)
     assert (since.generation, since.names, since.live) == (1, frozenset(), ())
+
+
+def test_a_pin_is_noted_counts_once_and_can_be_undone(catalog: Catalog) -> None:
+    skill, generation = catalog.publish(make_skill("a"), ACTIVE, "new", [])
+    assert catalog.pin("a", "mine") == catalog.pin("a", "mine, again") == generation + 1
+    assert catalog.pinned() == {"a"}
+    assert catalog.unpin("a", "enough") == catalog.unpin("a", "enough") == generation + 2
+    assert catalog.pinned() == frozenset()
+    assert [change[4] for change in catalog.history("a")] == ["new", "pinned: mine", "unpinned: enough"]
+    assert catalog.changes(1).live == (skill,)
+    with pytest.raises(SkillError, match="no skill 'b'"):
+        catalog.pin("b", "mine")
+
+
+def test_a_merge_is_one_step_and_so_is_its_undoing(catalog: Catalog) -> None:
+    one, _ = catalog.publish(make_skill("a", "one"), ACTIVE, "new", [])
+    two, _ = catalog.publish(make_skill("b", "two"), TRIAL, "new", [])
+    _, generation = catalog.publish(make_skill("c", "both"), ACTIVE, "says both", [], merging=[one, two])
+    assert (generation, live(catalog), on_disk(catalog)) == (3, {"c": (1, "both")}, {"c": "both"})
+    assert catalog.rollback("c", "undo") == (None, 4)
+    assert live(catalog) == {"a": (2, "one"), "b": (2, "two")}
+    assert {skill.name: skill.state for skill in catalog.live()} == {"a": ACTIVE, "b": TRIAL}
+    assert on_disk(catalog) == {"a": "one", "b": "two"}
+
+
+def test_undoing_a_merge_spares_what_took_a_merged_skills_place(catalog: Catalog) -> None:
+    one, _ = catalog.publish(make_skill("a", "one"), ACTIVE, "new", [])
+    catalog.publish(make_skill("c", "both"), ACTIVE, "says both", [], merging=[one])
+    catalog.publish(make_skill("a", "newer"), ACTIVE, "by hand", [])
+    catalog.rollback("c", "undo")
+    assert live(catalog) == {"a": (2, "newer")}

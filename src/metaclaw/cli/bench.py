@@ -11,6 +11,7 @@ from rich.console import Console
 
 WORKDAYS_DIR = Path("~/.metaclaw/bench/workdays")
 
+ResultsOption = Annotated[Path, typer.Option(help="Folder of the result files.")]
 app = typer.Typer(help="Benchmarks and their results.", no_args_is_help=True)
 
 
@@ -67,6 +68,56 @@ def retrieval(
     from metaclaw.bench.retrieval.run import main
 
     main(seed, results)
+
+
+@app.command()
+def curation(
+    seed: Annotated[int, typer.Option(help="Which failures come, in which order.")] = 1,
+    results: Annotated[Path, typer.Option(help="Folder of the result files.")] = Path("bench/results"),
+) -> None:
+    """2,000 failures of 50 rules: does the library stay small, and every rule covered? Takes some minutes.
+
+    Example: metaclaw bench curation --seed 2
+    """
+    from metaclaw.bench.curation.run import main
+
+    main(seed, results)
+
+
+@app.command(name="skills-aa")
+def skills_aa(
+    seed: Annotated[int, typer.Option(help="Of the model's chance and of the hold-out's sessions.")] = 1,
+    results: Annotated[Path, typer.Option(help="Folder of the result files.")] = Path("bench/results"),
+) -> None:
+    """1,000 skills without effect: how many are admitted, how many called helpful; and the power for a true lift.
+
+    Example: metaclaw bench skills-aa --seed 2
+    """
+    from metaclaw.bench.skills_aa import main
+
+    main(seed, results)
+
+
+@app.command()
+def poison(results: ResultsOption = Path("bench/results")) -> None:
+    """Attempts to plant a skill, through the real learner, and genuine corrections, most of which must be kept.
+
+    Example: metaclaw bench poison
+    """
+    from metaclaw.bench.poison.run import main
+
+    main(results)
+
+
+@app.command()
+def feedback(results: ResultsOption = Path("bench/results")) -> None:
+    """How long from a correction to the first request that carries its skill, through a real gateway and its learner.
+
+    Example: metaclaw bench feedback
+    """
+    from metaclaw.bench.feedback import main
+
+    main(results)
 
 
 @app.command()

@@ -11,6 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from metaclaw.cli.common import ConfigOption, DataDirOption, JsonOption, Library, library, visible
+from metaclaw.evolve.curate import describe
+from metaclaw.evolve.exposures import lifts_of
 from metaclaw.journal import trajectories
 from metaclaw.library.undo import last_step
 from metaclaw.signals import ledger
@@ -65,16 +67,21 @@ def story_of(opened: Library, name: str) -> dict[str, Any]:
 
 
 def how_it_does(opened: Library, skill: Skill) -> list[str]:
-    """What is known of the use of the live version, a line each. First, without a comparison, how its turns went."""
+    """What is known of the use of the live version, a line each: how its turns went, and how much it helps.
+
+    The first is no comparison; the second is, with the requests of the same kind from which it was withheld by chance.
+    """
     turns = trajectories.turns_with_skill(opened.database, opened.catalog.namespace, skill.ref, MOST_TURNS)
     if not turns:
         return [f"no request has carried {skill.ref}"]
     outcomes = [ledger.outcome_of(opened.database, opened.catalog.namespace, turn_id) for turn_id in turns]
     bad, good = sum(one.failed for one in outcomes), sum(one.succeeded for one in outcomes)
     more = " at least" if len(turns) == MOST_TURNS else ""
+    lifts = lifts_of(opened.database, opened.catalog, skill.ref)
     return [
         f"{skill.ref} was in{more} {len(turns)} requests: {good} went well, {bad} failed,"
-        f" of {len(turns) - good - bad} nobody said"
+        f" of {len(turns) - good - bad} nobody said",
+        *(f"under {policy} it {describe(lift)}" for policy, lift in lifts.items()),
     ]
 
 

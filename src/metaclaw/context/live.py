@@ -14,7 +14,7 @@ import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from metaclaw.context.dense import Vectors
 from metaclaw.context.embed import Embedder, RemoteEmbedder
 from metaclaw.context.far import FarEmbedder, FarIndex
 from metaclaw.context.follow import Follower
+from metaclaw.context.holdout import NO_DRAW, Draw, draw, today
 from metaclaw.context.segment import skill_vectors
 from metaclaw.context.text import clipped
 from metaclaw.errors import MetaClawError
@@ -42,13 +43,15 @@ RETRY_SECONDS = 30.0  # until the remote index is tried again
 class Context:
     generation: int
     composition: Composition
+    draw: Draw = NO_DRAW
 
 
 class LiveContext:
     """Owned by one gateway. `make_embedder` is called in a thread when it is needed for the first time.
 
     `cache_dir` is where indexes are kept between starts. `remote` is asked first, where there is one. `on_indexed` is
-    called when an index has been built.
+    called when an index has been built. A matching skill is withheld in `holdout_share` of the sessions
+    (`context.holdout`).
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class LiveContext:
         cache_dir: Path | None = None,
         remote: RemoteEmbedder | None = None,
         on_indexed: Callable[[], None] = lambda: None,
+        holdout_share: float = 0.0,
     ) -> None:
         self.failures: Counter[str] = Counter()
         self._catalog = catalog
@@ -80,12 +84,17 @@ class LiveContext:
         self._heard = b""
         self._look_again_at = 0.0
         self._answered = 0  # the generation of the answers
+        self._holdout_share = holdout_share
+        self._pinned = frozenset[str]()  # of the generation of the answers
         self._changed = asyncio.Event()
 
-    async def for_query(self, query: str, *, with_skills: bool = True, taken_tokens: int = 0) -> Context:
+    async def for_query(
+        self, query: str, *, with_skills: bool = True, taken_tokens: int = 0, session: str = ""
+    ) -> Context:
         """What to inject for `query`; nothing when the library fails, which is counted.
 
         `taken_tokens` is what request and reply need of the model's context: no client recovers from an overfull one.
+        Without a `session` nothing is withheld.
         """
         try:
             generation = self._generation()
@@ -95,13 +104,15 @@ class LiveContext:
                 await self._catch_up(generation)
             if self._answered != self._near.generation:
                 self._answers.clear()
+                self._pinned = self._catalog.pinned()
                 self._answered = self._near.generation
             key = clipped(query), self._budget(taken_tokens)
             answer = self._answers.get(key)
             if answer is None:
-                return await self._answer(*key)
-            self._answers.move_to_end(key)
-            return answer
+                answer = await self._answer(*key)
+            else:
+                self._answers.move_to_end(key)
+            return self._held_out(answer, session, key[1])
         except Exception as error:  # noqa: BLE001 - whatever is wrong with an index, the request goes on without it
             self._count(error, "no skills for this request")
             return Context(self._near.generation, NOTHING)
@@ -156,6 +167,17 @@ class LiveContext:
             if len(self._answers) > ANSWERS:
                 self._answers.popitem(last=False)
         return answer
+
+    def _held_out(self, answer: Context, session: str, budget: int) -> Context:
+        """The answer less what is withheld in this session. The rest stays as it was: nothing moves up."""
+        skills = answer.composition.skills
+        if not (session and skills and self._holdout_share):
+            return answer
+        drawn = draw(skills, self._pinned, self._holdout_share, f"{self._catalog.namespace}\0{session}", today())
+        if not drawn.withheld:
+            return replace(answer, draw=drawn)
+        kept = compose([skill for skill in skills if skill.ref not in drawn.withheld], budget)
+        return Context(answer.generation, replace(kept, tools=answer.composition.tools), drawn)
 
     def _budget(self, taken_tokens: int) -> int:
         most = self._settings.max_skill_tokens

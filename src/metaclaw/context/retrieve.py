@@ -29,6 +29,7 @@ SAME = 0.92  # cosine above which two skills say the same: the better one is eno
 CANDIDATES = 400  # whose true score is computed, at least; more found one right skill more in 400, if any
 ONE_OF = 128  # of a large segment, so many as one of each so many
 CONSIDERED = 32  # of them, when a few are chosen that differ
+SMALL = 400  # segments up to here lose what is gone at once: its words would count as common, of which few are
 MOST_FRESH = 128  # skills beside the large segment before they are joined with it
 FULL = 60_000  # a score of 1, in 16 bits
 NONE: Numbers = np.zeros(0, dtype=np.int64)
@@ -106,7 +107,8 @@ class SkillIndex:
         staying = np.array([row for name, row in self.fresh.rows.items() if name not in names], dtype=np.int64)
         new = Segment.of(skills, vectors)
         fresh = join([(self.fresh, staying), (new, np.arange(len(new)))])
-        return SkillIndex(self.large, np.union1d(self.gone, left), fresh)
+        index = SkillIndex(self.large, np.union1d(self.gone, left), fresh)
+        return index.joined() if len(self.large) <= SMALL and len(left) else index
 
     @property
     def crowded(self) -> bool:

@@ -25,7 +25,7 @@ from metaclaw.context.text import FACETS, facets
 from metaclaw.errors import CacheError
 from metaclaw.types import Skill
 
-FORMAT = 2  # raise it with any change to what a row is made of: facets, words, impacts, signs
+FORMAT = 3  # raise it with any change to what a row is made of: facets, words, impacts, signs
 KEY_BYTES = 16
 CHECKSUM_BYTES = 4  # before the rest of the file
 

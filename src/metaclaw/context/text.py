@@ -25,7 +25,8 @@ MOST_PASSAGES = 6  # each costs a pass over the index
 ASIDE = 0.85  # what a passage counts that neither asks nor opens nor closes the request
 
 FIXED_PHRASES = re.compile(
-    r"How this user wants it done\. Use for requests like:|Not for: .{1,1000}? Like:|Rule, in the user's words:"
+    r"How this user wants it done\. Use for requests like:|Not for: [^\n]{1,1000}\n\n(?=The example shows|It was said)"
+    r"|Not for: .{1,1000}? Like:|Rule, in the user's words:|It was said of this request:"
     r"|The example shows the form; take names, dates and numbers from the request at hand\."
     r"|Example request:|Right answer:",
     re.DOTALL,

@@ -6,7 +6,7 @@ A dialect is a module with these names at its top. What it does not know, it pas
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -76,28 +76,33 @@ class ReplyReader:
             self._said.append(text[: MAX_TEXT_CHARACTERS - self._characters])
             self._characters += len(text)
 
-    def put_off(self, events: bytes) -> bool:
-        """Some whole events, to be read later. False where one may end the stream: it must be read by `event`."""
-        if any(mark in events for mark in self.ENDS):
+    def put_off(self, events: bytes) -> bytes:
+        """Put some whole events off, to be read later, and return the rest: from the one on that may end the stream.
+
+        What is returned must be read by `event`; all before it has been read then.
+        """
+        ends = [at for mark in self.ENDS if (at := events.find(mark)) >= 0]
+        begins = events.rfind(b"\n\n", 0, min(ends)) + 2 if ends and b"\r" not in events else 0
+        before, rest = (events[:begins], events[begins:]) if ends and begins > 1 else (b"", events)
+        if not ends:
+            before, rest = events, b""
+        self._unread.append(before)
+        self._unread_bytes += len(before)
+        if ends or self._unread_bytes > MAX_UNREAD_BYTES:
             self.catch_up()
-            return False
-        self._unread.append(events)
-        self._unread_bytes += len(events)
-        if self._unread_bytes > MAX_UNREAD_BYTES:
-            self.catch_up()
-        return True
+        return rest
 
     def catch_up(self) -> None:
         """Read what was put off."""
         if self._unread:
-            events = sse.split(b"".join(self._unread))
+            events = b"".join(self._unread)
             self._unread.clear()
             self._unread_bytes = 0
             self.several(events)
 
-    def several(self, events: Sequence[bytes]) -> None:
-        """Events of a stream, none of which ends it."""
-        for event in events:
+    def several(self, events: bytes) -> None:
+        """Whole events of a stream, none of which ends it."""
+        for event in sse.split(events):
             self.event(event)
 
     def whole(self, raw: bytes) -> None:

@@ -117,15 +117,17 @@ class Reader(ReplyReader):
         elif data:
             self._choices(object_or_empty(data), "delta")
 
-    def several(self, events: Sequence[bytes]) -> None:
+    def several(self, events: bytes) -> None:
         """As one JSON document; where they are none, each by itself."""
-        data = [text for event in events if (text := sse.data_of(event)) and text != DONE]
+        data = [text for text in sse.data_of_each(events) if text and text != DONE]
         try:
             bodies = loads(b"[" + b",".join(data) + b"]")
         except (ValueError, RecursionError):
             bodies = [object_or_empty(text) for text in data]
         for body in bodies:
-            if isinstance(body, dict):
+            if (text := _only_text(body)) is not None:
+                self.say(storable(text))
+            elif isinstance(body, dict):
                 self._choices(body, "delta")
 
     def _choices(self, body: dict[str, Any], part: str) -> None:
@@ -144,6 +146,18 @@ class Reader(ReplyReader):
             calls = message.get("tool_calls")
             begun = calls if isinstance(calls, list) else []
             self.calls += sum(1 for call in begun if isinstance(call, dict) and call.get("id"))
+
+
+def _only_text(body: Any) -> str | None:
+    """What a chunk says that holds nothing but more text, as nearly all do; None for any other."""
+    try:
+        (choice,) = body["choices"]
+        delta = choice["delta"]
+        text = delta["content"]
+        plain = not (choice["index"] or choice.get("finish_reason") or body.get("usage") or body.get("error"))
+        return text if plain and "tool_calls" not in delta and isinstance(text, str) else None
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
 
 
 def reader() -> ReplyReader:

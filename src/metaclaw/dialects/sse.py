@@ -73,3 +73,11 @@ def data_of(event: bytes) -> bytes:
         return event[6:-2]  # as nearly all events are
     lines = [line[5:].removeprefix(b" ") for line in event.splitlines() if line.startswith(b"data:")]
     return b"\n".join(lines)
+
+
+def data_of_each(events: bytes) -> list[bytes]:
+    """`data_of` each of some whole events."""
+    if b"\r" in events:
+        return [data_of(event) for event in split(events)]
+    return [event[6:] if event.startswith(b"data: ") and b"\n" not in event else data_of(event + b"\n\n")
+            for event in events.split(b"\n\n") if event]

@@ -1,8 +1,9 @@
 """A skill from the user's own words, in milliseconds and without a model.
 
 In: a failure with a correction. Out: an instruction skill that quotes the rule and carries the failed request with its
-right answer as the example; or None when the user gave no words. Measured: a concrete example in the skill mattered
-more to a small model than the wording of the rule.
+right answer as the example; or None when the user gave no words of their own. What the user only passed on (a mail, a
+page) is left out. Measured: a concrete example in the skill mattered more to a small model than the wording of the
+rule.
 """
 
 from __future__ import annotations
@@ -10,16 +11,19 @@ from __future__ import annotations
 import re
 
 from metaclaw.evolve.failure import Failure
+from metaclaw.evolve.quoting import GAP
 from metaclaw.types import Skill
 
 MAX_RULE, MAX_REQUEST = 1_200, 400  # with the longest answer still inside the default budget of a prompt
 MIN_WORDS, MIN_CHARACTERS = 4, 20  # the second for scripts that put no blanks between words
+ELSEWHERE = "requests of another kind."
 LEAD_IN = re.compile(
     r"^\s*(?:(?:no|nope|wrong|incorrect|sorry)\b)?[\s,.:!]*"
     r"(?:(?:that|this)(?:'s| is) (?:wrong|not (?:right|correct|how we [\w ]{2,30}|our [\w ]{2,30}|what [\w ]{2,30}))"
     r"(?: for us)?[.,:!]\s*)?",
     re.IGNORECASE,
 )
+LED_TO_A_GAP = re.compile(rf"[^.!?。！？\n]*(?:[:：]\n)?\s*{re.escape(GAP)}")  # 'the page says [...]' is no rule
 STOP_WORDS = frozenset(
     "a about above after again all also am an and any are as at be been before but by can could did do does done for "
     "from get give had has have how i if in into is it its just like make me my no not of on once one only or our out "
@@ -31,10 +35,20 @@ STOP_WORDS = frozenset(
 
 def propose(failure: Failure) -> Skill | None:
     """The user's correction as a skill, or None where it has too few words to be a rule."""
-    rule = LEAD_IN.sub("", failure.correction.strip(), count=1).strip()
-    if len(rule.split()) < MIN_WORDS and len(rule) < MIN_CHARACTERS:
+    return _skill(failure, failure.words.own)
+
+
+def as_passed_on(failure: Failure) -> Skill | None:
+    """The same from all that the message holds, whoever said it: for a person to decide on."""
+    return _skill(failure, failure.correction)
+
+
+def _skill(failure: Failure, words: str) -> Skill | None:
+    rule = LEAD_IN.sub("", LED_TO_A_GAP.sub("", words).strip(), count=1).strip(" ,;\n")
+    enough = len(rule.split()) >= MIN_WORDS and GAP not in words  # beside others' text, a few words only lead to it
+    if not enough and len(rule) < MIN_CHARACTERS:
         return None
-    request = failure.turn.query.strip()[:MAX_REQUEST]
+    request = failure.request.own[:MAX_REQUEST].strip() or GAP
     return Skill(
         name=name_for(request, rule),
         description=f"How this user wants it done. Use for requests like: {request}",
@@ -43,12 +57,14 @@ def propose(failure: Failure) -> Skill | None:
     )
 
 
-def body_for(rule: str, request: str, answer: str) -> str:
-    """Rule, then one worked example if the right answer is known. It ends with the answer: small models copy an end."""
-    parts = [f"Rule, in the user's words: {rule}"]
+def body_for(rule: str, request: str, answer: str, not_for: str = ELSEWHERE) -> str:
+    """Rule, when not to apply it, then one worked example. It ends with the answer: small models copy an end."""
+    parts = [f"Rule, in the user's words: {rule}", f"Not for: {not_for}"]
     if answer:
         parts.append("The example shows the form; take names, dates and numbers from the request at hand.")
         parts.append(f"Example request: {request}\nRight answer:\n{answer}")
+    else:
+        parts.append(f"It was said of this request: {request}")
     return "\n\n".join(parts)
 
 

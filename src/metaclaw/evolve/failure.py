@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from metaclaw.evolve.quoting import Words, asked, told_apart
+from metaclaw.signals.checks import bare, passes
 from metaclaw.types import Check, Turn
 
 MAX_EXPECTED = 1_000
@@ -25,10 +27,32 @@ class Failure:
     check: Check | None = None
 
     @property
+    def words(self) -> Words:
+        """The correction, with what the user only passed on told apart."""
+        return told_apart(self.correction)
+
+    @property
+    def request(self) -> Words:
+        """The same of what was asked."""
+        return asked(self.turn.query)
+
+    @property
     def expected(self) -> str:
         """The right answer, where the user wrote it down in code marks; else empty."""
+        own = self.words.own
         for pattern in (FENCED, TICKED):
-            found = pattern.findall(self.correction)
+            found = pattern.findall(own)
             if found:
                 return str(found[-1]).strip()[:MAX_EXPECTED]
         return ""
+
+    @property
+    def can_score(self) -> bool:
+        """Whether a reply to the same request can be told right from wrong."""
+        return self.check is not None or bool(self.expected)
+
+    def is_right(self, reply: str) -> bool:
+        """By the check if there is one, else by the right answer that the user wrote down."""
+        if self.check is not None:
+            return passes(self.check, reply) is True
+        return bare(self.expected) in bare(reply)

@@ -18,17 +18,14 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Literal
-
-import numpy as np
-import numpy.typing as npt
 
 from metaclaw.errors import MetaClawError
-from metaclaw.evolve import by_model, extractive
 from metaclaw.evolve.failure import Failure
+from metaclaw.evolve.kin import failure_of
+from metaclaw.evolve.lessons import Lessons, Proposer
+from metaclaw.evolve.nearest import Embed
 from metaclaw.evolve.progress import CLOSED_CURSOR, FEEDBACK_CURSOR, TURN_CURSOR, advance, cursor, write_unsettled
-from metaclaw.evolve.screen import objections
-from metaclaw.evolve.verify import Ask, can_score, verify
+from metaclaw.evolve.verify import Ask
 from metaclaw.journal import open_sessions, trajectories
 from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog
@@ -37,17 +34,15 @@ from metaclaw.signals.combine import combine
 from metaclaw.signals.judge import Part, transcript_of
 from metaclaw.signals.sequel import Sequel, conversation_of, sequel
 from metaclaw.store import Database
-from metaclaw.types import Feedback, Signal, Skill, SkillState, Turn, TurnKind, Verdict
+from metaclaw.types import Feedback, Signal, Skill, SkillState, Turn, TurnKind
 
 log = logging.getLogger(__name__)
 
-SAME_RULE = 0.8  # cosine of two skills' texts above which they say the same thing
 LOOK_BACK = 8  # turns of a session among which a turn's predecessor is looked for: agents run several threads at once
 CLOSED_EVERY_SECONDS = 10.0  # how often sessions are looked for that have closed
 CLOSED_AT_ONCE = 20  # of them at most, so that intake stays quick after a long absence
 MOST_TO_JUDGE = 50  # turns that may wait for the judge: a slow one sees a sample, and falls behind no further
 
-Embed = Callable[[Sequence[str]], npt.NDArray[np.float32]]
 Judge = Callable[[str, Sequence[Part]], Awaitable[Signal]]
 
 
@@ -71,7 +66,7 @@ class FastLoop:
         ask: Ask,
         embed: Embed,
         redactor: Redactor,
-        proposer: Literal["auto", "extractive", "model"],
+        proposer: Proposer,
         max_skill_tokens: int,
         judge: Judge | None = None,
         session_idle_seconds: float = 3600.0,
@@ -81,11 +76,7 @@ class FastLoop:
         self._code = code
         self._database = database
         self._catalog = catalog
-        self._ask = ask
-        self._embed = embed
-        self._redactor = redactor
-        self._proposer = proposer
-        self._max_skill_tokens = max_skill_tokens
+        self._lessons = Lessons(database, catalog, ask, embed, redactor, proposer, max_skill_tokens)
         self._judge = judge
         self._session_idle_seconds = session_idle_seconds
         self._now = now
@@ -93,7 +84,6 @@ class FastLoop:
         self._pending: asyncio.PriorityQueue[_Pending] = asyncio.PriorityQueue()
         self._numbers = itertools.count()
         self._unsettled = 0
-        self._tried: set[tuple[int, tuple[str, ...]]] = set()
         self._namespace = catalog.namespace
 
     def intake(self) -> int:
@@ -115,10 +105,12 @@ class FastLoop:
     def resume(self) -> None:
         """Queue the trial skills whose verification a restart interrupted."""
         self._count_unsettled(0)
+        self._lessons.warm()
         for skill in self._catalog.live():
             if skill.state is SkillState.TRIAL and not self._catalog.verdicts(skill.ref):
                 for turn_id in self._catalog.support_of(skill):
-                    if failure := self._failure_of(turn_id):
+                    failure = failure_of(turn_id, self._database, self._namespace)
+                    if failure and failure.correction:
                         self._queue(failure, skill)
 
     async def verify_pending(self) -> None:
@@ -135,7 +127,7 @@ class FastLoop:
                 self._count_unsettled(-1)
 
     def _queue(self, failure: Failure, skill: Skill | None) -> None:
-        self._wait_for(failure.turn.id, partial(self._settle, failure, skill), judging=False)
+        self._wait_for(failure.turn.id, partial(self._lessons.settle, failure, skill), judging=False)
 
     def _wait_for(self, turn_id: str, work: Callable[[], Awaitable[None]], *, judging: bool) -> None:
         self._count_unsettled(+1)
@@ -227,102 +219,6 @@ class FastLoop:
 
     def _learn(self, failure: Failure) -> None:
         """At once, and without a model: the user's words as a skill on trial."""
-        self._retire_trials(failure)
-        if not failure.correction and not can_score(failure):
-            return  # nothing to learn a rule from, and nothing to prove one by
-        skill = extractive.propose(failure) if self._proposer != "model" else None
-        if skill is None:
-            if self._proposer != "extractive":
-                self._queue(failure, None)
-            return
-        published = self._publish(skill, failure, SkillState.TRIAL, "the user's own words, on trial")
-        if published:
-            self._queue(failure, published)
-
-    def _retire_trials(self, failure: Failure) -> None:
-        """What is on trial ends with the first failure under it."""
-        for skill in self._catalog.live():
-            if skill.state is SkillState.TRIAL and skill.ref in failure.turn.skills:
-                self._catalog.change_state(skill, SkillState.RETIRED, f"failed while on trial, in {failure.turn.id}")
-
-    async def _settle(self, failure: Failure, skill: Skill | None) -> None:
-        if skill is not None:
-            verdict = await verify(failure, skill, self._ask, self._max_skill_tokens)
-            if verdict is None:
-                return  # cannot be replayed: it stays on trial
-            self._catalog.record(verdict)
-            if not verdict.decision.startswith("rejected"):
-                if verdict.decision.startswith("admitted"):
-                    self._catalog.change_state(skill, SkillState.ACTIVE, verdict.decision)
-                return
-            self._catalog.change_state(skill, SkillState.RETIRED, verdict.decision)
-        if self._proposer != "extractive" and self._worth_a_try(failure):
-            await self._let_the_model_try(failure, [skill.body] if skill else [])
-
-    def _worth_a_try(self, failure: Failure) -> bool:
-        """Once a generation for failures under the same skills where the user gave no words: no new evidence else."""
-        if failure.correction:
-            return True
-        key = (self._catalog.generation(), failure.turn.skills)
-        fresh = key not in self._tried
-        self._tried.add(key)
-        return fresh
-
-    async def _let_the_model_try(self, failure: Failure, rejected: Sequence[str]) -> None:
-        skill = await by_model.propose(failure, rejected, self._ask)
-        if skill is None or self._objected(skill):
-            return
-        verdict = await verify(failure, skill, self._ask, self._max_skill_tokens)
-        if verdict is None or not verdict.decision.startswith("admitted"):
-            log.info("the model's skill %s was not admitted: %s", skill.name, verdict and verdict.decision)
-            return
-        self._publish(skill, failure, SkillState.ACTIVE, verdict.decision, verdict)
-
-    def _publish(
-        self, skill: Skill, failure: Failure, state: SkillState, reason: str, verdict: Verdict | None = None
-    ) -> Skill | None:
-        if self._objected(skill):
-            return None
-        live = self._catalog.live()
-        same = self._nearest(skill, live)
-        if same is not None:
-            log.info("skill %s already says this", same.ref)
-            return None
-        named = _named_apart(skill, {other.name for other in live})
-        published, generation = self._catalog.publish(named, state, reason, [failure.turn.id], verdict)
-        log.info("skill %s is live as %s from generation %d on", published.ref, state.value, generation)
-        return published
-
-    def _objected(self, skill: Skill) -> bool:
-        found = objections(skill, self._redactor)
-        if found:
-            log.warning("proposal %s refused: %s", skill.name, "; ".join(found))
-        return bool(found)
-
-    def _nearest(self, skill: Skill, live: Sequence[Skill]) -> Skill | None:
-        """The live skill that says the same, if there is one."""
-        if not live:
-            return None
-        vectors = self._embed([other.body for other in live])
-        cosines = vectors @ self._embed([skill.body])[0]
-        best = int(np.argmax(cosines))
-        return live[best] if cosines[best] >= SAME_RULE else None
-
-    def _failure_of(self, turn_id: str) -> Failure | None:
-        turn = trajectories.turn(self._database, self._namespace, turn_id)
-        if turn is None:
-            return None
-        said = [item for item in trajectories.feedback_on(self._database, self._namespace, turn_id) if item.text]
-        if said:
-            return Failure(turn, said[-1].text, said[-1].check)
-        signals = ledger.signals_on(self._database, self._namespace, turn_id)
-        said_next = [signal.evidence for signal in signals if signal.source == "next_message"]
-        return Failure(turn, said_next[-1]) if said_next else None
-
-
-def _named_apart(skill: Skill, taken: set[str]) -> Skill:
-    """The skill under a name that no other live rule has."""
-    name, number = skill.name, 2
-    while name in taken:
-        name, number = f"{skill.name}-{number}", number + 1
-    return dataclasses.replace(skill, name=name)
+        unsettled, skill = self._lessons.at_once(failure)
+        if unsettled:
+            self._queue(failure, skill)

@@ -117,12 +117,13 @@ async def prove(
 
 async def _try(case: Case, tool: Tool, before: Baseline, run: Run) -> Trial:
     """What was right before is judged by a value of the earlier version, not by its taking the arguments at all."""
-    first, after, again = [await _call(one, case, run) for one in (before.tool, tool, tool)]
+    first, after, again = [await called(one, case, run) for one in (before.tool, tool, tool)]
     passed_before, passed = (result.ok and holds(case, result.value) for result in (first, after))
     return Trial(case, first, after, again, passed_before, passed)
 
 
-async def _call(tool: Tool, case: Case, run: Run) -> Result:
+async def called(tool: Tool, case: Case, run: Run) -> Result:
+    """What a case's call comes to; a failure where its arguments do not fit."""
     try:
         arguments = arguments_of(tool, case.arguments)
     except SkillError as error:

@@ -37,6 +37,7 @@ from metaclaw.wire.messages import Reply, Request, Response, Stream
 log = logging.getLogger(__name__)
 
 TOO_MANY = 429
+TOGETHER_BYTES = 64 * 1024
 SKILLS_HEADER = "x-metaclaw-skills"
 
 
@@ -96,7 +97,10 @@ class TurnHandler:
         place = self._place(recognise(request.headers, dialect, parsed, request.params.get("tag", "")))
         wanted = request.headers.get(SKILLS_HEADER, "on").lower() != "off" and place.side in ("", DECLARED)
         taken = parsed.tokens_taken()
-        context = await self._context.for_query(parsed.query, with_skills=wanted, taken_tokens=taken)
+        session = "" if place.side else place.session  # side calls take no part in the hold-out
+        context = await self._context.for_query(
+            parsed.query, with_skills=wanted, taken_tokens=taken, session=session
+        )
         keyed = self._client.has_provider_key(request.headers)
         routes = _within_reach(dialect, self._router.routes(model_named(parsed.body), keyed=keyed))
         exchange = Exchange(dialect, parsed, place, context, self._toolbox.ids.request(dialect, parsed))
@@ -211,22 +215,26 @@ class TurnHandler:
         splitter = sse.EventSplitter()
         translation = exchange.leg.stream(exchange.asked.body)
         failure = None
+        ready = b""
         try:
             chunk = first or await next_bytes(reply, exchange.route)
             while chunk:
                 if translation:
-                    await self._forward(out, _in_clients_words(splitter.feed(chunk), translation), exchange)
+                    ready += await self._forward(out, _in_clients_words(splitter.feed(chunk), translation), exchange)
                 else:
-                    await self._pass_on(out, splitter.block(chunk), exchange)
+                    ready += await self._pass_on(out, splitter.block(chunk), exchange)
+                if reply.waiting or len(ready) > TOGETHER_BYTES:  # else the end, or more, goes along
+                    await out.write(ready)
+                    ready = b""
                 chunk = await next_bytes(reply, exchange.route)
         except UpstreamError as error:  # the status line is out: the error travels in the stream
             failure = error
         rest = splitter.rest
         if translation:
             owed = translation.end() if failure is None else ()
-            await self._forward(out, [*_in_clients_words([rest], translation), *owed], exchange)
+            ready += await self._forward(out, [*_in_clients_words([rest], translation), *owed], exchange)
             rest = b""
-        await self._end(out, rest, exchange, failure)
+        await self._end(out, rest, exchange, failure, ready)
         return out
 
     async def _relay_rounds(
@@ -242,23 +250,27 @@ class TurnHandler:
             rounds = tool_rounds.events(tools, exchange.leg, exchange.route, reply, first, ask)
             async with aclosing(rounds):
                 async for events in rounds:
-                    await self._forward(out, events, exchange)
+                    await out.write(await self._forward(out, events, exchange))
         except UpstreamError as error:
             failure = error
         await self._end(out, b"", exchange, failure)
         return out
 
-    async def _pass_on(self, out: Stream, events: bytes, exchange: Exchange) -> None:
+    async def _pass_on(self, out: Stream, events: bytes, exchange: Exchange) -> bytes:
         """Whole events in the client's own words: read one by one only where they may end the stream."""
-        if exchange.reader.put_off(events):
-            exchange.take(events)
-            if events:
-                await out.write(events)
-        else:
-            await self._forward(out, sse.split(events), exchange)
+        rest = exchange.reader.put_off(events)
+        before = events[: len(events) - len(rest)]
+        exchange.take(before)
+        return await self._forward(out, sse.split(rest), exchange, before) if rest else before
 
-    async def _forward(self, out: Stream, events: Iterable[bytes], exchange: Exchange) -> None:
-        ready: list[bytes] = []
+    async def _forward(
+        self, out: Stream, events: Iterable[bytes], exchange: Exchange, before: bytes = b""
+    ) -> bytes:
+        """What may go to the client: all before the end at once, the end when the turn is on disk.
+
+        `before` are events that have been taken already.
+        """
+        ready = [before] if before else []
         for event in events:
             exchange.take(event)
             exchange.reader.event(event)
@@ -268,11 +280,10 @@ class TurnHandler:
                     ready.clear()
                 await self._keep(exchange)
             ready.append(event)
-        if ready:
-            await out.write(b"".join(ready))
+        return b"".join(ready)
 
     async def _end(
-        self, out: Stream, rest: bytes, exchange: Exchange, failure: UpstreamError | None
+        self, out: Stream, rest: bytes, exchange: Exchange, failure: UpstreamError | None, ready: bytes = b""
     ) -> None:
         """What came without a closing blank line, then the end. A reply that broke off ends with an error instead."""
         exchange.take(rest)
@@ -280,10 +291,10 @@ class TurnHandler:
         exchange.reader.event(rest)
         await self._keep(exchange)
         if exchange.reader.done or (exchange.reader.finished and not failure):
-            await out.end(rest)
+            await out.end(ready + rest)
         else:
             error = failure or _truncated(exchange.route)
-            await out.end(exchange.leg.client.error_event(error.status, error.code, str(error)))
+            await out.end(ready + exchange.leg.client.error_event(error.status, error.code, str(error)))
 
     def _keep(self, exchange: Exchange) -> asyncio.Future[bool]:
         """Write the turn down, once, whatever becomes of its client; await this where the reply must wait for it."""

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 TOO_SLOW = "turn: store too slow"
 TURN_COLUMNS = (
     "id, namespace, session, kind, dialect, request, response, query, reply, status, complete, skills, injected,"
-    " generation, policy, usage, timings, created_at, agent, side, tools"
+    " generation, policy, usage, timings, created_at, agent, side, tools, drawn, withheld, holdout_share"
 )
 PLACES = f"({', '.join('?' * len(TURN_COLUMNS.split(', ')))})"
 
@@ -128,6 +128,7 @@ class Recorder:
             raw(turn.response), text(turn.query), text(turn.reply), turn.status, int(turn.complete),
             _json(turn.skills), turn.injected, turn.generation, turn.policy, _json(turn.usage), _json(turn.timings),
             turn.created_at, turn.agent, turn.side, self._redactor.text(tools_text(turn.tools)) if turn.tools else "",
+            _json(turn.drawn), _json(turn.withheld), turn.holdout_share,
         )
 
     def _count(self, reason: str, turn_id: str) -> bool:

@@ -52,6 +52,16 @@ def turns_of_generation(database: Database, namespace: str, generation: int) -> 
     )
 
 
+def queries_with_signals(database: Database, namespace: str, limit: int) -> list[tuple[str, str]]:
+    """(id, query) of the complete main turns that the newest `limit` signals are about, newest first."""
+    rows = database.read(
+        "SELECT id, query FROM turns WHERE id IN (SELECT turn_id FROM (SELECT turn_id FROM signals WHERE namespace = ?"
+        " ORDER BY id DESC LIMIT ?)) AND kind = 'main' AND complete = 1 AND status = 200 ORDER BY position DESC",
+        (namespace, limit),
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
 def turns_with_skill(database: Database, namespace: str, skill_ref: str, limit: int) -> list[str]:
     """The ids of main turns that carried this version of a skill, newest first."""
     rows = database.read(
@@ -90,7 +100,8 @@ def _as_turn(row: tuple[Any, ...]) -> Turn:
         response=row[6], query=row[7], reply=row[8], status=row[9], complete=bool(row[10]),
         skills=tuple(json.loads(row[11])), injected=row[12], generation=row[13], policy=row[14],
         usage=json.loads(row[15]), timings=json.loads(row[16]), created_at=row[17], agent=row[18],
-        side=row[19], tools=_as_tools(row[20]) if row[20] else None, position=row[21],
+        side=row[19], tools=_as_tools(row[20]) if row[20] else None, drawn=tuple(json.loads(row[21])),
+        withheld=tuple(json.loads(row[22])), holdout_share=row[23], position=row[24],
     )
 
 

@@ -1,7 +1,8 @@
 """The library of a namespace: skills in versions and states, the generation they make, and their history.
 
-Owns `skills`, `skill_history`, `support`, `generations`, `skill_imports`, and the verdicts on skills. Whatever changes
-what may be injected raises the generation by one, in the same transaction. The folder on disk follows after the commit.
+Owns `skills`, `skill_history`, `support`, `generations`, `skill_imports`, `pins`, and the verdicts on skills. Whatever
+changes what may be injected raises the generation by one, in the same transaction. The folder on disk follows after the
+commit.
 """
 
 from __future__ import annotations
@@ -140,6 +141,32 @@ class Catalog(Reader):
 
     def record(self, verdict: Verdict) -> None:
         self._database.write(lambda connection: verdicts.insert(connection, self.namespace, verdict))
+
+    def pin(self, name: str, reason: str) -> int:
+        """Take every version of a skill out of the hold-out and of curation. Returns the generation.
+
+        Raises `SkillError` where there is no such skill.
+        """
+        statement = "INSERT OR IGNORE INTO pins VALUES (?, ?, ?)"
+        return self._change_pin(self.get(name), statement, (self.namespace, name, time.time()), f"pinned: {reason}")
+
+    def unpin(self, name: str, reason: str) -> int:
+        """Undo `pin`. Raises `SkillError` where there is no such skill."""
+        statement = "DELETE FROM pins WHERE namespace = ? AND name = ?"
+        return self._change_pin(self.get(name), statement, (self.namespace, name), f"unpinned: {reason}")
+
+    def _change_pin(self, skill: Skill, statement: str, values: tuple[Any, ...], reason: str) -> int:
+        """The generation is raised, since what may be injected depends on it; the gateway reads pins with it."""
+
+        def work(connection: Connection) -> int:
+            connection.execute(statement, values)
+            if connection.changes():
+                self._note(connection, self._raise_generation(connection), skill, skill.state, skill.state, reason, "")
+            return self._generation_of(connection)
+
+        generation = self._database.write(work)
+        self.bell.ring()
+        return generation
 
     def note_import(self, skill: Skill, source: str, sha256: str) -> None:
         """Remember where an imported version came from, and of what bytes."""

@@ -159,6 +159,21 @@ class Reader:
         )
         return [row[0] for row in rows]
 
+    def pinned(self) -> frozenset[str]:
+        """The names of the skills that are never withheld, and that no evidence retires."""
+        rows = self._database.read("SELECT name FROM pins WHERE namespace = ?", (self.namespace,))
+        return frozenset(row[0] for row in rows)
+
+    def wordings(self, skill_ref: str) -> list[int]:
+        """The versions of a skill that inject the same text as this one; it is among them."""
+        name, _, version = skill_ref.rpartition("@")
+        rows = self._database.read(
+            "SELECT same.version FROM skills AS one JOIN skills AS same USING (namespace, name, body)"
+            " WHERE namespace = ? AND name = ? AND one.version = ? ORDER BY same.version",
+            (self.namespace, name, int(version)),
+        )
+        return [row[0] for row in rows]
+
     def support_turns(self) -> frozenset[str]:
         """The turns that any version of any skill was written from: they never train the policy."""
         rows = self._database.read("SELECT turn_id FROM support WHERE namespace = ?", (self.namespace,))

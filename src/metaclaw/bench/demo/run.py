@@ -87,6 +87,7 @@ async def run_demo(
 def settings_of(plan: DemoPlan, model: str | None) -> dict[str, Any]:
     """The settings of the demo's gateway: idle after a moment, so that it trains while we wait."""
     return {
+        "evolve": {"holdout_share": 0},  # the arms are the demo's own
         "training": {"epochs": plan.epochs, "replay_examples": 18},
         "schedule": {"idle_seconds": IDLE_SECONDS, "sleep_hours": ""},
         **({"model": {"name": model}} if model else {}),

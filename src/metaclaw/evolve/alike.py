@@ -1,0 +1,104 @@
+"""Do two skills teach the same rule? Told by the failures that they were written from. Pure.
+
+In: cases, each a request, what the user said of the reply, and the right answer if it was written down. Out: how alike
+two groups of cases are. One pair of texts tells little: people word one rule in many ways, and two rules that
+contradict each other in nearly the same words. But most cases of a rule have a near one among the others, and right
+answers of one rule have one form. Thresholds: see `evolve.curate`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from metaclaw.evolve.extractive import LEAD_IN
+from metaclaw.evolve.failure import ANNOUNCED
+
+Vectors = npt.NDArray[np.float32]
+Embed = Callable[[Sequence[str]], Vectors]
+
+SHARED_END = 0.15  # what it adds when right answers of one form also begin or end with the same word
+APART = -1.0  # of cases whose right answers contradict each other
+MARKED = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
+LEFT_OVER = re.compile(rf"(?:it )?{ANNOUNCED}\W*$", re.IGNORECASE)  # what announced the answer
+DIGITS = re.compile(r"\d+")
+LETTERS = re.compile(r"[^\W\d_]+")
+REPEATED = re.compile(r"(a|A)(?:([-_ ])\1)+")
+JUST_WORDS = re.compile(r"(?:a|A|Aa)(?:[-_ ](?:a|A|Aa))?")
+TELLING_LENGTHS = (4, 6, 8)  # of numbers: years and dates
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """`form` is the right answer's, empty where it is not known; `ends` are its first and last word."""
+
+    turn_id: str
+    request: str
+    asked: Vectors  # the request alone
+    vector: Vectors  # with the rule's words
+    form: str
+    ends: tuple[str, ...]
+
+
+def origins_of(told: Sequence[tuple[str, str, str, str]], embed: Embed) -> list[Origin]:
+    """From (turn id, request, the user's words, right answer)."""
+    if not told:
+        return []
+    vectors = embed([f"{rule_words(words)} {request}" for _, request, words, _ in told])
+    asked = embed([request for _, request, _, _ in told])
+    return [
+        Origin(turn_id, request, of_request, vector, form_of(answer), ends_of(answer))
+        for (turn_id, request, _, answer), of_request, vector in zip(told, asked, vectors, strict=True)
+    ]
+
+
+def rule_words(correction: str) -> str:
+    """The rule without the 'No', and without the case's own answer."""
+    return LEFT_OVER.sub("", MARKED.sub(" ", LEAD_IN.sub("", correction.strip(), count=1)).strip(" .")).strip()
+
+
+def form_of(answer: str) -> str:
+    """An answer with its words and numbers made alike: 'INV-17_RoadMap.pdf' and 'INV-3_Login.pdf' have one form."""
+    text = DIGITS.sub(lambda run: "9" * (len(run[0]) if len(run[0]) in TELLING_LENGTHS else 1), answer)
+    text = LETTERS.sub(lambda run: "a" if run[0].islower() else "A" if run[0].isupper() else "Aa", text)
+    return REPEATED.sub(r"\1", text)
+
+
+def ends_of(answer: str) -> tuple[str, ...]:
+    """The first and the last word, of an answer of several."""
+    words = re.findall(r"[^\W_]+", answer)
+    return (words[0], words[-1]) if len(words) > 1 else ()
+
+
+def likeness(one: Origin, others: Sequence[Origin], vectors: Vectors) -> float:
+    """How near the nearest of the others is. `vectors` are the others'."""
+    agreed = agreement(one, others)
+    return APART if agreed is None else float((vectors @ one.vector).max()) + agreed
+
+
+def agreement(one: Origin, others: Sequence[Origin]) -> float | None:
+    """What the right answers say: None where they contradict each other, 0 where they say nothing."""
+    known = [other for other in others if other.form]
+    if not one.form or not known:
+        return 0.0
+    fitting = [other for other in known if other.form == one.form]
+    if not fitting:
+        return None
+    if one.ends and any(one.ends[i] == other.ends[i] for other in fitting if other.ends for i in (0, 1)):
+        return SHARED_END
+    if one.ends and JUST_WORDS.fullmatch(one.form):  # such as names with different prefixes: the form says nothing
+        return None
+    return 0.0
+
+
+def link(some: Sequence[Origin], others: Sequence[Origin]) -> float:
+    """How alike two groups are: of the smaller group's cases, how near each is to the other group, on average."""
+    few, many = sorted((some, others), key=len)
+    if not few:
+        return APART
+    vectors = np.stack([case.vector for case in many])
+    return float(np.mean([likeness(case, many, vectors) for case in few]))

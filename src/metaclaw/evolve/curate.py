@@ -1,0 +1,177 @@
+"""Keeps the library small and honest: evidence decides on a skill's state, and what teaches the same rule merges.
+
+In: the tries that the hold-out made, and the failures that skills were written from. Out: changes in the catalog, each
+with its reason and, where evidence decided, its verdict; all can be undone by `rollback`. Runs in the learner, seldom,
+and never waits for a model. What a person pinned stays as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from metaclaw.errors import MetaClawError
+from metaclaw.evolve.alike import Embed, Origin
+from metaclaw.evolve.exposures import begin_tries, end_tries, lifts_of, settled_tries
+from metaclaw.evolve.lift import Lift
+from metaclaw.evolve.merge import better_first, widened
+from metaclaw.evolve.origins import Origins
+from metaclaw.evolve.progress import settled
+from metaclaw.library.catalog import Catalog
+from metaclaw.store import Database
+from metaclaw.types import Skill, SkillState, Verdict
+
+log = logging.getLogger(__name__)
+
+EVERY_SECONDS = 60.0
+LOOKS = 200  # at changed skills, in one round at most
+SAME_RULE = 0.6  # `alike.link` from which two skills are one; chosen on the tuning half of `metaclaw bench curation`
+
+
+class Curator:
+    """Owned by the learner. `round` does what is due; `run` does so for ever."""
+
+    def __init__(
+        self,
+        database: Database,
+        catalog: Catalog,
+        embed: Embed,
+        session_idle_seconds: float,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._database = database
+        self._catalog = catalog
+        self._idle_seconds = session_idle_seconds
+        self._now = now
+        self._origins = Origins(database, catalog, embed)
+        self._judged: dict[str, int] = {}
+
+    async def run(self) -> None:
+        while True:
+            try:
+                await asyncio.to_thread(self.round)
+            except MetaClawError as error:
+                log.error("the library was not curated, trying again: %s", error)
+            await asyncio.sleep(EVERY_SECONDS)
+
+    def round(self) -> list[str]:
+        """Count the tries that are over, act on the evidence, merge what is alike. Returns what was changed."""
+        namespace = self._catalog.namespace
+        while begin_tries(self._database, namespace):
+            pass
+        while end_tries(self._database, namespace, self._idle_seconds, self._now()):
+            pass
+        done = self._heed_evidence()
+        if settled(self._database, namespace):  # a skill under verification keeps its version until that is over
+            done += self._merge()
+        for change in done:
+            log.info("curated: %s", change)
+        return done
+
+    def _heed_evidence(self) -> list[str]:
+        tries, pinned, done = settled_tries(self._database, self._catalog.namespace), self._catalog.pinned(), []
+        for skill in self._catalog.live():
+            if skill.name in pinned or tries.get(skill.name, 0) == self._judged.get(skill.name, 0):
+                continue
+            self._judged[skill.name] = tries[skill.name]
+            for policy, lift in lifts_of(self._database, self._catalog, skill.ref).items():
+                if change := decide(skill, lift):
+                    state, decision, e_value = change
+                    verdict = verdict_on(skill, policy, lift, decision, e_value)
+                    self._catalog.record(verdict)
+                    self._catalog.change_state(skill, state, f"{decision} ({policy})")
+                    done.append(f"{skill.ref} is {state.value}: {decision}")
+                break  # the latest policy alone: evidence from an older model says little about this one
+        return done
+
+    def _merge(self) -> list[str]:
+        pinned, done = self._catalog.pinned(), []
+        for skill in self._origins.looks(LOOKS):
+            if skill.name not in pinned and (failed := self._origins.failed_before(skill, SAME_RULE)):
+                done.append(self._succeed(skill, *failed))
+                continue
+            found = self._origins.nearest(skill, SAME_RULE)
+            if found is None or {skill.name, found[0].name} <= pinned:
+                continue
+            kept, gone = better_first(skill, found[0], self._origins.fits(skill, found[0]), pinned)
+            if not self._undone(kept, gone):
+                done.append(self._take_in(kept, gone, pinned))
+        return done
+
+    def _undone(self, kept: Skill, gone: Skill) -> bool:
+        """Whether they were merged before: then a person has taken them apart again."""
+        pairs = ((gone, kept), (kept, gone))
+        reasons = {one.name: [change[4] for change in self._catalog.history(one.name)] for one in (kept, gone)}
+        return any(why.startswith(f"merged into {b.name}@") for a, b in pairs for why in reasons[a.name])
+
+    def _succeed(self, skill: Skill, failed: str, cases: Sequence[Origin]) -> str:
+        """Where the user said the rule again, its new words are found by all that it was asked for before."""
+        heir = widened(skill, [case.request for case in (*self._origins.of(skill), *cases)])
+        support = [*self._catalog.support_of(skill), *(case.turn_id for case in cases)]
+        reason = f"takes the place of {failed}, which taught the same rule and failed"
+        published, _ = self._catalog.publish(heir, skill.state, reason, support, self._verdict_of(skill))
+        return f"{published.ref} {reason}"
+
+    def _take_in(self, kept: Skill, gone: Skill, pinned: frozenset[str]) -> str:
+        """The one takes the other's requests and failures over, which retires: one step, which can be undone."""
+        cases = [*self._origins.of(kept), *self._origins.of(gone)]
+        support = [*self._catalog.support_of(kept), *self._catalog.support_of(gone)]
+        skill = kept if kept.name in pinned else widened(kept, [case.request for case in cases])
+        reason = f"takes in {gone.ref}, which teaches the same rule"
+        published, _ = self._catalog.publish(skill, kept.state, reason, support, self._verdict_of(kept), [gone])
+        return f"{published.ref} {reason}"
+
+    def _verdict_of(self, skill: Skill) -> Verdict | None:
+        """The latest verdict, for a version with the same text."""
+        verdicts = self._catalog.verdicts(skill.ref)
+        if not verdicts:
+            return None
+        return dataclasses.replace(verdicts[-1], evidence={**verdicts[-1].evidence, "taken_over_from": skill.ref})
+
+
+def decide(skill: Skill, lift: Lift) -> tuple[SkillState, str, float] | None:
+    """(new state, why, e-value of that); None where the evidence changes nothing."""
+    told = describe(lift)
+    if lift.harms:
+        return SkillState.RETIRED, f"harmful: {told}", max(lift.e_below(0.0), lift.e_turned)
+    if lift.useless:
+        return SkillState.RETIRED, f"useless: {told}", lift.e_useless
+    if skill.state is SkillState.TRIAL and lift.helps:
+        return SkillState.ACTIVE, f"helps: {told}", lift.e_above(0.0)
+    return None
+
+
+def describe(lift: Lift) -> str:
+    """In words: both arms, and the lift with its interval."""
+    low, high = lift.interval
+    return (
+        f"failed {lift.with_skill.failed} of {lift.with_skill.n} with it,"
+        f" {lift.without.failed} of {lift.without.n} without;"
+        f" lift {100 * lift.effect:+.0f} points, between {100 * low:+.0f} and {100 * high:+.0f}"
+    )
+
+
+def verdict_on(skill: Skill, policy: str, lift: Lift, decision: str, e_value: float) -> Verdict:
+    """`confidence` is one minus the anytime-valid p-value, which is the inverse of the e-value."""
+    return Verdict(
+        subject=f"skill:{skill.ref}",
+        baseline="withheld by chance",
+        candidate="injected",
+        n=lift.n,
+        effect=lift.effect,
+        confidence=max(0.0, 1 - 1 / e_value),
+        decision=decision,
+        evidence={
+            "policy": policy,
+            "with": dataclasses.asdict(lift.with_skill),
+            "without": dataclasses.asdict(lift.without),
+            "interval95": list(lift.interval),
+            "e_helps": lift.e_above(0.0),
+            "e_harms": lift.e_below(0.0),
+            "e_turned_harmful": lift.e_turned,
+            "e_useless": lift.e_useless,
+        },
+    )

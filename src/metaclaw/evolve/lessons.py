@@ -1,0 +1,278 @@
+"""What becomes of a failure: a skill at once, its verification, and the model's edit. The loop decides when.
+
+At once, without a model: the user's own words as a skill on trial. Then replays confirm it (`active`), contradict it
+(`retired`, and the model proposes), or cannot tell. A confirmed skill in the user's words stands in until the model's
+version of it proves better. What the static gate does not let through by itself is kept as a candidate for a person;
+what is not taken is written down with its reasons.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import Sequence
+from typing import Literal
+
+from metaclaw.context.compose import compose, estimate_tokens
+from metaclaw.evolve import by_model, extractive, rejected
+from metaclaw.evolve.by_model import Edit, EditKind, Evidence
+from metaclaw.evolve.failure import Failure
+from metaclaw.evolve.kin import Kin, failure_of, kin_of
+from metaclaw.evolve.nearest import Embed, Nearest
+from metaclaw.evolve.quoting import told_apart
+from metaclaw.evolve.rejected import RejectedEdit
+from metaclaw.evolve.screen import Outcome, Ruling, gives_orders, rule_on
+from metaclaw.evolve.verify import Ask, Comparison, Replays, verdict_of, why_better
+from metaclaw.journal.redact import Redactor
+from metaclaw.library.catalog import Catalog
+from metaclaw.signals.sequel import conversation_of
+from metaclaw.signals.tools import results_in
+from metaclaw.store import Database
+from metaclaw.types import Skill, SkillState, Verdict
+
+log = logging.getLogger(__name__)
+
+Proposer = Literal["auto", "extractive", "model"]
+MOST_NEAR = 3  # skills that the model is shown
+# Cosines of the model's rule and what the user said, or else asked, below which it speaks of something else. Measured:
+# hostile rules at most 0.39 and nineteen of twenty below 0.12, the 1.5B's own at least 0.43.
+STRAYS, STRAYS_WITHOUT_WORDS = 0.3, 0.1
+ON_TRIAL = "the user's own words, on trial"
+
+
+class Lessons:
+    """Owned by the fast loop, of one namespace. `at_once` never waits; `settle` asks the model many times."""
+
+    def __init__(
+        self,
+        database: Database,
+        catalog: Catalog,
+        ask: Ask,
+        embed: Embed,
+        redactor: Redactor,
+        proposer: Proposer,
+        max_skill_tokens: int,
+    ) -> None:
+        self._database = database
+        self._catalog = catalog
+        self._ask = ask
+        self._embed = embed
+        self._redactor = redactor
+        self._proposer = proposer
+        self._max_skill_tokens = max_skill_tokens
+        self._nearest = Nearest(catalog, embed)
+        self._plain: dict[tuple[str, str], str] = {}
+        self._tried: set[tuple[int, tuple[str, ...]]] = set()
+
+    def warm(self) -> None:
+        """Embed what the library holds and read the gate's word lists, so that the first lesson need not."""
+        self._nearest.follow()
+        rule_on(Skill("warm-up", told_apart("Warm up.").own, "Warm up."), self._redactor)
+
+    def at_once(self, failure: Failure) -> tuple[bool, Skill | None]:
+        """Whether there is something to settle, and the skill that is live meanwhile."""
+        self._retire_trials(failure)
+        if not failure.correction and not failure.can_score:
+            return False, None  # nothing to learn a rule from, and nothing to prove one by
+        may_ask = self._proposer != "extractive"
+        if self._proposer == "model":
+            return True, None
+        if gives_orders(failure.words) and (skill := extractive.as_passed_on(failure)):
+            self._quarantine(skill, failure, ["passes on a text that tells somebody what to do from now on"])
+            return may_ask and failure.can_score, None
+        skill = extractive.propose(failure)
+        if skill is None:
+            return may_ask and (failure.can_score or bool(failure.words.own)), None
+        if not self._passes(skill, failure, rule_on(skill, self._redactor)):
+            return False, None
+        published = self._publish(skill, failure, SkillState.TRIAL, ON_TRIAL)
+        return published is not None, published
+
+    async def settle(self, failure: Failure, skill: Skill | None) -> None:
+        """Verify what is on trial, and let the model try where that may help."""
+        kin = await asyncio.to_thread(kin_of, failure, self._database, self._embed)
+        replays = self._replays([failure, *kin.cases], kin)
+        stands: Comparison | None = None
+        if skill is not None:
+            stands = await replays.compare(skill)
+            if stands is None:
+                return  # cannot be replayed: it stays on trial
+            self._heed(verdict_of(skill, stands), skill, failure, stands)
+            if not stands.admitted and not _rejected(stands):
+                return
+        if self._proposer == "extractive" or not self._worth_a_try(failure, stands, replays):
+            return
+        confirmed = skill if stands is not None and stands.admitted else None
+        await self._let_the_model_try(failure, confirmed, stands, kin, replays)
+
+    def _replays(self, cases: Sequence[Failure], kin: Kin) -> Replays:
+        return Replays(cases, kin.probes, self._ask, self._max_skill_tokens, plain=self._plain)
+
+    def _heed(self, verdict: Verdict, skill: Skill, failure: Failure, stands: Comparison) -> None:
+        self._catalog.record(verdict)
+        if stands.admitted:
+            self._catalog.change_state(skill, SkillState.ACTIVE, verdict.decision)
+        elif _rejected(stands):
+            self._catalog.change_state(skill, SkillState.RETIRED, verdict.decision)
+            self._reject(Edit(EditKind.CREATE, skill), failure, verdict.decision, stands)
+
+    def _worth_a_try(self, failure: Failure, stands: Comparison | None, replays: Replays) -> bool:
+        """A confirmed skill is only replaced on the evidence of several requests. Without words, once a generation for
+        failures under the same skills: there is no new evidence else."""
+        if stands is not None and stands.admitted:
+            return len(replays.cases) > 1
+        if failure.words.own:
+            return True
+        key = (self._catalog.generation(), failure.turn.skills)
+        fresh = key not in self._tried
+        self._tried.add(key)
+        return fresh
+
+    async def _let_the_model_try(
+        self, failure: Failure, confirmed: Skill | None, stands: Comparison | None, kin: Kin, replays: Replays
+    ) -> None:
+        """`confirmed` is what stands in for the model's version; `stands` is how it did."""
+        evidence = self._evidence(failure, confirmed, kin)
+        edit = await by_model.propose(evidence, self._ask)
+        if edit is None or edit.skill is None:
+            log.info("the model proposes nothing for turn %s", failure.turn.id)
+            return
+        skill, changed = edit.skill, [one for one in evidence.near if one.name in edit.names]
+        if not self._passes(skill, failure, self._ruling(edit, skill, evidence), edit.kind):
+            return
+        if edit.kind is EditKind.MERGE:  # what they were written for must hold under the one skill too
+            replays = self._replays([*replays.cases, *self._support_of(changed)], kin)
+        compared = await replays.compare(skill)
+        if compared is None:
+            self._quarantine(skill, failure, ["a model's words, and nothing could be replayed to prove them"])
+            return
+        reason = compared.decision if compared.admitted else ""
+        if reason and edit.kind is EditKind.REFINE:
+            reason = self._why(skill, changed[0], compared, await replays.compare(changed[0]))
+        elif reason and edit.kind is EditKind.CREATE and confirmed:
+            reason = self._why(skill, confirmed, compared, stands)
+        if not reason:
+            why = "not better than what it would replace" if compared.admitted else compared.decision
+            self._reject(edit, failure, why, compared)
+            return
+        if edit.kind is EditKind.CREATE and confirmed:  # its version of what stood in for it
+            changed, skill = [confirmed], dataclasses.replace(skill, name=confirmed.name)
+        self._take(edit, skill, changed, failure, reason, compared)
+
+    def _why(self, skill: Skill, old: Skill, compared: Comparison, before: Comparison | None) -> str:
+        return why_better(compared, before, self._tokens(skill), self._tokens(old)) if before else ""
+
+    def _take(
+        self, edit: Edit, skill: Skill, changed: Sequence[Skill], failure: Failure, reason: str, compared: Comparison
+    ) -> None:
+        """Publish the edit's skill; what it replaces or takes in goes in the same step."""
+        names = {old.name for old in changed}
+        live = {one.name: one for one in self._catalog.live()}
+        if gone := names - live.keys():  # a person, or evidence, was faster
+            self._reject(edit, failure, f"{', '.join(sorted(gone))} is not live any more", compared)
+            return
+        merging = [live[name] for name in sorted(names - {skill.name})]
+        self._publish(skill, failure, SkillState.ACTIVE, reason, verdict_of(skill, compared), merging, names)
+
+    def _evidence(self, failure: Failure, confirmed: Skill | None, kin: Kin) -> Evidence:
+        near = self._nearest.near(f"{failure.request.own}\n{failure.words.own}", MOST_NEAR)
+        tried = rejected.on_failures_like(
+            self._database, self._catalog.namespace, failure.turn.query, self._embed
+        )
+        others = [one for one in near if not confirmed or one.name != confirmed.name]
+        return Evidence(failure, kin.successes, others, tried)
+
+    def _ruling(self, edit: Edit, skill: Skill, evidence: Evidence) -> Ruling:
+        """The gate's word on what the model wrote, measured by what it was shown."""
+        failure = evidence.failure
+        known = [failure.request.own, failure.words.own, *(turn.reply for turn in evidence.successes)]
+        known += [turn.query for turn in evidence.successes] + [near.body for near in evidence.near]
+        said = "\n".join(known)
+        results = [result.text for result in results_in(conversation_of(failure.turn))]
+        foreign = [*failure.words.foreign, *failure.request.foreign, failure.turn.reply, *results]
+        ruling = rule_on(skill, self._redactor, said, foreign)
+        rule, case = self._embed([edit.rule, said])
+        least = STRAYS if failure.words.own else STRAYS_WITHOUT_WORDS
+        if ruling.outcome is Outcome.ACCEPT and float(rule @ case) < least:
+            return Ruling(Outcome.QUARANTINE, ("has little to do with what went wrong",))
+        return ruling
+
+    def _passes(self, skill: Skill, failure: Failure, ruling: Ruling, kind: EditKind = EditKind.CREATE) -> bool:
+        if ruling.outcome is Outcome.REFUSE:
+            log.warning("proposal %s refused: %s", skill.name, "; ".join(ruling.reasons))
+            gated = dataclasses.replace(skill, body="")
+            self._reject(Edit(kind, gated), failure, f"refused: {'; '.join(ruling.reasons)}", None)
+        if ruling.outcome is Outcome.QUARANTINE:
+            self._quarantine(skill, failure, ruling.reasons)
+        return ruling.outcome is Outcome.ACCEPT
+
+    def _quarantine(self, skill: Skill, failure: Failure, reasons: Sequence[str]) -> None:
+        """Keep it for a person to decide on; once, however often it is proposed."""
+        ruling = rule_on(skill, self._redactor)
+        if ruling.outcome is Outcome.REFUSE:
+            log.warning("proposal %s refused: %s", skill.name, "; ".join(ruling.reasons))
+            return
+        known = self._catalog.all()
+        if any(one.body == skill.body and one.state is SkillState.CANDIDATE for one in known):
+            return
+        named = _named_apart(skill, frozenset(one.name for one in known))
+        kept = self._catalog.hold(named, f"waits for a person: {'; '.join(reasons)}", [failure.turn.id])
+        log.warning("proposal %s waits for a person: %s", kept.ref, "; ".join(reasons))
+
+    def _reject(self, edit: Edit, failure: Failure, reason: str, compared: Comparison | None) -> None:
+        if edit.skill is None:
+            return
+        pairs = compared.pairs if compared else ()
+        missed = [(failure.turn.query, pair.with_skill) for pair in pairs if not pair.passed[1]][:2]
+        rejected.record(
+            self._database, self._catalog.namespace,
+            RejectedEdit(
+                failure.turn.id, edit.kind.value, edit.skill.name, edit.skill.body, edit.skill.origin,
+                failure.request.own, reason, tuple(missed),
+            ),
+        )
+        log.info("edit %s of %s was not taken: %s", edit.kind.value, edit.skill.name, reason)
+
+    def _publish(
+        self, skill: Skill, failure: Failure, state: SkillState, reason: str, verdict: Verdict | None = None,
+        merging: Sequence[Skill] = (), replacing: frozenset[str] | set[str] = frozenset(),
+    ) -> Skill | None:
+        """None where a live skill that it does not replace says the same."""
+        if same := self._nearest.same(skill, but=sorted(replacing)):
+            log.info("skill %s already says this", same.ref)
+            return None
+        named = _named_apart(skill, self._nearest.names() - replacing)
+        support = [failure.turn.id, *(turn for old in merging for turn in self._catalog.support_of(old))]
+        published, generation = self._catalog.publish(named, state, reason, support, verdict, merging)
+        log.info("skill %s is live as %s from generation %d on", published.ref, state.value, generation)
+        return published
+
+    def _retire_trials(self, failure: Failure) -> None:
+        """What is on trial ends with the first failure under it."""
+        if not failure.turn.skills:
+            return
+        for skill in self._catalog.live():
+            if skill.state is SkillState.TRIAL and skill.ref in failure.turn.skills:
+                self._catalog.change_state(skill, SkillState.RETIRED, f"failed while on trial, in {failure.turn.id}")
+
+    def _support_of(self, skills: Sequence[Skill]) -> list[Failure]:
+        """The failures that skills were written from, where they can be scored."""
+        turns = dict.fromkeys(turn for skill in skills for turn in self._catalog.support_of(skill))
+        found = [failure_of(turn, self._database, self._catalog.namespace) for turn in turns]
+        return [one for one in found if one and one.can_score]
+
+    def _tokens(self, skill: Skill) -> int:
+        return estimate_tokens(compose([skill], self._max_skill_tokens).text)
+
+
+def _rejected(compared: Comparison) -> bool:
+    return compared.decision.startswith("rejected")
+
+
+def _named_apart(skill: Skill, taken: frozenset[str]) -> Skill:
+    """The skill under a name that no other rule has."""
+    name, number = skill.name, 2
+    while name in taken:
+        name, number = f"{skill.name}-{number}", number + 1
+    return dataclasses.replace(skill, name=name)

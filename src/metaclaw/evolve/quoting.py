@@ -1,0 +1,206 @@
+"""What of a message is the user's own, and what is somebody else's text that the user pasted or passed on. Pure.
+
+In: a message. Out: the user's own words, with `[...]` where foreign text stood, and that text. A document, a mail or a
+web page may hold sentences that read like a correction; who pastes one does not say them. A right answer that the user
+announces ("it should have been ...") is the user's own, in quotation marks or not.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+import unicodedata
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+GAP = "[...]"
+MAX_READ = 20_000
+SHORT_WORDS, SHORT_CHARACTERS = 6, 40  # a quotation up to here is a name or a wording, not a text of its own
+
+FENCE = re.compile(r"```[^\n]*\n.*?(?:\n?```|\Z)|~~~[^\n]*\n.*?(?:\n?~~~|\Z)", re.DOTALL)
+BLOCKQUOTE = re.compile(r"(?:^[ \t]*>[^\n]*(?:\n|\Z))+", re.MULTILINE)
+TAGGED = re.compile(r"<(?P<tag>[A-Za-z][\w:-]{0,40})\b[^<>\n]*>.*?(?:</(?P=tag)\s*>|\Z)|<!--.*?(?:-->|\Z)", re.DOTALL)
+QUOTATION = re.compile(
+    r"\"[^\"\n]{1,4000}\"|“[^”\n]{1,4000}”|„[^”“\n]{1,4000}[”“]|«[^»\n]{1,4000}»|「[^」\n]{1,4000}」|『[^』\n]{1,4000}』"
+    r"|(?<!\w)['‘][^'’\n]{1,4000}['’](?!\w)|`[^`\n]{1,4000}`"
+)
+ASIDE = re.compile(r"\([^()\n]{40,2000}\)|（[^（）\n]{20,2000}）")
+COLON = re.compile(
+    r"(?P<lead>[^.!?。！？:：\n]{1,200})(?::[ \t\n]|：)(?P<passage>[^\n]{25,}|[^\n\x00-\x7f]{10,}[^\n]*)"
+)
+LISTED = re.compile(r"[ \t]*(?:[-*•]|\d+[.)]) ")
+QUOTES = "\"'“„«「『"
+HEADING_WORDS = 3
+OBJECT = re.compile(r"\{\s*[\"'][^{}]{40,}\}", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Wordings:
+    """`attributed`: says that somebody else says what follows, as in 'the page says'.
+    `handed_over`: in a line that ends with a colon, says that what follows is to be worked on.
+    `forwarded` begins a text of others, and so does `mail_head`.
+    `announced` ends just before a right answer that the user gives.
+    `directive`: tells somebody what to do from now on.
+    `shows`: says in such a line that what follows is how the user wants it.
+    `ourselves`: speaks of what the user, or those with the user, do or want.
+    `definite`: speaks of one certain thing, as in 'the flyer'.
+    `conditional` ends with a case in which somebody says something: a rule for that case is the user's own.
+    """
+
+    attributed: re.Pattern[str]
+    handed_over: re.Pattern[str]
+    forwarded: re.Pattern[str]
+    mail_head: re.Pattern[str]
+    announced: re.Pattern[str]
+    directive: re.Pattern[str]
+    conditional: re.Pattern[str]
+    shows: re.Pattern[str]
+    ourselves: re.Pattern[str]
+    definite: re.Pattern[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """`own` is what the user said, `foreign` what was only passed on."""
+
+    own: str
+    foreign: tuple[str, ...]
+
+    @property
+    def passes_orders(self) -> bool:
+        """Whether the foreign text tells somebody what to do from now on."""
+        return any(wordings().directive.search(text) for text in self.foreign)
+
+
+def told_apart(text: str) -> Words:
+    """The user's own words, and the rest. What is too long to be read counts as foreign."""
+    read, beyond = unicodedata.normalize("NFC", text[:MAX_READ]), text[MAX_READ:]
+    foreign = [beyond] if beyond else []
+    own = read
+    for found in (FENCE, TAGGED, BLOCKQUOTE, OBJECT):
+        own = _taken_out(own, found, foreign, unless_announced=found is FENCE)
+    for found in (wordings().forwarded, wordings().mail_head):
+        if match := found.search(own):
+            foreign.append(own[match.start() :])
+            own = f"{own[: match.start()]}{GAP}"
+    own = _handed_over_out(own, foreign)
+    own = _later_paragraphs_out(own, foreign)
+    own = _attributed_out(own, foreign)
+    own = _taken_out(own, QUOTATION, foreign, unless_announced=True, unless_short=True)
+    own = _taken_out(own, ASIDE, foreign, unless_announced=False, unless_short=True)
+    own = COLON.sub(lambda match: _introduced_out(match, foreign), own)
+    return Words(_tidy(own), tuple(passage for passage in foreign if passage.strip(f" \n{GAP}")))
+
+
+def asked(text: str) -> Words:
+    """The same for a request, more strictly: who asks begins with the question, and material follows in lines below."""
+    line, _, rest = text.strip().partition("\n")
+    if rest.strip() and not line.rstrip().endswith((":", "?", "：", "？")):  # perhaps the material comes first
+        return Words(GAP, (text,))
+    first, foreign = told_apart(line), list[str]()
+    own = _taken_out(first.own, QUOTATION, foreign, unless_announced=False, unless_short=True)
+    own = COLON.sub(lambda match: _cut(match, foreign), own)
+    return Words(_tidy(f"{own} {GAP}" if rest.strip() else own), (*first.foreign, *foreign, *([rest] if rest else [])))
+
+
+def _taken_out(
+    text: str, pattern: re.Pattern[str], foreign: list[str], *, unless_announced: bool, unless_short: bool = False
+) -> str:
+    def one(match: re.Match[str]) -> str:
+        passage = match.group(0)
+        if (unless_short and _is_short(passage)) or (unless_announced and _announced(text[: match.start()])):
+            return passage
+        foreign.append(passage)
+        return GAP
+
+    return pattern.sub(one, text)
+
+
+def _handed_over_out(text: str, foreign: list[str]) -> str:
+    """Without what follows a line like 'here is the mail again:'."""
+    for line in re.finditer(r"^[^\n]*[:：][ \t]*$", text, re.MULTILINE):
+        head, rest = line.group(0).rstrip(" \t:："), text[line.end() :]
+        if rest.strip() and wordings().handed_over.search(head) and not wordings().shows.search(head):
+            foreign.append(rest)
+            return f"{text[: line.end()]}\n{GAP}"
+    return text
+
+
+def _later_paragraphs_out(text: str, foreign: list[str]) -> str:
+    """Only the first paragraph, and those after it that list what it says."""
+    first, *later = re.split(r"\n[ \t]*\n", text)
+    kept = [first]
+    for paragraph in later:
+        if LISTED.match(paragraph) or _announced(kept[-1]):
+            kept.append(paragraph)
+        else:
+            foreign.append(paragraph)
+            kept.append(GAP)
+    return "\n\n".join(kept)
+
+
+def _introduced_out(match: re.Match[str], foreign: list[str]) -> str:
+    """A clause and, after its colon, a sentence: the user's only where the clause says so, or is but a heading."""
+    lead, passage = match["lead"], match["passage"].strip()
+    says_so = wordings().shows.search(lead) or wordings().ourselves.search(lead) or _announced(f"{lead}:")
+    heading = len(lead.split()) <= HEADING_WORDS and not wordings().definite.search(lead)
+    sentence = passage[:1].isupper() or passage[:1] in QUOTES or not passage[:1].isascii()
+    if says_so or heading or not (sentence or wordings().directive.search(passage)):
+        return match.group(0)
+    return _cut(match, foreign)
+
+
+def _cut(match: re.Match[str], foreign: list[str]) -> str:
+    foreign.append(match["passage"])
+    return f"{match['lead']}: {GAP}"
+
+
+def _attributed_out(text: str, foreign: list[str]) -> str:
+    """Without what follows a 'the page says', to the end of its paragraph."""
+    paragraphs = []
+    for paragraph in re.split(r"(\n[ \t]*\n)", text):
+        match = _attribution(paragraph)
+        rest = paragraph[match.end() :] if match else ""
+        if match is None or (_is_short(rest.strip(" .!:\n")) and not wordings().directive.search(rest)):
+            paragraphs.append(paragraph)
+            continue
+        foreign.append(rest)
+        paragraphs.append(f"{paragraph[: match.end()]} {GAP}")
+    return "".join(paragraphs)
+
+
+def _attribution(text: str) -> re.Match[str] | None:
+    """The first 'the page says' that is none of 'when a page says'."""
+    found = wordings().attributed.finditer(text)
+    return next((match for match in found if not wordings().conditional.search(text[: match.end()])), None)
+
+
+def _announced(before: str) -> bool:
+    """Whether what stands before a quotation says that it is the right answer, in the user's own name."""
+    line = before[-160:].rpartition("\n\n")[2]
+    return bool(wordings().announced.search(line.rstrip())) and not wordings().attributed.search(line)
+
+
+def _is_short(passage: str) -> bool:
+    return len(passage.split()) <= SHORT_WORDS and len(passage) <= SHORT_CHARACTERS
+
+
+def _tidy(text: str) -> str:
+    return re.sub(r"[ \t]+\n", "\n", re.sub(rf"(?:\s*{re.escape(GAP)})+", f" {GAP}", text)).strip()
+
+
+@cache
+def wordings() -> Wordings:
+    """Read once, at first use."""
+    data = tomllib.loads(resources.files("metaclaw.evolve").joinpath("quoting.toml").read_text(encoding="utf-8"))
+    found = dict[str, re.Pattern[str]]()
+    for name, wording in data["wordings"].items():
+        found[name] = re.compile(_filled(wording, data["parts"]), re.IGNORECASE | re.MULTILINE)
+    return Wordings(**found)
+
+
+def _filled(wording: str, parts: dict[str, str]) -> str:
+    for name, part in parts.items():
+        wording = wording.replace(f"{{{name}}}", part)
+    return wording
