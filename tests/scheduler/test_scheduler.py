@@ -10,6 +10,7 @@ import pytest
 
 from metaclaw.errors import StoreError, TrainingError
 from metaclaw.scheduler.scheduler import ASK_AGAIN, Scheduler
+from metaclaw.scheduler.windows import Rule
 from support import until
 
 
@@ -34,7 +35,7 @@ class FakeJob:
         self.fails_with: Exception | None = None
         self.unreadable = 0
 
-    def ready(self) -> bool:
+    def ready(self, asked: bool = False) -> bool:
         if self.unreadable:
             self.unreadable -= 1
             raise StoreError("locked")
@@ -74,7 +75,7 @@ async def job() -> AsyncIterator[FakeJob]:
 
 
 def scheduler_for(job: FakeJob, clock: Clock) -> Scheduler:
-    return Scheduler(job, clock, idle_seconds=900, sleep=None, sleep_quiet_seconds=60)
+    return Scheduler(job, clock, Rule(900, None, 60))
 
 
 async def at_work(job: FakeJob, clock: Clock) -> Scheduler:

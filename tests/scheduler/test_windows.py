@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metaclaw.errors import ConfigError
-from metaclaw.scheduler.windows import Activity, SleepHours, Window, window
+from metaclaw.scheduler.windows import Activity, Rule, Senses, SleepHours, Window, window
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 NIGHT = datetime(2026, 3, 4, 2, tzinfo=UTC)
@@ -24,7 +24,7 @@ def at(minute: int) -> time:
 
 def after(quiet_seconds: float, now: datetime = NOON, under_way: int = 0, sleep: SleepHours | None = SLEEP) -> Window:
     activity = Activity(under_way, now - timedelta(seconds=quiet_seconds))
-    return window(now, activity, IDLE, sleep, QUIET)
+    return window(now, activity, Senses(), Rule(IDLE, sleep, QUIET, zone=UTC))
 
 
 def test_it_opens_when_it_has_been_quiet_for_long_enough() -> None:

@@ -83,7 +83,7 @@ def fetched(place: str) -> bytes:
             with urllib.request.urlopen(url, timeout=FETCH_SECONDS) as reply:  # noqa: S310 - http and https alone
                 found = reply.read(MOST_BYTES + 1)
         else:
-            raise CalendarError(f"schedule.calendar: a '{scheme}' URL cannot be read; use a file, http, https or webcal.")
+            raise CalendarError(f"schedule.calendar: not a file, nor an http, https or webcal URL, but '{scheme}'.")
     except urllib.error.HTTPError as error:
         raise CalendarError(f"The calendar's server said {error.code}. Is the address still right?") from error
     except (OSError, HTTPException, ValueError) as error:

@@ -1,7 +1,7 @@
 """The meetings in an iCalendar text (RFC 5545). Pure: text and a stretch of time come in, spans go out.
 
-A meeting is an event with a time that takes place, that its owner is busy for, and did not decline. Recurring events are
-expanded by `recurring-ical-events`, changed and cancelled instances included. All-day events are none: birthdays,
+A meeting is an event with a time that takes place, that its owner is busy for, and did not decline. Recurring events
+are expanded by `recurring-ical-events`, changed and cancelled instances included. All-day events are none: birthdays,
 holidays and travel days do not say that nobody sits at the machine. The libraries are an extra (`calendar`).
 """
 
@@ -13,7 +13,6 @@ from typing import Any
 
 import icalendar
 import recurring_ical_events
-import recurring_ical_events.errors
 
 from metaclaw.errors import CalendarError
 from metaclaw.scheduler.windows import Span

@@ -67,8 +67,8 @@ class Desktop:
     async def _one(self, name: str, ask: Callable[[], Coroutine[Any, Any, float | None]]) -> float | None:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                return await ask()
-        except (NoAnswerError, TimeoutError) as error:
+                return await ask()  # what comes back may have any shape
+        except (NoAnswerError, TimeoutError, ValueError, TypeError, LookupError, AttributeError) as error:
             self._muted[name] = time.monotonic() + RETRY_SECONDS
             log.debug("no idle time from %s: %s", name, error)
             return None

@@ -102,7 +102,7 @@ class Load:
 
 
 def processor_times(stat: str) -> tuple[int, int] | None:
-    """Ticks that ordinary programs used, and all ticks, since the start: from the first line of /proc/stat (proc(5))."""
+    """Ticks that ordinary programs used, and all ticks: from the first line of /proc/stat, see proc(5)."""
     words = stat.partition("\n")[0].split()
     if len(words) < 9 or words[0] != "cpu":
         return None

@@ -14,6 +14,7 @@ from metaclaw.errors import ConfigError
 
 ASKED_QUIET_SECONDS = 2.0  # between two requests of a user who asked for training and works on
 MINUTE = timedelta(minutes=1)
+JUMP = timedelta(seconds=30)  # a step takes a fraction of a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,11 @@ class Activity:
 
     under_way: int
     last: datetime
+
+
+def after_step(activity: Activity, before: datetime, now: datetime) -> Activity:
+    """A clock that jumped ahead between two steps: the machine slept, and whoever woke it counts as active."""
+    return Activity(activity.under_way, now) if now - before > JUMP else activity
 
 
 @dataclass(frozen=True, slots=True)
