@@ -252,7 +252,7 @@ class ScheduleSettings(Section):
     time_zone: Annotated[str, AfterValidator(_time_zone)] = ""
     """Time zone of the sleep hours, such as Europe/Berlin; the machine's own where none is given."""
     calendar: SecretStr | None = None
-    """An iCalendar file, or its http, https or webcal URL: in its meetings a window opens after the same short quiet."""
+    """An iCalendar file, or its http, https or webcal URL: in its meetings, too, a short quiet opens a window."""
     calendar_owner: str = ""
     """Your address in that calendar, so that what you declined does not count."""
     min_minutes: Annotated[float, Field(ge=0)] = 10.0

@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from metaclaw.bench import scheduling
+from metaclaw.bench.scheduling import days
 from metaclaw.scheduler import leases, machine
 from metaclaw.scheduler.machine import Act, Phase, State
 from metaclaw.scheduler.windows import Activity, Rule, Senses, Window, window
 
 
 def test_three_hundred_seeds_keep_every_invariant() -> None:
-    broken, counts, slowest = scheduling.play_all(range(300))
+    broken, counts, slowest = days.play_all(range(300))
     assert broken == {}
-    assert 0 < slowest <= scheduling.SECOND_BY
+    assert 0 < slowest <= days.SECOND_BY
     assert min(counts[name] for name in ("pause", "resume", "done", "failed", "crashes")) > 30
 
 
@@ -48,11 +48,11 @@ def stays_in(phase: Phase, step: Callable[..., tuple[State, Act]] = machine.step
 @pytest.mark.parametrize(
     ("owner", "name", "wrong", "said"),
     [
-        (scheduling, "window", deaf, "outside a window"),
-        (scheduling, "window", unplugged, "outside a window"),
-        (scheduling, "window", utc_nights, "outside a window"),
-        (scheduling, "window", short_windows, "too little of the window is left"),
-        (scheduling, "after_step", lambda activity, before, now: activity, "outside a window"),
+        (days, "window", deaf, "outside a window"),
+        (days, "window", unplugged, "outside a window"),
+        (days, "window", utc_nights, "outside a window"),
+        (days, "window", short_windows, "too little of the window is left"),
+        (days, "after_step", lambda activity, before, now: activity, "outside a window"),
         (machine, "step", stays_in(Phase.WORKING), "outside a window"),
         (machine, "step", stays_in(Phase.PAUSED), "a job is lost"),
         (leases, "may_take", lambda lease, owner, now: True, "two learners train"),
@@ -63,5 +63,5 @@ def test_what_is_wrong_is_noticed(
     monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, wrong: Any, said: str
 ) -> None:
     monkeypatch.setattr(owner, name, wrong)
-    assert any(said in line for seed in range(150) for line in scheduling.play(seed).broken)
+    assert any(said in line for seed in range(150) for line in days.play(seed).broken)
 

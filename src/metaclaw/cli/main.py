@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from metaclaw import __version__
-from metaclaw.cli import adapters, bench, mcp, skills
+from metaclaw.cli import adapters, bench, mcp, schedule, skills
 from metaclaw.cli.common import ConfigOption, DataDirOption, JsonOption, load_settings
 from metaclaw.errors import MetaClawError
 
@@ -23,6 +23,8 @@ app = typer.Typer(
 )
 app.add_typer(skills.app, name="skills")
 app.add_typer(adapters.app, name="adapters")
+app.add_typer(schedule.app, name="schedule")
+app.add_typer(schedule.train_app, name="train")
 app.add_typer(bench.app, name="bench")
 app.command()(mcp.mcp)
 

@@ -1,4 +1,4 @@
-"""The calendar, kept fresh: a file or a URL is read every quarter of an hour, off the event loop, and its meetings kept.
+"""The calendar, kept fresh: a file or a URL is read every quarter of an hour, off the event loop.
 
 A read that fails leaves what was known for a day: a network that is down is no reason to forget a meeting. A secret
 URL is never logged.
@@ -72,7 +72,7 @@ class Agenda:
 
 
 def fetched(place: str) -> bytes:
-    """The bytes of a file, or of an http, https or webcal URL. Raises `CalendarError`, without the place in its text."""
+    """The bytes of a file, or of an http, https or webcal URL. Raises `CalendarError`, which does not tell the place."""
     scheme, colon, rest = place.partition("://")
     try:
         if not colon:
