@@ -243,8 +243,8 @@ class TrainingSettings(Section):
 
 class ScheduleSettings(Section):
     idle_seconds: Positive = 900.0
-    """Without a request, and without keyboard or mouse where the machine tells of them, for this long, a training window
-    is open."""
+    """Without a request for this long, and where the machine tells it, without keyboard or mouse, a training window is
+    open."""
     sleep_hours: str = "23:00-07:00"
     """Hours in which a window opens after a short quiet; empty for none."""
     sleep_quiet_seconds: Positive = 60.0

@@ -79,8 +79,9 @@ def show_next(config: ConfigOption = None, data_dir: DataDirOption = None, as_js
         ends = [(_local(span.start, rule.zone), _local(span.end, rule.zone), why) for span, why in long_enough]
         typer.echo(json.dumps([{"start": a.isoformat(), "end": b.isoformat(), "why": why} for a, b, why in ends]))
         return
+    quiet = min(rule.quiet_seconds, rule.idle_seconds)
     for span, why in long_enough[:MOST_SHOWN]:
-        typer.echo(f"{_told(span, rule.zone)}  {why}, after {min(rule.quiet_seconds, rule.idle_seconds):.0f} s of quiet")
+        typer.echo(f"{_told(span, rule.zone)}  {why}, after {quiet:.0f} s of quiet")
     typer.echo(f"and at any time after {rule.idle_seconds:.0f} s of quiet")
 
 

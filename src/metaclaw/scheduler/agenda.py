@@ -72,7 +72,7 @@ class Agenda:
 
 
 def fetched(place: str) -> bytes:
-    """The bytes of a file, or of an http, https or webcal URL. Raises `CalendarError`, which does not tell the place."""
+    """The bytes of a file or of a URL (http, https, webcal). Raises `CalendarError`, which does not tell the place."""
     scheme, colon, rest = place.partition("://")
     try:
         if not colon:
@@ -85,7 +85,7 @@ def fetched(place: str) -> bytes:
         else:
             raise CalendarError(f"schedule.calendar: not a file, nor an http, https or webcal URL, but '{scheme}'.")
     except urllib.error.HTTPError as error:
-        raise CalendarError(f"The calendar's server said {error.code}. Is the address still right?") from error
+        raise CalendarError(f"The calendar's server said {error.code}. Is the address still right?") from None
     except (OSError, HTTPException, ValueError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise CalendarError(f"The calendar could not be fetched: {reason}.") from None
