@@ -1,4 +1,4 @@
-"""Which stretches of a calendar are meetings: recurring, moved, cancelled, declined, all-day and free ones told apart."""
+"""Which stretches of a calendar are meetings: recurring, moved, cancelled, declined, all-day and free ones."""
 
 from __future__ import annotations
 

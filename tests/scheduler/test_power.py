@@ -51,7 +51,7 @@ class FakeWindows:
         self._facts, self._known = (line, flag), known
         self.windll = self.kernel32 = self
 
-    def GetSystemPowerStatus(self, status: Any) -> bool:
+    def GetSystemPowerStatus(self, status: Any) -> bool:  # noqa: N802 - the system's name
         found = ctypes.cast(status, ctypes.POINTER(ctypes.c_ubyte))
         found[0], found[1] = self._facts
         return self._known

@@ -31,13 +31,9 @@ def address(tmp_path: Path) -> Iterator[str]:
     daemon = shutil.which("dbus-daemon")
     if daemon is None:
         pytest.skip("needs dbus-daemon")
-    config = tmp_path / "bus.conf"
-    config.write_text(
-        f"<busconfig><type>session</type><listen>unix:path={tmp_path}/bus</listen><policy context='default'>"
-        "<allow send_destination='*'/><allow own='*'/></policy></busconfig>"
-    )
     with subprocess.Popen(
-        [daemon, f"--config-file={config}", "--print-address", "--nofork"], stdout=subprocess.PIPE, text=True
+        [daemon, "--session", f"--address=unix:path={tmp_path}/bus", "--print-address", "--nofork", "--nopidfile"],
+        stdout=subprocess.PIPE, text=True,
     ) as process:
         assert process.stdout
         yield process.stdout.readline().strip()
@@ -162,13 +158,13 @@ class FakeWindows:
         self._now, self._last, self._known = now, last, known
         self.windll = self.user32 = self.kernel32 = self
 
-    def GetLastInputInfo(self, info: Any) -> bool:
+    def GetLastInputInfo(self, info: Any) -> bool:  # noqa: N802 - the system's name
         found = ctypes.cast(info, ctypes.POINTER(ctypes.c_uint32))
         assert found[0] == 8
         found[1] = self._last
         return self._known
 
-    def GetTickCount(self) -> int:
+    def GetTickCount(self) -> int:  # noqa: N802 - the system's name
         return self._now
 
 
@@ -182,7 +178,7 @@ class FakeMac:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
 
-    def CGEventSourceSecondsSinceLastEventType(self, state: int, kind: int) -> float:
+    def CGEventSourceSecondsSinceLastEventType(self, state: int, kind: int) -> float:  # noqa: N802 - the system's name
         assert (state, kind) == (1, 0xFFFFFFFF)
         return self._seconds
 

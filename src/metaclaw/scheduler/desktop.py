@@ -165,7 +165,12 @@ class _Bus:
     async def _connected(self) -> MessageBus:
         async with self._connecting:
             if self._bus is None or not self._bus.connected:
-                self._bus = await MessageBus(self._address, self._kind).connect()
+                bus = MessageBus(self._address, self._kind)
+                try:
+                    self._bus = await bus.connect()
+                except BaseException:  # being cancelled included: a bus that accepts and then says nothing
+                    bus.disconnect()
+                    raise
             return self._bus
 
 

@@ -150,10 +150,13 @@ def _step(world: World, learner: Learner, t: float, out: Outcome) -> None:
     elif act is Act.RESUME and learner.job and not leases.holds(learner.job.lease, learner.name, t):
         _end(world, learner, End.LOST, t)
     elif act is Act.PAUSE:
-        returned = max(world.last_edge(t), world.last_input(t))
-        if world.under_way(t) or t - returned < 5:
-            begun = [a for a, b in (*world.requests, *world.present) if a <= t and t - a < 5]
-            out.slowest_pause = max([out.slowest_pause, *(t - min(begun) for _ in begun[:1])])
+        out.slowest_pause = max(out.slowest_pause, _late(world, t))
+
+
+def _late(world: World, t: float) -> float:
+    """How long a job has been at work, at `t`, since it no longer may; a machine that slept did not work."""
+    hundredths = next((back for back in range(1_000) if world.allowed(t - back / 100)), 1_000)
+    return min(hundredths / 100, t - world.last_woken(t))
 
 
 def _heard(world: World, learner: Learner, t: float) -> Activity:
