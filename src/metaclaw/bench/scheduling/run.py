@@ -25,7 +25,9 @@ def main() -> int:
     checks = {
         "seeds": results.Check(arguments.seeds, "at least 10000", arguments.seeds >= 10_000),
         "seeds that broke an invariant": results.Check(len(broken), "0", not broken),
-        "slowest pause once a window closed, seconds": results.Check(round(slowest, 3), "at most 1", slowest <= SECOND_BY),
+        "slowest pause once a window closed, seconds": results.Check(
+            round(slowest, 3), "at most 1", slowest <= SECOND_BY
+        ),
     }
     kept = [seed not in broken for seed in range(arguments.seeds)]
     arms = {"scheduler": results.share("seeds that kept every invariant", kept)}
