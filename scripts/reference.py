@@ -1,4 +1,4 @@
-"""Write what is generated: README.md's tree and demo figures, and docs/configuration.md.
+"""Write what is generated: README.md's tree and demo figures, docs/configuration.md and docs/commands.md.
 
 `python scripts/reference.py` writes; `--check` only says, with exit code 1, what is out of date.
 """
@@ -6,23 +6,29 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
+from typer.main import get_command
 
 from metaclaw.bench.demo.report import TITLES
+from metaclaw.cli.main import app
 from metaclaw.config import ENV_PREFIX, Settings, section_of
 
 ROOT = Path(__file__).resolve().parent.parent
 README, CONFIGURATION = ROOT / "README.md", ROOT / "docs" / "configuration.md"
+COMMANDS = ROOT / "docs" / "commands.md"
 FOLDERS = (  # in the order in which data visits them
     "store", "wire", "gateway", "dialects", "context", "upstream", "sandbox", "journal", "signals", "library",
     "evolve", "training", "serving", "scheduler", "connect", "connect/clients", "connect/formats", "mcp_server", "cli",
-    "bench", "bench/curation", "bench/demo", "bench/gateway", "bench/metaclaw_bench",
+    "cli/doctor", "bench", "bench/curation", "bench/demo", "bench/gateway", "bench/metaclaw_bench",
     "bench/poison", "bench/retrieval", "bench/workdays",
 )
 RESULT = ROOT / "bench" / "results" / "demo.json"
@@ -34,7 +40,7 @@ def main(arguments: list[str]) -> int:
     readme = README.read_text(encoding="utf-8")
     result = committed(RESULT) if "--check" in arguments else RESULT.read_text(encoding="utf-8")
     readme_now = DEMO.sub(lambda _: demo(result), TREE.sub(lambda _: tree(), readme))
-    wanted = {README: readme_now, CONFIGURATION: configuration()}
+    wanted = {README: readme_now, CONFIGURATION: configuration(), COMMANDS: commands()}
     stale = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     for path in stale:
         if "--check" in arguments:
@@ -118,6 +124,52 @@ def settings_rows(model: type[BaseModel], prefix: str) -> list[str]:
         if section:
             rows += settings_rows(section, f"{key}[].")
     return rows
+
+
+def commands() -> str:
+    """Every command with what it does, its example and its options, from the code that runs."""
+    parts = [
+        "# Commands\n\n<!-- Made by scripts/reference.py from src/metaclaw/cli/. -->\n\n"
+        "Exit codes: 0, done. 1, not: one line on stderr says why and what to do; also where a question is answered"
+        " with no (`doctor`, `service status`, `config check`, `journal search`, `bench report --check`). 2, the"
+        " command line itself cannot be read. 3, not all was done, since something waits for you (changes of"
+        " skills).\n\n"
+        "`metaclaw --install-completion` teaches your shell (bash, zsh, fish, PowerShell) to complete all of them."
+    ]
+    parts += [command_text(path, command) for path, command in leaves("metaclaw", get_command(app))]
+    return "\n\n".join(parts) + "\n"
+
+
+def leaves(path: str, command: Any) -> Iterator[tuple[str, Any]]:
+    """The commands below one, and it itself where it does something."""
+    if getattr(command, "invoke_without_command", False) or not hasattr(command, "commands"):
+        yield path, command
+    for name, below in getattr(command, "commands", {}).items():
+        yield from leaves(f"{path} {name}", below)
+
+
+def command_text(path: str, command: Any) -> str:
+    text, _, example = inspect.cleandoc(command.help or "").partition("Example:")
+    usage = " ".join([path, *(argument_text(one) for one in command.params if one.param_type_name == "argument")])
+    rows = [
+        f"| `{', '.join([*one.opts, *one.secondary_opts])}` | {default_text(one)} | {one.help or ''} |"
+        for one in command.params if one.param_type_name == "option"
+    ]
+    parts = [f"## {path}", " ".join(text.replace("\b", "").split()), f"```\n{example.strip() or usage}\n```"]
+    if example:
+        parts.insert(1, f"`{usage}`")
+    return "\n\n".join([*parts, "\n".join(["| option | default | meaning |", "|---|---|---|", *rows])])
+
+
+def argument_text(argument: Any) -> str:
+    name = f"{argument.name.upper()}{'...' if argument.nargs == -1 else ''}"
+    return name if argument.required else f"[{name}]"
+
+
+def default_text(option: Any) -> str:
+    value = option.default
+    plain = isinstance(value, str | int | float | Path) and not isinstance(value, bool) and str(value)
+    return f"`{value}`" if plain else ""
 
 
 if __name__ == "__main__":

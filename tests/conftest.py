@@ -9,6 +9,7 @@ import pytest
 
 from metaclaw.store import Database
 from processes import children
+from shell import Shell
 
 MODELS = Path("~/.metaclaw/models").expanduser()
 
@@ -17,6 +18,11 @@ MODELS = Path("~/.metaclaw/models").expanduser()
 def database(tmp_path: Path) -> Iterator[Database]:
     with Database(tmp_path / "store.db") as opened:
         yield opened
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
+    return Shell(tmp_path, monkeypatch, capsys)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ COMMON = {"types", "errors", "config", "leash"}
 FREE = {"runtime", "learner", "link", "cli", "__main__"}  # these build or open everything
 RULES: dict[str, set[str]] = {
     "wire": set(),
-    "heap": set(),
+    "heap": set(), "running": set(), "logs": set(),
     "types": set(), "errors": set(), "config": set(), "leash": set(), "tasks": set(), "store": set(), "dialects": set(),
     "upstream": {"dialects", "wire"}, "sandbox": set(), "scheduler": set(), "connect": set(),
     "gateway": {"context", "dialects", "upstream", "journal", "sandbox", "wire"},

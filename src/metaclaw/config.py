@@ -7,6 +7,7 @@ Out: `Settings`. A key that is not in the tree is refused, with the nearest key 
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import re
 import secrets
@@ -23,6 +24,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from metaclaw.errors import ConfigError
 
 ENV_PREFIX = "METACLAW_"
+PRIVATE_FOLDER = 0o700  # turns are kept in it
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -265,6 +267,13 @@ class ScheduleSettings(Section):
     """Share of the processors that other programs may use while training starts; 1 does not look at it. Linux only."""
 
 
+class LogSettings(Section):
+    format: Literal["text", "json"] = "text"
+    """Lines for people, or one JSON object a line, with the ids of what it is about. Secrets are masked in both."""
+    level: Literal["debug", "info", "warning", "error"] = "warning"
+    """What is written, from this on; `metaclaw start --verbose` is `info`. The learner always says what it learned."""
+
+
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX,
@@ -292,6 +301,7 @@ class Settings(BaseSettings):
     sandbox: SandboxSettings = SandboxSettings()
     training: TrainingSettings = TrainingSettings()
     schedule: ScheduleSettings = ScheduleSettings()
+    log: LogSettings = LogSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -364,9 +374,9 @@ def load(file: Path | None = None, flags: Mapping[str, Any] | None = None) -> Se
     Without `file`, `METACLAW_CONFIG` names it, else `~/.metaclaw/config.toml` is read if it is there.
     Raises `ConfigError`, with the key at fault and, for an unknown one, its nearest known neighbour.
     """
-    named = file or (Path(os.environ["METACLAW_CONFIG"]) if "METACLAW_CONFIG" in os.environ else None)
-    from_file = _read_toml(named, required=named is not None)
-    _refuse_unknown(from_file, str(named or "config.toml"))
+    path, named = config_file(file)
+    from_file = _read_toml(path, required=named)
+    _refuse_unknown(from_file, str(path) if named else "config.toml")
     _refuse_unknown(flags or {}, "flags")
     _refuse_unknown_environment()
     try:
@@ -378,16 +388,50 @@ def load(file: Path | None = None, flags: Mapping[str, Any] | None = None) -> Se
         raise ConfigError(f"The environment cannot be used: {error}") from error
 
 
+def config_file(file: Path | None = None) -> tuple[Path, bool]:
+    """The file that `load` reads, and whether somebody named it, so that it must be there."""
+    named = file or (Path(os.environ["METACLAW_CONFIG"]) if "METACLAW_CONFIG" in os.environ else None)
+    return (named or Path("~/.metaclaw/config.toml")).expanduser(), named is not None
+
+
+def sources(file: Path | None = None) -> dict[str, str]:
+    """By dotted key, where its value comes from, for those that do not come from the defaults. Flags are not in it."""
+    path, named = config_file(file)
+    found = dict.fromkeys(_leaves(_read_toml(path, required=named)), str(path))
+    for name, value in os.environ.items():
+        if name.startswith(ENV_PREFIX) and name != "METACLAW_CONFIG":
+            dotted = name.removeprefix(ENV_PREFIX).lower().replace("__", ".")
+            found |= dict.fromkeys(_leaves_of_variable(dotted, value), f"environment: {name}")
+    return found
+
+
 def ensure_token(settings: Settings) -> str:
     """The token that clients must send: the configured one, else the one in `data_dir/token`, made if missing."""
     if settings.gateway.token is not None:
         return settings.gateway.token.get_secret_value()
     path = settings.home / "token"
     if not path.exists() or not path.stat().st_size:  # an empty one: we were killed while making it
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
         path.touch(mode=0o600)
         path.write_text("mc-" + secrets.token_urlsafe(24), encoding="ascii")
     return path.read_text(encoding="ascii").strip()
+
+
+def known_token(settings: Settings) -> str | None:
+    """The same where there is one already; nothing is made."""
+    if settings.gateway.token is not None or (settings.home / "token").is_file():
+        return ensure_token(settings)
+    return None
+
+
+def known_secrets(settings: Settings) -> list[str]:
+    """Every secret that the settings hold, and the token where there is one: what must be masked wherever we write."""
+    token, calendar = known_token(settings), settings.schedule.calendar  # a file's name is no secret
+    held = [
+        *(one.api_key for one in (settings.upstream, *settings.upstreams)), settings.judge.api_key,
+        settings.context.embeddings_api_key, *([calendar] if calendar and "://" in calendar.get_secret_value() else []),
+    ]
+    return [*([token] if token else []), *(key.get_secret_value() for key in held if key)]
 
 
 def known_keys(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:
@@ -406,8 +450,24 @@ def section_of(annotation: Any) -> type[BaseModel] | None:
     return None
 
 
-def _read_toml(path: Path | None, *, required: bool) -> dict[str, Any]:
-    path = (path or Path("~/.metaclaw/config.toml")).expanduser()
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key
+
+
+def _leaves_of_variable(dotted: str, value: str) -> list[str]:
+    """A variable may hold a whole section, as JSON."""
+    try:
+        tree = json.loads(value)
+    except ValueError:
+        return [dotted]
+    return list(_leaves(tree, f"{dotted}.")) if isinstance(tree, dict) else [dotted]
+
+
+def _read_toml(path: Path, *, required: bool) -> dict[str, Any]:
     if not path.exists():
         if required:
             raise ConfigError(f"There is no configuration file {path}. Create it, or leave out --config.")
@@ -440,7 +500,7 @@ def _refuse_unknown_environment() -> None:
 
 def _nearest(key: str, known: set[str]) -> str:
     near = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.5)
-    return f" Did you mean '{near[0]}'?" if near else " See `metaclaw config` for the known ones."
+    return f" Did you mean '{near[0]}'?" if near else " See `metaclaw config show` for the known ones."
 
 
 def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

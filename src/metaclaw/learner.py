@@ -16,8 +16,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from metaclaw.config import Settings
+from metaclaw import logs
+from metaclaw.config import Settings, known_secrets
 from metaclaw.errors import MetaClawError
+from metaclaw.journal.redact import Redactor
 from metaclaw.leash import die_with_parent
 from metaclaw.runtime import Learner, build_learner
 
@@ -29,13 +31,14 @@ LOWEST_PRIORITY = 19
 async def main() -> int:
     die_with_parent()
     _step_aside()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s learner %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells of each change; we tell what came of it
     lines = await _stdin()
     greeting = json.loads(await lines.readline() or b"{}")
     if not greeting:
         return 1
     settings = Settings.model_validate(greeting["settings"])
+    level = "debug" if settings.log.level == "debug" else "info"
+    logs.install(settings.log.format, level, "learner", Redactor([greeting["token"], *known_secrets(settings)]).text)
     learner = build_learner(settings, greeting["gateway_url"], greeting["token"], greeting["embedded"])
     async with learner:
         await _listen(lines, learner)

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
@@ -18,14 +19,12 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from pydantic import SecretStr
-
 from metaclaw import __version__
-from metaclaw.config import JudgeSettings, ScheduleSettings, Settings, ensure_token
+from metaclaw.config import JudgeSettings, ScheduleSettings, Settings, ensure_token, known_secrets
 from metaclaw.context.embed import StaticEmbedder
 from metaclaw.context.live import LiveContext
 from metaclaw.dialects import chat
-from metaclaw.errors import MetaClawError
+from metaclaw.errors import MetaClawError, StoreError
 from metaclaw.evolve.code import CodeLearner
 from metaclaw.evolve.curate import Curator
 from metaclaw.evolve.edited_code import retest
@@ -50,6 +49,7 @@ from metaclaw.library.catalog import Catalog
 from metaclaw.library.edits import Edits
 from metaclaw.library.watch import Watch
 from metaclaw.link import LearnerLink
+from metaclaw.running import Presence, Running
 from metaclaw.sandbox import Sandbox
 from metaclaw.scheduler.agenda import Agenda
 from metaclaw.scheduler.board import Board
@@ -119,7 +119,6 @@ class Gateway:
         self.token = ensure_token(settings)
         self.url = ""
         home = Home(settings)
-        secrets = [self.token, *(key.get_secret_value() for key in _model_keys(settings))]
         self._database = Database(home.store)
         self._catalog = Catalog(self._database, settings.namespace, home.skills)
         self._registry = Registry(self._database, settings.namespace, home.adapters)
@@ -136,7 +135,7 @@ class Gateway:
         self._router = providers.configured(settings) or Router()
         self._link: LearnerLink | None = None
         self._recorder = Recorder(
-            self._database, Redactor(secrets), settings.gateway.durable_timeout_seconds, self._recorded
+            self._database, Redactor(known_secrets(settings)), settings.gateway.durable_timeout_seconds, self._recorded
         )
         self._sessions = OpenSessions(self._database, settings.namespace, settings.gateway.session_idle_seconds)
         self._sandbox = Sandbox(settings.sandbox)
@@ -147,6 +146,8 @@ class Gateway:
         )
         self._intake = Intake(settings.gateway)
         self._server: Server | None = None
+        self._presence: Presence | None = None
+        self._started_at = time.time()
         self._tasks = Tasks()
 
     async def __aenter__(self) -> Gateway:
@@ -159,6 +160,7 @@ class Gateway:
 
     async def _start(self) -> None:
         await self._listen()
+        self._announce()
         if self._embedded:
             self._tasks.start(self._host(self._embedded).run())
         if self._settings.evolve.enabled or self._settings.training.enabled:
@@ -181,6 +183,8 @@ class Gateway:
         await self._sandbox.close()
         await self._client.close()
         self._database.close()
+        if self._presence:
+            self._presence.leave()
 
     async def ready(self) -> None:
         """Return when a model answers. Raises what stopped a background task."""
@@ -227,6 +231,32 @@ class Gateway:
             | {f"tools: {k}": n for k, n in self._toolbox.failures.items()},
         }
 
+    def measures(self) -> dict[str, Any]:
+        """What has been counted, for `/metrics`; also where the store cannot be read just now."""
+        link = self._link
+        measured = {
+            **self.health(),
+            "namespace": self._settings.namespace,
+            "under_way": self._intake.under_way,
+            "learner_up": link.alive if link else None,
+            "learner_starts": link.starts if link else 0,
+            "learner_dropped": link.dropped if link else 0,
+            "code_calls": self._sandbox.counts,
+            "upstreams": self._router.state(),
+            "cpu_seconds": time.process_time(),
+            "started_at": self._started_at,
+            "store_up": True,
+        }
+        try:
+            generation, live = self._catalog.snapshot()
+            turns = self._database.read("SELECT coalesce(max(position), 0) FROM turns")[0][0]
+            waiting = len(self._catalog.waiting())
+        except StoreError:
+            return {**measured, "store_up": False}
+        return {
+            **measured, "turns": turns, "generation": generation, "skills_live": len(live), "skills_waiting": waiting
+        }
+
     async def _listen(self) -> None:
         gateway = self._settings.gateway
         models = ModelsHandler(self._router, self._client, self._embedded.name if self._embedded else None)
@@ -235,6 +265,7 @@ class Gateway:
         app = App(
             Door(self.token, gateway.host), self._turns, feedback, CloseHandler(self._sessions), models, tokens,
             KeptResponses(self._router, self._client, self._toolbox.ids), self.status, self.health, self._intake,
+            self.measures,
         )
         limits = Limits(
             gateway.head_seconds, gateway.keep_alive_seconds, CONNECTIONS_PER_REQUEST * gateway.max_in_flight
@@ -248,6 +279,14 @@ class Gateway:
                 " choose another --port."
             ) from error
         self.url = f"http://{gateway.host}:{port}"
+
+    def _announce(self) -> None:
+        """For `metaclaw stop` and `doctor`. Whoever cannot be found by them serves all the same."""
+        here = Running(os.getpid(), self.url, self._settings.namespace, __version__, self._started_at)
+        try:
+            self._presence = Presence(self._settings.home, here)
+        except OSError as error:
+            log.warning("`metaclaw stop` will not find this gateway: %s", error)
 
     def _host(self, embedded: Embedded) -> EngineHost:
         return EngineHost(
@@ -332,7 +371,7 @@ def build_learner(settings: Settings, gateway_url: str, token: str, embedded: di
     database = Database(home.store)
     catalog = Catalog(database, settings.namespace, home.skills)
     client = UpstreamClient(settings.upstream.connect_timeout_seconds, settings.upstream.idle_timeout_seconds)
-    gateway = _own_door(gateway_url, token)
+    gateway = own_door(gateway_url, token)
     ask = _Ask(client, gateway)
     key = settings.judge.api_key
     redactor = Redactor([token, *([key.get_secret_value()] if key else [])])
@@ -432,7 +471,7 @@ class _Ask:
         return reply_text(reply)
 
 
-def _own_door(gateway_url: str, token: str) -> Route:
+def own_door(gateway_url: str, token: str) -> Route:
     """The gateway as the learner asks it: side calls, without skills."""
     return Route(
         f"{gateway_url}/v1", "gateway", api_key=token, headers=((SIDE_HEADER, "learner"), (SKILLS_HEADER, "off"))
@@ -479,12 +518,6 @@ def _training_job(
         open_arena=arena,
         promote=lambda adapter: promote(routes, adapter),
     )
-
-
-def _model_keys(settings: Settings) -> list[SecretStr]:
-    """Other people's keys, which must not reach the disk."""
-    keys = [one.api_key for one in (settings.upstream, *settings.upstreams)]
-    return [key for key in (*keys, settings.judge.api_key, settings.context.embeddings_api_key) if key]
 
 
 def _embeddings(settings: Settings, client: UpstreamClient) -> EmbeddingsEndpoint | None:

@@ -11,48 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from gateway_process import gateway_process
 from metaclaw import __version__
-from metaclaw.cli.main import main
-from metaclaw.library.catalog import Catalog
-from metaclaw.store import Database
-from metaclaw.types import Skill, SkillState
-
-SKILL = Skill("iso-dates", "Write dates the ISO way", "Dates are written like 2026-01-31.")
-
-
-class Shell:
-    """Runs `metaclaw ARGUMENTS` in this process, away from the user's own configuration."""
-
-    def __init__(self, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        self.home, self._monkeypatch, self._capsys = home, monkeypatch, capsys
-        monkeypatch.setenv("HOME", str(home))
-        monkeypatch.setenv("METACLAW_DATA_DIR", str(home / "data"))
-
-    def __call__(self, *arguments: str) -> tuple[int, str, str]:
-        self._monkeypatch.setattr(sys, "argv", ["metaclaw", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        told = self._capsys.readouterr()
-        return int(ended.value.code or 0), told.out, told.err
-
-    def refused(self, *arguments: str) -> str:
-        """What it says on stderr, in one line, of what it cannot do."""
-        code, out, err = self(*arguments)
-        assert (code, out) == (1, "")
-        assert err.startswith("metaclaw: ")
-        assert err.count("\n") == 1
-        return err
-
-    def publish(self, *bodies: str) -> None:
-        with Database(self.home / "data" / "metaclaw.db") as database:
-            catalog = Catalog(database, "default", self.home / "data" / "skills" / "default")
-            for body in bodies:
-                catalog.publish(Skill(SKILL.name, SKILL.description, body), SkillState.ACTIVE, "test", [])
-
-
-@pytest.fixture
-def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
-    return Shell(tmp_path, monkeypatch, capsys)
+from shell import Shell
 
 
 def test_version(shell: Shell) -> None:
@@ -110,7 +71,17 @@ def test_adapters_are_listed(shell: Shell) -> None:
     assert json.loads(shell("adapters", "list", "--json")[1]) == []
 
 
-def test_status_reads_the_store_alone(shell: Shell) -> None:
+def test_status_asks_a_gateway_that_runs(shell: Shell) -> None:
+    assert shell.json("status")["gateway"] == "not running"
+    with gateway_process(shell.data) as process:
+        facts = shell.json("status")
+        assert facts["gateway"] == [f"{facts['address'].removesuffix('/v1')} (process {process.pid})"]
+        assert (facts["learner"], facts["lost"], facts["in_flight"]) == ("off", {}, 0)
+        assert facts["disk_bytes"] > 0
+        assert f"(process {process.pid})" in shell("status")[1]
+
+
+def test_status_without_a_gateway_reads_the_store_alone(shell: Shell) -> None:
     shell.publish("The first.")
     facts = json.loads(shell("status", "--json")[1])
     assert (facts["turns"], facts["generation"], facts["live_skills"]) == (0, 1, ["iso-dates@1"])

@@ -39,7 +39,7 @@ EACH = [*PACKERS.items(), ("deflate", bare)]
 
 @pytest_asyncio.fixture
 async def door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Door]:
-    monkeypatch.setattr("metaclaw.wire.server.LINGER_SECONDS", 0.2)
+    monkeypatch.setattr("metaclaw.wire.inbound.LINGER_SECONDS", 0.2)
     async with serving(tmp_path, gateway={"max_body_bytes": MOST, "body_seconds": 0.3}) as opened:
         yield opened
 

@@ -85,7 +85,7 @@ async def test_what_is_refused_says_why(door: Door, body: Any, status: int, code
 async def test_feedback_that_cannot_be_kept_is_not_acknowledged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("metaclaw.store.database.BUSY_MILLISECONDS", 200)
+    monkeypatch.setattr("metaclaw.store.connection.BUSY_MILLISECONDS", 200)
     async with serving(tmp_path) as door:
         turn_id = (await door.ask(chat_body()))[0].headers["x-metaclaw-turn"]
         async with locked(door.store):

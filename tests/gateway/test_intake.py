@@ -15,7 +15,7 @@ import openai
 import pytest
 from aiohttp import web
 
-from metaclaw.store import database
+from metaclaw.store import database, rows
 from raw_http import answer, connected, request
 from running_gateway import CHAT, TOKEN, Door, error_of, locked, serving, until
 from upstream_server import ScriptedUpstream, chat_body, completion, whole
@@ -135,7 +135,8 @@ def milliseconds(found: list[float]) -> str:
 async def test_a_store_that_stands_still_costs_turns_and_not_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, most: int
 ) -> None:
-    monkeypatch.setattr(database, name, most)
+    for room in (database, rows):
+        monkeypatch.setattr(room, name, most)
     async with serving(tmp_path, gateway={"durable_timeout_seconds": 0.1}) as door:
         async with locked(door.store):
             for number in range(6):

@@ -16,7 +16,7 @@ import pytest_asyncio
 from metaclaw.errors import UpstreamError
 from metaclaw.upstream.client import UpstreamClient, read
 from metaclaw.upstream.route import Route
-from metaclaw.wire import client as wire
+from metaclaw.wire import outbound as wire
 
 REPLY = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
 Hangup = Callable[[asyncio.StreamWriter], Awaitable[None]]

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 
+from metaclaw.cli.common import need
+
 WORKDAYS_DIR = Path("~/.metaclaw/bench/workdays")
 
 ResultsOption = Annotated[Path, typer.Option(help="Folder of the result files.")]
@@ -16,8 +18,10 @@ app = typer.Typer(help="Benchmarks and their results.", no_args_is_help=True)
 
 
 @app.callback()
-def bench() -> None:
+def bench(context: typer.Context) -> None:
     """Benchmarks and their results."""
+    if context.invoked_subcommand != "report":
+        need("aiohttp", "metaclaw bench", "demo")
 
 
 @app.command()

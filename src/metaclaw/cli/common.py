@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -12,8 +13,9 @@ from typing import Annotated, Any
 
 import typer
 
-from metaclaw.config import Settings, load
-from metaclaw.errors import SkillError
+from metaclaw import logs
+from metaclaw.config import Settings, known_secrets, load
+from metaclaw.errors import ConfigError, SkillError
 from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog
 from metaclaw.library.edits import Edits
@@ -32,6 +34,17 @@ WAITS = 3  # exit code: not all was done, since something waits for a person
 
 def load_settings(config: Path | None, data_dir: Path | None, flags: Mapping[str, Any] | None = None) -> Settings:
     return load(config, {**(flags or {}), **({"data_dir": str(data_dir)} if data_dir else {})})
+
+
+def need(package: str, command: str, extra: str) -> None:
+    """Raises `ConfigError` where the package is not installed, which says how it gets here."""
+    if importlib.util.find_spec(package) is None:
+        raise ConfigError(f"`{command}` needs the package {package}: pip install 'metaclaw[{extra}]'.")
+
+
+def log_to_stderr(settings: Settings, process: str) -> None:
+    """As the settings have it, with every key that they hold masked."""
+    logs.install(settings.log.format, settings.log.level, process, Redactor(known_secrets(settings)).text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +100,15 @@ def visible(text: str) -> str:
     )
 
 
+def interactive() -> bool:
+    """Whether somebody is there to be asked."""
+    return sys.stdin.isatty()
+
+
 def agreed(question: str, *, yes: bool) -> bool:
     """Whether the person says so. Raises `SkillError` where nobody is there to be asked."""
     if yes:
         return True
-    if not sys.stdin.isatty():
+    if not interactive():
         raise SkillError("Nobody is there to be asked: say --yes if you have read it and want it.")
     return typer.confirm(question)

@@ -42,7 +42,7 @@ class Wish:
 
 def connect(settings: Settings, wish: Wish) -> None:
     """Ask the gateway, show what would change, and change it. Raises `ConnectError`; nothing is changed then."""
-    url = (wish.url or _address(settings)).rstrip("/").removesuffix("/v1")
+    url = (wish.url or address_of(settings)).rstrip("/").removesuffix("/v1")
     token = ensure_token(settings)
     listed = answers.check(url, token)
     if wish.client == GENERIC:
@@ -74,7 +74,7 @@ def disconnect(settings: Settings, name: str | None, *, force: bool, as_json: bo
 
 def list_clients(settings: Settings, *, as_json: bool) -> None:
     """Every client: whether it is here, and whether it is connected."""
-    rows = [_row(settings, client) for client in CLIENTS.values()]
+    rows = clients_of(settings)
     if as_json:
         typer.echo(json.dumps(rows))
         return
@@ -84,6 +84,11 @@ def list_clients(settings: Settings, *, as_json: bool) -> None:
         table.add_row(row["client"], "yes" if row["here"] else "", where, "\n".join(row["files"]))
     table.add_row(GENERIC, "", "", "prints variables for any OpenAI or Anthropic client")
     Console().print(table)
+
+
+def clients_of(settings: Settings) -> list[dict[str, Any]]:
+    """Every client, as JSON tells it."""
+    return [_row(settings, client) for client in CLIENTS.values()]
 
 
 def _row(settings: Settings, client: Client) -> dict[str, Any]:
@@ -117,7 +122,8 @@ def _only_one(settings: Settings) -> str:
     return connected[0]
 
 
-def _address(settings: Settings) -> str:
+def address_of(settings: Settings) -> str:
+    """Where a client on this machine finds the gateway, without /v1. Raises `ConnectError` where nobody can know."""
     gateway = settings.gateway
     if not gateway.port:
         raise ConnectError("The gateway takes a free port each time (gateway.port is 0). Name its address with --url.")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import logging
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,8 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from metaclaw import __version__
-from metaclaw.cli import adapters, bench, mcp, schedule, skills
-from metaclaw.cli.common import ConfigOption, DataDirOption, JsonOption, load_settings
+from metaclaw.cli import adapters, bench, config_commands, journal, mcp, schedule, service, skills
+from metaclaw.cli.common import ConfigOption, DataDirOption, JsonOption, load_settings, log_to_stderr, need
+from metaclaw.config import ensure_token
 from metaclaw.errors import MetaClawError
 
 app = typer.Typer(
@@ -23,6 +22,9 @@ app = typer.Typer(
 )
 app.add_typer(skills.app, name="skills")
 app.add_typer(adapters.app, name="adapters")
+app.add_typer(journal.app, name="journal")
+app.add_typer(config_commands.app, name="config")
+app.add_typer(service.app, name="service")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(schedule.train_app, name="train")
 app.add_typer(bench.app, name="bench")
@@ -59,6 +61,7 @@ def start(
     model: Annotated[str | None, typer.Option(help="The provider's model, or without --upstream ours.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every step.")] = False,
+    log_format: Annotated[str | None, typer.Option(help="`text` for people, `json` for machines.")] = None,
 ) -> None:
     """Run the gateway in the foreground until Ctrl-C or SIGTERM.
 
@@ -73,8 +76,11 @@ def start(
         flags["upstream"] = {"url": upstream, **({"model": model} if model else {})}
     elif model:
         flags["model"] = {"name": model}
-    _log_to_stderr(verbose)
+    if verbose or log_format:
+        flags["log"] = {**({"level": "info"} if verbose else {}), **({"format": log_format} if log_format else {})}
     settings = load_settings(config, data_dir, flags)
+    ensure_token(settings)  # before the log, which masks it
+    log_to_stderr(settings, "gateway")
     embedded = find_model(settings)  # before the loop takes the signals over: Ctrl-C ends a download
     asyncio.run(run_until_stopped(settings, embedded))
 
@@ -88,6 +94,40 @@ def status(config: ConfigOption = None, data_dir: DataDirOption = None, as_json:
     from metaclaw.cli.status import print_status
 
     print_status(load_settings(config, data_dir), as_json=as_json)
+
+
+@app.command()
+def setup(
+    upstream: Annotated[str | None, typer.Option(help="A provider's base URL, with its /v1.")] = None,
+    embedded: Annotated[bool, typer.Option("--embedded", help="The embedded model answers.")] = False,
+    model: Annotated[str | None, typer.Option(help="The provider's model, or with --embedded ours.")] = None,
+    api_key: Annotated[str | None, typer.Option(
+        help="The provider's key, written down; METACLAW_UPSTREAM__API_KEY is used and is not."
+    )] = None,
+    wire_format: Annotated[str | None, typer.Option(
+        "--format", help="What the provider speaks: chat, messages or responses; else told by its URL."
+    )] = None,
+    client: Annotated[str | None, typer.Option("--connect", help="A client to connect, or `none`.")] = None,
+    sleep_hours: Annotated[str | None, typer.Option(help="When it may train: HH:MM-HH:MM, or `none`.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.", min=1, max=65535)] = None,
+    test: Annotated[bool, typer.Option(help="End with a test request.")] = True,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing; defaults for what no flag says.")] = False,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Set up in a minute: who answers, which client to connect, when you sleep; then a test request.
+
+    Without a terminal, say --yes: each question has a flag.
+
+    Example: metaclaw setup --yes --upstream http://127.0.0.1:8000/v1 --model my-model --connect codex
+    """
+    from metaclaw.cli.setup import Plan
+    from metaclaw.cli.setup import setup as set_up
+    from metaclaw.cli.setup_file import Answers
+
+    answers = Answers(upstream, embedded, model, api_key, wire_format, client, sleep_hours, port)
+    set_up(answers, Plan(yes, test, as_json, config, data_dir))
 
 
 @app.command()
@@ -131,13 +171,36 @@ def disconnect(
     connecting.disconnect(load_settings(config, data_dir), client, force=force, as_json=as_json)
 
 
-@app.command("config")
-def show_config(config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
-    """Print the settings in force, as JSON, secrets masked.
+@app.command()
+def doctor(config: ConfigOption = None, data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
+    """Look at everything that MetaClaw needs, and say how to mend what is wrong. Changes nothing.
 
-    Example: metaclaw config --config my.toml
+    Exit code 1 where something is broken, 0 where at most something could be better.
+
+    Example: metaclaw doctor
     """
-    typer.echo(json.dumps(load_settings(config, data_dir).model_dump(mode="json"), indent=2))
+    from metaclaw.cli.doctor.examine import doctor as tell
+
+    tell(config, data_dir, as_json=as_json)
+
+
+@app.command()
+def stop(
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for its end.")] = 60.0,
+    kill: Annotated[bool, typer.Option("--kill", help="End it by force if it has not ended by then.")] = False,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Stop the gateway of the data folder: replies that are under way are finished first.
+
+    Exit code 0 also where none runs; 1 where one has not ended in time.
+
+    Example: metaclaw stop
+    """
+    from metaclaw.cli.stop import stop as stop_gateways
+
+    stop_gateways(load_settings(config, data_dir), timeout, kill=kill, as_json=as_json)
 
 
 @app.command()
@@ -153,18 +216,12 @@ def demo(
 
     Example: metaclaw demo --full
     """
+    need("aiohttp", "metaclaw demo", "demo")
     from metaclaw.bench.demo import DemoPlan, run_demo
     from metaclaw.cli.start import set_up_training
 
-    _log_to_stderr(verbose=False)
-    set_up_training(load_settings(None, None, {"model": {"name": model}} if model else {}))
+    settings = load_settings(None, None, {"model": {"name": model}} if model else {})
+    log_to_stderr(settings, "demo")
+    set_up_training(settings)
     plan = DemoPlan.full(seed) if full else DemoPlan.quick(seed)
     asyncio.run(run_demo(plan, model, data_dir, results, keep_running=keep_running))
-
-
-def _log_to_stderr(verbose: bool) -> None:
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING,
-        format="%(asctime)s %(name)s %(levelname)s %(message)s",
-        stream=sys.stderr,
-    )

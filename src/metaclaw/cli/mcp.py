@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import logging
 import sys
 from typing import Annotated
@@ -11,9 +10,8 @@ from typing import Annotated
 import typer
 
 from metaclaw import __version__
-from metaclaw.cli.common import ConfigOption, DataDirOption, load_settings, rooms
+from metaclaw.cli.common import ConfigOption, DataDirOption, load_settings, need, rooms
 from metaclaw.config import Settings, ensure_token
-from metaclaw.errors import ConfigError
 from metaclaw.sandbox import Sandbox
 
 DEFAULT_PORT = 8791
@@ -27,9 +25,11 @@ def mcp(
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
-    """Serve the learned skills over the Model Context Protocol: code skills as tools, all as resources and prompts."""
-    if importlib.util.find_spec("mcp") is None:
-        raise ConfigError("`metaclaw mcp` needs the package mcp: pip install 'metaclaw[mcp]'.")
+    """Serve the learned skills over the Model Context Protocol: code skills as tools, all as resources and prompts.
+
+    Example: metaclaw mcp --http
+    """
+    need("mcp", "metaclaw mcp", "mcp")
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s mcp %(levelname)s %(message)s", stream=sys.stderr)
     asyncio.run(_serve(load_settings(config, data_dir), port if http else None))
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import logging
 import signal
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 
 from rich.console import Console
 from rich.progress import (
@@ -25,6 +28,7 @@ from metaclaw.errors import ConfigError
 from metaclaw.runtime import Embedded, Gateway, Home
 from metaclaw.training.process import ReportingProcess
 
+log = logging.getLogger(__name__)
 console = Console(stderr=True)
 
 
@@ -37,10 +41,19 @@ async def run_until_stopped(settings: Settings, embedded: Embedded | None) -> No
     heap.collect_less_often()
     async with Gateway(settings, embedded, heap.leave_alone_what_there_is) as gateway:
         answers = embedded.name if embedded else ", ".join(settings.provider_urls)
-        console.print(f"MetaClaw listens on {gateway.url}/v1 (upstream: {answers})", highlight=False, soft_wrap=True)
-        console.print(f"Token: {settings.home / 'token'}", highlight=False, soft_wrap=True)
-        await _first_of(stop.wait(), _serve(gateway))
-        console.print("Stopping.")
+        tell = _teller(settings)
+        tell(f"MetaClaw listens on {gateway.url}/v1 (upstream: {answers})")
+        tell(f"Token: {settings.home / 'token'}")
+        await _first_of(stop.wait(), _serve(gateway, tell))
+        tell("Stopping.")
+
+
+def _teller(settings: Settings) -> Callable[[str], None]:
+    """What a person should see; where machines read the log, as records of it."""
+    if settings.log.format == "json":
+        log.setLevel(logging.INFO)
+        return log.info
+    return partial(console.print, highlight=False, soft_wrap=True, markup=False)
 
 
 def find_model(settings: Settings) -> Embedded | None:
@@ -113,9 +126,9 @@ class TerminalProgress:
         self._task = None
 
 
-async def _serve(gateway: Gateway) -> None:
+async def _serve(gateway: Gateway, tell: Callable[[str], None]) -> None:
     await gateway.ready()
-    console.print(f"Ready: {gateway.health()['policy']}", highlight=False)
+    tell(f"Ready: {gateway.health()['policy']}")
     await gateway.until_failure()
 
 

@@ -1,13 +1,22 @@
-"""`metaclaw status`: what is known without asking anybody, from the store."""
+"""`metaclaw status`: what was learned, from the store, and how the gateway is, from itself where one runs."""
 
 from __future__ import annotations
 
 import json
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import typer
 
-from metaclaw.cli.common import rooms
+from metaclaw import __version__
+from metaclaw.cli.common import rooms, visible
+from metaclaw.cli.connect import clients_of
 from metaclaw.config import Settings, ensure_token
+from metaclaw.connect import answers
+from metaclaw.errors import ConnectError
+from metaclaw.running import Running, gateways
 from metaclaw.runtime import Home
 from metaclaw.store import Database
 from metaclaw.training.jobs import JobRow, Jobs
@@ -22,10 +31,18 @@ def print_status(settings: Settings, *, as_json: bool) -> None:
         waiting = open_rooms.catalog.waiting()
         broken = open_rooms.catalog.mirror.problems()
         turns = database.read("SELECT count(*) FROM turns WHERE namespace = ?", (settings.namespace,))[0][0]
+    running = gateways(settings.home, settings.namespace)
+    usual = f"http://{settings.gateway.host}:{settings.gateway.port}"
     facts = {
-        "address": f"http://{settings.gateway.host}:{settings.gateway.port}/v1",
+        "version": __version__,
+        "namespace": settings.namespace,
+        "gateway": [f"{one.url} (process {one.pid})" for one in running] or "not running",
+        **_of_the_gateway(running, settings),
+        "address": f"{running[0].url if running else usual}/v1",
         "token": ensure_token(settings),
         "store": str(home.store),
+        "disk_bytes": sum(_bytes(path, settings) for path in settings.home.rglob("*")),
+        "clients": [row["client"] for row in clients_of(settings) if row["connected"]],
         "turns": turns,
         "generation": generation,
         "live_skills": [skill.ref for skill in live],
@@ -38,8 +55,36 @@ def print_status(settings: Settings, *, as_json: bool) -> None:
         typer.echo(json.dumps(facts))
         return
     for key, value in facts.items():
-        shown = ", ".join(value) if isinstance(value, list) else value
-        typer.echo(f"{key.replace('_', ' '):14} {shown}")
+        typer.echo(f"{key.replace('_', ' '):14} {visible(_shown(value))}")
+
+
+def _of_the_gateway(running: list[Running], settings: Settings) -> dict[str, Any]:
+    """What the first one says of itself; nothing where none runs."""
+    if not running:
+        return {}
+    try:
+        status, told = answers.state(running[0].url, ensure_token(settings))
+    except ConnectError as error:
+        return {"trouble": str(error)}
+    if status != 200:
+        return {"trouble": f"it answers {status}; `metaclaw doctor` may know why"}
+    wanted = ("policy", "learner", "in_flight", "refused", "lost")
+    return {name: told[name] for name in wanted if name in told}
+
+
+def _bytes(path: Path, settings: Settings) -> int:
+    """The size of a file that is ours. Weights are not what was learned, and may be shared."""
+    try:
+        known = path.lstat()
+    except OSError:  # gone meanwhile
+        return 0
+    return known.st_size if stat.S_ISREG(known.st_mode) and settings.weights_dir not in path.parents else 0
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {n}" for name, n in value.items()) or "nothing"
+    return ", ".join(value) if isinstance(value, list) else str(value)
 
 
 def _training(job: JobRow) -> str:

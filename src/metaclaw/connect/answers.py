@@ -35,6 +35,11 @@ def check(url: str, token: str) -> list[str]:
     return [name for name in names if isinstance(name, str)]
 
 
+def state(url: str, token: str) -> tuple[int, dict[str, Any]]:
+    """What the gateway at `url` says of itself, with the status. Raises `ConnectError` where nothing answers."""
+    return _get(f"{url}/v1/metaclaw/status", token)
+
+
 def _get(url: str, token: str | None) -> tuple[int, dict[str, Any]]:
     headers = {"authorization": f"Bearer {token}"} if token else {}
     try:

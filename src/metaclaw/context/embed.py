@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +12,10 @@ import numpy as np
 
 from metaclaw.context.dense import Vectors, unit
 from metaclaw.errors import WeightsError
+
+WORDS_KEPT = 16_384
+BLANK_MARK = "\u2581"
+WORD_BY_WORD = 2_000  # characters; skills are read once, and would push the words of requests out
 
 Embed = Callable[[Sequence[str]], Vectors]
 
@@ -49,13 +54,26 @@ class StaticEmbedder:
         self._of_tokens = model.embedding
         self._tokenizer = model.tokenizer
         self._tokenizer.no_padding()
+        self._of_word = lru_cache(maxsize=WORDS_KEPT)(self._encode)
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """The mean of its tokens' vectors, as the package itself pools them; without its batches, half the time."""
         found = np.zeros((len(texts), self._of_tokens.shape[1]), dtype=np.float32)
-        encode = self._tokenizer.encode
         for row, text in enumerate(texts):
-            tokens = encode(text, add_special_tokens=False).ids
+            tokens = self.tokens(text)
             if tokens:
                 np.add.reduce(self._of_tokens[tokens], axis=0, out=found[row])
         return unit(found)
+
+    def tokens(self, text: str) -> list[int]:
+        """Word by word, since those of most words are known: no token of this vocabulary reaches over a blank.
+
+        Several blanks together are tokens of their own; such texts are read as a whole, and so are those that hold the
+        mark which stands for a blank.
+        """
+        if "  " in text or text[:1] == " " or text[-1:] == " " or BLANK_MARK in text or len(text) > WORD_BY_WORD:
+            return [*self._encode(text)]
+        return [token for word in text.split(" ") for token in self._of_word(word)]
+
+    def _encode(self, text: str) -> tuple[int, ...]:
+        return tuple(self._tokenizer.encode(text, add_special_tokens=False).ids)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 
 from metaclaw.types import Skill
@@ -37,6 +38,7 @@ def draw(skills: Sequence[Skill], pinned: Collection[str], share: float, place: 
     return Draw(share, tuple(skill.ref for skill in drawn), withheld) if drawn else NO_DRAW
 
 
+@lru_cache(maxsize=4096)  # a session asks again with each of its requests
 def withholds(place: str, name: str, day: int, share: float) -> bool:
     """One coin. By the skill's name and not its version: an edit in the middle of a session changes no arm."""
     digest = blake2b(f"{place}\0{day}\0{name}".encode("utf-8", "surrogatepass"), digest_size=8).digest()

@@ -112,7 +112,7 @@ class Curator:
         heir = widened(skill, [case.request for case in (*self._origins.of(skill), *cases)])
         support = [*self._catalog.support_of(skill), *(case.turn_id for case in cases)]
         reason = f"takes the place of {failed}, which taught the same rule and failed"
-        published, _ = self._catalog.publish(heir, skill.state, reason, support, self._verdict_of(skill))
+        published, _ = self._catalog.publish(heir, skill.state, reason, support, self._catalog.proof_of(skill))
         return f"{published.ref} {reason}"
 
     def _take_in(self, kept: Skill, gone: Skill, pinned: frozenset[str]) -> str:
@@ -121,15 +121,8 @@ class Curator:
         support = [*self._catalog.support_of(kept), *self._catalog.support_of(gone)]
         skill = kept if kept.name in pinned else widened(kept, [case.request for case in cases])
         reason = f"takes in {gone.ref}, which teaches the same rule"
-        published, _ = self._catalog.publish(skill, kept.state, reason, support, self._verdict_of(kept), [gone])
+        published, _ = self._catalog.publish(skill, kept.state, reason, support, self._catalog.proof_of(kept), [gone])
         return f"{published.ref} {reason}"
-
-    def _verdict_of(self, skill: Skill) -> Verdict | None:
-        """The latest verdict, for a version with the same text."""
-        verdicts = self._catalog.verdicts(skill.ref)
-        if not verdicts:
-            return None
-        return dataclasses.replace(verdicts[-1], evidence={**verdicts[-1].evidence, "taken_over_from": skill.ref})
 
 
 def decide(skill: Skill, lift: Lift) -> tuple[SkillState, str, float] | None:

@@ -208,7 +208,10 @@ class FastLoop:
             self._wait_for(failure.turn.id, partial(self._write_code, self._code, failure), judging=False)
 
     async def _write_code(self, write: Callable[[Failure], Awaitable[object]], failure: Failure) -> None:
-        await write(failure)
+        """Unless words have been proved to do: they cost the model no call."""
+        made = self._catalog.made_from(failure.turn.id)
+        if not any(skill.state is SkillState.ACTIVE for skill in made):
+            await write(failure)
 
     async def _ask_judge(self, judge: Judge, turn_id: str, transcript: Sequence[Part]) -> None:
         """Once a turn, and only where it is still undecided when the judge gets to it."""

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 from metaclaw.dialects import responses
 from metaclaw.dialects.translation import DIALECTS
 from metaclaw.errors import RequestError, StoreError, UpstreamError
+from metaclaw.gateway import metrics
 from metaclaw.gateway.auth import Door
 from metaclaw.gateway.closing import CloseHandler
 from metaclaw.gateway.feedback import FeedbackHandler
@@ -38,7 +39,7 @@ Table = Mapping[str, Mapping[str, Handler]]  # by path, then by method
 
 
 class App:
-    """The gateway as one handler. `status` is for those with the token, `health` for everybody."""
+    """The gateway as one handler. `status` and `measures` are for those with the token, `health` for everybody."""
 
     def __init__(
         self,
@@ -52,6 +53,7 @@ class App:
         status: Callable[[], dict[str, Any]],
         health: Callable[[], dict[str, Any]],
         intake: Intake,
+        measures: Callable[[], dict[str, Any]],
     ) -> None:
         self._door = door
         self._intake = intake
@@ -72,6 +74,7 @@ class App:
             "/v1/metaclaw/status": _get(_json(status)),
             "/v1/metaclaw/openapi.json": _get(_json(partial(json.loads, _description()))),
             "/healthz": _get(_json(health)),
+            "/metrics": _get(_metrics(measures)),
             CLOSE: {"POST": closing.handle},
         }
 
@@ -136,6 +139,13 @@ def _description() -> str:
 def _json(read: Callable[[], dict[str, Any]]) -> Handler:
     async def handler(request: Request) -> Response:
         return Response.json(read())
+
+    return handler
+
+
+def _metrics(measures: Callable[[], dict[str, Any]]) -> Handler:
+    async def handler(request: Request) -> Response:
+        return Response(metrics.exposition(measures()).encode(), content_type=metrics.CONTENT_TYPE)
 
     return handler
 

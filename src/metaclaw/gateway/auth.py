@@ -78,4 +78,4 @@ def _presented(target: str, headers: Mapping[str, str]) -> Iterator[bytes]:
     scheme, _, value = headers.get("authorization", "").partition(" ")
     for shown in (headers.get(TOKEN_HEADER, ""), value.strip() if scheme.lower() == "bearer" else "",
                   headers.get("x-api-key", "")):
-        yield shown.encode(errors="surrogateescape")  # as aiohttp reads header bytes that are not UTF-8
+        yield shown.encode(errors="surrogateescape")  # as header bytes are read that are not UTF-8

@@ -13,7 +13,8 @@ from metaclaw.gateway.bodies import read_body
 from metaclaw.wire.messages import Reply, Request
 from metaclaw.wire.server import Handler
 
-ALWAYS_ROOM = "/v1/metaclaw/"  # who wants to know what is going on must be told, also when there is no room
+# Who wants to know what is going on must be told, also when there is no room.
+ALWAYS_ROOM = ("/v1/metaclaw/", "/metrics")
 RETRY_AFTER_SECONDS = "1"
 
 

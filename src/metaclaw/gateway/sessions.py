@@ -29,6 +29,11 @@ from metaclaw.dialects.chat import text_of
 from metaclaw.gateway.sidecalls import side_reason
 from metaclaw.types import TurnKind
 
+ID_HEADERS = frozenset(
+    "x-claude-code-session-id x-session-id x-opencode-session session_id x-session-affinity session-id thread-id"
+    " x-codex-parent-thread-id".split()
+)
+ID_FIELDS = frozenset({"metadata", "client_metadata", "session_id", "prompt_cache_key"})
 MAX_ID = 200
 CLOSE_HEADER = "x-metaclaw-close"
 SYSTEM_HEAD = 200  # characters of the system text that count: agents write the date, the branch and more behind them
@@ -86,6 +91,8 @@ def recognise(headers: Mapping[str, str], dialect: Dialect, request: Request, ta
 
 def _named(headers: Mapping[str, str], body: Mapping[str, Any]) -> tuple[str, str, bool]:
     """Session, agent, and whether several conversations may share the session's name; empty where no id was sent."""
+    if ID_FIELDS.isdisjoint(body) and ID_HEADERS.isdisjoint([name.lower() for name in headers]):
+        return "", "", False  # a dozen look-ups less for whoever sends none
     if claude := _sent(headers, "x-claude-code-session-id") or _claude_user(body.get("metadata")):
         return claude, _sent(headers, "x-claude-code-agent-id"), False
     if codex := _codex(headers, body.get("client_metadata")):

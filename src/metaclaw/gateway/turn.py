@@ -11,7 +11,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -121,7 +120,7 @@ class TurnHandler:
         place = recognised
         if not place.session:
             session, agent = self._sessions.place(place.prefix, place.trace, opens=not place.side)
-            place = replace(place, session=session, agent=agent)
+            place = Recognised(session, agent, place.prefix, place.trace, place.side, place.closes)
         if place.closes:
             self._sessions.forget(place.session)
         return place

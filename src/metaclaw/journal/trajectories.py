@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from typing import Any
 
 from metaclaw.journal.recorder import TURN_COLUMNS
@@ -40,6 +42,43 @@ def turns_before(database: Database, turn: Turn, limit: int) -> list[Turn]:
 def turns_after(database: Database, namespace: str, position: int, limit: int = 100) -> list[Turn]:
     return _turns(
         database, "namespace = ? AND position > ? ORDER BY position LIMIT ?", (namespace, position, limit)
+    )
+
+
+def newest_turns(
+    database: Database, namespace: str, limit: int, *, session: str = "", side: bool = False
+) -> list[Turn]:
+    """The last `limit` turns, oldest first: of all sessions or of one, with side calls or without."""
+    found = _turns(
+        database,
+        "namespace = ?1 AND (?2 = '' OR session = ?2) AND (?3 OR kind = 'main') ORDER BY position DESC LIMIT ?4",
+        (namespace, session, side, limit),
+    )
+    return found[::-1]
+
+
+def turns_holding(
+    database: Database, namespace: str, words: Sequence[str], limit: int, *, side: bool = False
+) -> list[Turn]:
+    """The last `limit` turns that hold every word in what was asked, answered or injected; oldest first.
+
+    Letters of ASCII match in either case. It reads through the journal from its end until it has found enough.
+    """
+    text = "query || char(10) || reply || char(10) || injected"
+    conditions = [f"{text} LIKE ? ESCAPE '\\'"] * len(words)
+    found = _turns(
+        database,
+        " AND ".join(["namespace = ?", "(? OR kind = 'main')", *conditions]) + " ORDER BY position DESC LIMIT ?",
+        (namespace, side, *(f"%{_literal(word)}%" for word in words), limit),
+    )
+    return found[::-1]
+
+
+def turns_named(database: Database, namespace: str, beginning: str, limit: int = 2) -> list[Turn]:
+    """Those whose id begins like this."""
+    return _turns(
+        database, "namespace = ?1 AND id >= ?2 AND substr(id, 1, length(?2)) = ?2 ORDER BY id LIMIT ?3",
+        (namespace, beginning, limit),
     )
 
 
@@ -87,6 +126,11 @@ def trajectory(database: Database, namespace: str, session: str) -> Trajectory:
         database, "namespace = ? AND session = ? AND kind = 'main' ORDER BY position", (namespace, session)
     )
     return Trajectory(session, turns, {item.id: feedback_on(database, namespace, item.id) for item in turns})
+
+
+def _literal(word: str) -> str:
+    """As LIKE takes it for itself alone."""
+    return re.sub(r"([%_\\])", r"\\\1", word)
 
 
 def _turns(database: Database, where: str, values: tuple[Any, ...]) -> list[Turn]:

@@ -6,6 +6,7 @@ Reads `skills`, `skill_history`, `support`, `generations`, `skill_imports` and t
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,6 +151,23 @@ class Reader:
 
     def verdicts(self, skill_ref: str) -> list[Verdict]:
         return verdicts.of_subject(self._database, self.namespace, f"skill:{skill_ref}")
+
+    def proof_of(self, skill: Skill) -> Verdict | None:
+        """The latest verdict on a version, as another with the same text takes it over."""
+        verdicts = self.verdicts(skill.ref)
+        if not verdicts:
+            return None
+        return dataclasses.replace(verdicts[-1], evidence={**verdicts[-1].evidence, "taken_over_from": skill.ref})
+
+    def made_from(self, turn_id: str) -> list[Skill]:
+        """The live skills that were written from a turn."""
+        columns = ", ".join(f"skills.{column}" for column in SKILL_COLUMNS.split(", "))
+        rows = self._database.read(
+            f"SELECT {columns} FROM support JOIN skills USING (namespace, name, version)"
+            f" WHERE namespace = ? AND turn_id = ? AND {LIVE} ORDER BY name",
+            (self.namespace, turn_id),
+        )
+        return [as_skill(row) for row in rows]
 
     def support_of(self, skill: Skill) -> list[str]:
         """The ids of the turns that this version was written from."""

@@ -12,12 +12,11 @@ import contextlib
 import json
 import sys
 import tempfile
-from typing import IO, Any
+from typing import IO
 
-import aiohttp
-
-from metaclaw.errors import EngineError
+from metaclaw.errors import EngineError, UpstreamError
 from metaclaw.serving.engine_worker import EngineSpec
+from metaclaw.upstream.client import UpstreamClient, reply_text
 from metaclaw.upstream.route import Route
 
 __all__ = ["Engine", "EngineSpec"]
@@ -92,10 +91,16 @@ class Engine:
             "temperature": 0,
             "cache_prompt": False,
         }
-        reply = await self._post("/v1/chat/completions", body)
+        try:
+            async with asyncio.timeout(PROBE_SECONDS), self._client() as client:
+                reply = await client.json(self.route, "/chat/completions", body)
+            said = reply_text(reply)
+        except (UpstreamError, TimeoutError) as error:
+            reason = str(error) or f"no reply in {PROBE_SECONDS:g} s"
+            raise EngineError(f"The engine for {self.policy} does not answer: {reason}") from error
         if reply.get("model") != self.policy:
             raise EngineError(f"The engine for {self.policy} answers as {reply.get('model')}.")
-        return str(reply["choices"][0]["message"]["content"])
+        return said
 
     async def stop(self) -> None:
         """End it: by asking, and after 5 s by force. Requests still in it are cut, so drain first."""
@@ -106,30 +111,19 @@ class Engine:
         return await self._process.wait()
 
     async def _healthy(self) -> None:
-        async with aiohttp.ClientSession() as session:
+        route = Route(self.url, self.policy, headers=ONE_REQUEST_A_CONNECTION)
+        async with self._client() as client:
             while True:
-                with contextlib.suppress(aiohttp.ClientConnectionError):
-                    async with session.get(f"{self.url}/health") as reply:
+                with contextlib.suppress(UpstreamError):  # it does not listen yet
+                    async with client.request("GET", route, "/health", None) as reply:
                         if reply.status == 200:
                             return
                 if not self.alive:
                     raise EngineError("it ended while it was loading")
                 await asyncio.sleep(HEALTH_POLL_SECONDS)
 
-    async def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        headers = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
-        timeout = aiohttp.ClientTimeout(total=PROBE_SECONDS)
-        try:
-            async with (
-                aiohttp.ClientSession(headers=headers, timeout=timeout) as session,
-                session.post(f"{self.url}{path}", json=body) as reply,
-            ):
-                reply.raise_for_status()
-                answer: dict[str, Any] = await reply.json()
-                return answer
-        except (aiohttp.ClientError, TimeoutError) as error:
-            reason = str(error) or f"no reply in {PROBE_SECONDS:g} s"
-            raise EngineError(f"The engine for {self.policy} does not answer: {reason}") from error
+    def _client(self) -> UpstreamClient:
+        return UpstreamClient(connect_timeout_seconds=PROBE_SECONDS, idle_timeout_seconds=PROBE_SECONDS)
 
 
 async def _spawn(log: IO[bytes]) -> asyncio.subprocess.Process:

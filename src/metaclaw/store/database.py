@@ -14,7 +14,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from importlib import resources
@@ -24,22 +24,14 @@ from typing import Any, TypeVar
 import apsw
 
 from metaclaw.errors import StoreError
+from metaclaw.store.checkpoints import Checkpoints
+from metaclaw.store.connection import Connection, attempt, connect
 
-Connection = apsw.Connection
 T = TypeVar("T")
 
-OLDEST_SAFE_SQLITE = (3, 51, 3)
-BUSY_MILLISECONDS = 5_000
 LARGEST_GROUP = 256
-ROWS_A_STATEMENT = 16
-CHECKPOINT_PAGES = 1_000  # of 4 KiB, as SQLite itself has it
-MOST_LOG_PAGES = 32_000
 MOST_WAITING = 10_000
 MOST_WAITING_BYTES = 256 * 1024 * 1024
-
-
-Insert = Callable[[Connection, Sequence[Any]], None]
-Told = Callable[[BaseException | None], None]
 
 
 @dataclass(slots=True)
@@ -50,13 +42,6 @@ class _Write:
     done: Future[Any] | asyncio.Future[Any]
     size: int
     loop: asyncio.AbstractEventLoop | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    row: Any
-    told: Told
-    size: int
 
 
 Outcome = tuple[_Write, Any, BaseException | None]
@@ -73,10 +58,10 @@ class Database:
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._waiting, self._waiting_bytes, self._counting = 0, 0, threading.Lock()
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # for nobody else's eyes
         except OSError as error:
             raise StoreError(f"{path.parent} cannot be used ({error.strerror}). Name another data_dir.") from error
-        self._writer = _open(path)
+        self._writer = connect(path)
         _migrate(self._writer)
         self._checkpoints = Checkpoints(path, self._writer)
         self._thread = threading.Thread(target=self._write_groups, name="store-writer", daemon=True)
@@ -93,7 +78,7 @@ class Database:
         connection: Connection | None = getattr(self._local, "reader", None)
         try:
             if connection is None:
-                connection = self._local.reader = _open(self.path)
+                connection = self._local.reader = connect(self.path)
             return connection.execute(sql, values).fetchall()
         except apsw.Error as error:
             raise StoreError(f"The store at {self.path} could not be read: {error}") from error
@@ -176,7 +161,7 @@ class Database:
         """One transaction for all; each write in a savepoint, so that one failure spares the others."""
         try:
             self._writer.execute("BEGIN IMMEDIATE")
-            outcomes = [(write, *_attempt(self._writer, write.work)) for write in group]
+            outcomes = [(write, *attempt(self._writer, write.work)) for write in group]
             self._writer.execute("COMMIT")
         except apsw.Error as error:
             if self._writer.in_transaction:
@@ -213,47 +198,6 @@ def _settle(outcomes: list[Outcome]) -> None:
             write.done.set_exception(raised)
 
 
-def _attempt(connection: Connection, work: Callable[[Connection], Any]) -> tuple[Any, BaseException | None]:
-    connection.execute("SAVEPOINT one")
-    try:
-        result = work(connection)
-    except Exception as error:  # noqa: BLE001 - handed to whoever waits for this write
-        connection.execute("ROLLBACK TO one")
-        connection.execute("RELEASE one")
-        wrapped = StoreError(str(error)) if isinstance(error, apsw.Error) else error
-        return None, wrapped
-    connection.execute("RELEASE one")
-    return result, None
-
-
-def _open(path: Path) -> Connection:
-    version = tuple(map(int, apsw.sqlite_lib_version().split(".")))
-    if version < OLDEST_SAFE_SQLITE:
-        raise StoreError(f"SQLite {apsw.sqlite_lib_version()} can corrupt a shared store. Upgrade `apsw`.")
-    try:
-        connection = Connection(str(path))
-        connection.set_busy_timeout(BUSY_MILLISECONDS)
-        # fetched, since a statement that answers holds up those after it
-        _enter_wal(connection)
-        connection.execute("PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON").fetchall()
-    except apsw.Error as error:
-        raise StoreError(f"The store at {path} cannot be opened: {error}") from error
-    return connection
-
-
-def _enter_wal(connection: Connection) -> None:
-    """Two processes that do this to a new store at once get in each other's way, and SQLite does not wait by itself."""
-    deadline = time.monotonic() + BUSY_MILLISECONDS / 1000
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode=WAL").fetchall()
-            return
-        except apsw.BusyError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-
-
 def _migrate(connection: Connection) -> None:
     """Apply the migrations that this store has not seen, each in one transaction with its number."""
     scripts = sorted(
@@ -280,108 +224,3 @@ def _migrate(connection: Connection) -> None:
         if isinstance(error, apsw.Error):
             raise StoreError(f"The store could not be migrated: {error}") from error
         raise
-
-
-class Checkpoints:
-    """Moves what was written from the log into the database, on a thread and a connection of its own.
-
-    SQLite would do it within a commit, every thousand pages: then whoever waits for that commit waits for the disk to
-    take the pages one by one, tens of milliseconds. Beside the writer it holds nobody up; only when it cannot keep up
-    does the writer do it itself, so that the log stays bounded.
-    """
-
-    def __init__(self, path: Path, writer: Connection) -> None:
-        self._path = path
-        self._wanted = threading.Event()
-        self._closing = False
-        self._thread: threading.Thread | None = None
-        writer.wal_autocheckpoint(0)
-        writer.set_wal_hook(self._written)
-
-    def close(self) -> None:
-        self._closing = True
-        self._wanted.set()
-        if self._thread:
-            self._thread.join()
-
-    def _written(self, writer: Connection, name: str, pages: int) -> int:
-        """Called by SQLite after each commit, with the pages that the log holds."""
-        if pages >= CHECKPOINT_PAGES and not self._wanted.is_set():
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="store-checkpoints", daemon=True)
-                self._thread.start()
-            self._wanted.set()
-        if pages >= MOST_LOG_PAGES:
-            with contextlib.suppress(apsw.BusyError):  # the other thread is at it
-                writer.wal_checkpoint(name, apsw.SQLITE_CHECKPOINT_PASSIVE)
-        return apsw.SQLITE_OK
-
-    def _run(self) -> None:
-        connection = _open(self._path)
-        try:
-            while True:
-                self._wanted.wait()
-                self._wanted.clear()
-                if self._closing:
-                    return
-                with contextlib.suppress(apsw.Error):  # the next commit asks again
-                    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-        finally:
-            connection.close()
-
-
-class RowWriter:
-    """Rows of one kind from one event loop: those that come while some are being written are written together, next.
-
-    `insert` takes many at once; where that fails, each by itself. A row at a time, the two threads would hand Python's
-    lock over a dozen times for each, and each time wait for it.
-    """
-
-    def __init__(self, database: Database, insert: Insert) -> None:
-        self._database = database
-        self._insert = insert
-        self._next: list[_Row] = []
-        self._bytes = 0
-        self._writing = 0
-
-    def submit(self, row: Any, told: Told, size: int) -> None:
-        """`told` is called on this loop: with None after the commit is on disk, else with what went wrong."""
-        waiting = self._writing + len(self._next)
-        if waiting >= MOST_WAITING or (waiting and self._bytes + size > MOST_WAITING_BYTES):
-            refusal = StoreError(
-                f"The store at {self._database.path} is too slow: {waiting} rows wait. Check its disk."
-            )
-            asyncio.get_running_loop().call_soon(told, refusal)
-            return
-        self._next.append(_Row(row, told, size))
-        self._bytes += size
-        if not self._writing:
-            self._write()
-
-    def _write(self) -> None:
-        rows, self._next = self._next[:LARGEST_GROUP], self._next[LARGEST_GROUP:]
-        self._writing = len(rows)
-        written = self._database.submit_async(lambda connection: self._insert_all(connection, rows))
-        written.add_done_callback(lambda done: self._written(rows, done))
-
-    def _insert_all(self, connection: Connection, rows: Sequence[_Row]) -> list[BaseException | None]:
-        """What became of each."""
-        _, raised = _attempt(connection, lambda one: self._insert(one, [row.row for row in rows]))
-        if raised is None or len(rows) == 1:
-            return [raised] * len(rows)
-        return [outcome for row in rows for outcome in self._insert_all(connection, [row])]
-
-    def _written(self, rows: Sequence[_Row], done: asyncio.Future[list[BaseException | None]]) -> None:
-        failure = done.exception()
-        outcomes = [failure] * len(rows) if failure else done.result()
-        self._writing = 0
-        self._bytes -= sum(row.size for row in rows)
-        if self._next:
-            self._write()
-        for row, outcome in zip(rows, outcomes, strict=True):
-            row.told(outcome)
-
-
-def in_runs(rows: Sequence[T]) -> Iterator[Sequence[T]]:
-    """A few rows at a time, for statements that take several: there are then few different ones to keep prepared."""
-    return (rows[start : start + ROWS_A_STATEMENT] for start in range(0, len(rows), ROWS_A_STATEMENT))

@@ -6,7 +6,8 @@ import json
 import time
 from typing import Any
 
-from metaclaw.store.database import Connection, Database
+from metaclaw.store.connection import Connection
+from metaclaw.store.database import Database
 from metaclaw.types import Verdict
 
 

@@ -110,7 +110,7 @@ class TrainingJob:
 
     def resume(self) -> None:
         """Go on, unless the lease ran out meanwhile and another learner took it: the machine may have slept."""
-        if self._row and not self._jobs.holds(self._row):
+        if self._row and not self._ours(self._row):
             self._lost.set()
             return
         self._going.set()
@@ -118,6 +118,13 @@ class TrainingJob:
             if part:
                 part.resume()
         self._report("running")
+
+    def _ours(self, row: JobRow) -> bool:
+        """Whether we hold it; no, where the store does not tell: it is then taken up again from its checkpoint."""
+        try:
+            return self._jobs.holds(row)
+        except StoreError:
+            return False
 
     async def run(self) -> None:
         """From the journal to a verdict. Raises `TrainingError`, and the job then counts as failed; `LeaseLostError`
@@ -172,7 +179,7 @@ class TrainingJob:
             try:
                 kept = await asyncio.wrap_future(self._jobs.report(row, state, self._progress))
             except StoreError:  # locked, full: the lease that we have still holds for a while
-                kept = self._jobs.holds(row)
+                kept = self._ours(row)
             if not kept:
                 return
 

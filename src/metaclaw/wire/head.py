@@ -16,6 +16,8 @@ from metaclaw.errors import WireError
 
 MOST_LINE_BYTES = 8190  # the target, or a header's value
 MOST_HEAD_BYTES = 64 * 1024
+FIELD_BYTES = 32  # what a field costs beside its text, as HTTP/2 counts
+MOST_UNFINISHED_BYTES = 2 * MOST_HEAD_BYTES  # may come without a head, a piece of a body or an end being had of them
 
 Headers = CIMultiDict[str]
 Pairs = Iterable[tuple[str, str]]
@@ -28,7 +30,22 @@ def composed(first: str, headers: Pairs, *more: str) -> bytes:
     breaks = len(lines) - 1
     if text.count("\n") != breaks or text.count("\r") != breaks or "\0" in text:
         raise WireError("a line break or a zero byte in a header")
-    return text.encode("utf-8", "surrogateescape")
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise WireError("half a character in a header") from error
+
+
+def framing_of(headers: Headers) -> str:
+    """How the length of a body is told: "chunked", "length" or "". Raises `WireError` for what nobody could be sure of.
+
+    The parser refuses most of that by itself; it would hand over a body in an encoding that it does not undo.
+    """
+    if "transfer-encoding" in headers:
+        if ",".join(headers.getall("transfer-encoding")).strip().lower() != "chunked":
+            raise WireError("a transfer encoding that is not known")
+        return "chunked"
+    return "length" if "content-length" in headers else ""
 
 
 @cache
@@ -59,7 +76,7 @@ class HeadReader:
 
     def add(self, name: bytes, value: bytes) -> None:
         """Raises `WireError` where it gets too long."""
-        self._bytes += len(name) + len(value)
+        self._bytes += len(name) + len(value) + FIELD_BYTES
         if self._bytes > MOST_HEAD_BYTES or len(value) > MOST_LINE_BYTES:
             raise WireError("the head is too long")
         self.fields.append((name.decode("ascii", "surrogateescape"), value.decode("utf-8", "surrogateescape")))

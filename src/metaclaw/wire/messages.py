@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from metaclaw.errors import BodyTooLargeError, WireError
 from metaclaw.wire.head import Headers
 
+BODILESS = frozenset({204, 304})
 BODY_AHEAD_BYTES = 256 * 1024  # are read of a body that nobody asks for yet
 
 
@@ -130,13 +131,14 @@ class Stream:
     is gone.
     """
 
-    __slots__ = ("_chunked", "_head", "_line", "_request", "ended")
+    __slots__ = ("_bodiless", "_chunked", "_head", "_line", "_request", "ended")
 
     def __init__(self, line: Line, request: Request, status: int, headers: Headers) -> None:
         self._line = line
         self._request = request
-        self._chunked = request.version == "1.1"
-        if not self._chunked:
+        self._bodiless = request.method == "HEAD" or status in BODILESS
+        self._chunked = request.version == "1.1" and status not in BODILESS
+        if request.version != "1.1":
             request.keep_alive = False  # the end of the connection is the end of the reply
         self._head = line.head(request, status, headers, *(["Transfer-Encoding: chunked"] if self._chunked else []))
         self.ended = False
@@ -151,10 +153,10 @@ class Stream:
     async def end(self, piece: bytes = b"") -> None:
         self.ended = True
         last = self._framed(piece) if piece else b""
-        await self._send(last + b"0\r\n\r\n" if self._chunked else last)
+        await self._send(last + b"0\r\n\r\n" if self._chunked and not self._bodiless else last)
 
     def _framed(self, piece: bytes) -> bytes:
-        if self._request.method == "HEAD":
+        if self._bodiless:
             return b""
         return b"%x\r\n%b\r\n" % (len(piece), piece) if self._chunked else piece
 
@@ -162,8 +164,6 @@ class Stream:
         if self._head:
             framed, self._head = self._head + framed, b""
             self._request.answered = True
-        if self._request.method == "HEAD":
-            framed = framed.removesuffix(b"0\r\n\r\n")
         if framed:
             self._line.write(framed)
         await self._line.drain()

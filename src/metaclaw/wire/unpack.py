@@ -1,8 +1,9 @@
-"""Replies that come packed although nobody asked for it, unpacked piece by piece."""
+"""Replies that come packed although nobody asked for it, unpacked piece by piece, so that a bomb goes off slowly."""
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import brotli
@@ -14,76 +15,100 @@ try:
 except ImportError:
     from backports import zstd
 
+PIECE_BYTES = 256 * 1024
+ZSTD_WINDOW_LOG = 23  # 8 MiB, as RFC 9659 has it for the web: a frame may else ask for gigabytes
 
-class Unpacker(Protocol):
+
+class Unpacker:
+    """Feed it what came, then take `more` until that is empty. Streams of one kind may be strung together."""
+
+    def __init__(self, begin: Callable[[bytes], _Stream]) -> None:
+        self._begin = begin
+        self._stream: _Stream | None = None
+        self._rest = b""
+
     @property
     def finished(self) -> bool:
-        """Whether the end of what was packed has come."""
+        """Whether what came ends where a stream does."""
+        return self._stream is None and not self._rest
 
-    def feed(self, chunk: bytes) -> bytes:
-        """What the chunk adds. Raises `WireError` where it is not what the header says."""
+    def feed(self, chunk: bytes) -> None:
+        self._rest += chunk
+
+    def more(self) -> bytes:
+        """The next piece, of about `PIECE_BYTES` at most. Raises `WireError` where it is not what the header says."""
+        try:
+            piece = b""
+            while not piece and (self._stream or self._rest):
+                stream = self._stream = self._stream or self._begin(self._rest)
+                piece, self._rest = stream.take(self._rest)
+                if stream.finished:
+                    self._stream = None
+                elif not piece:
+                    break
+        except (zlib.error, brotli.error, zstd.ZstdError, EOFError) as error:
+            raise WireError("a packed body that cannot be read") from error
+        return piece
 
 
 def unpacker(encoding: str) -> Unpacker | None:
-    """None where nothing is packed, or by a way that we do not know: then it passes through."""
+    """None where nothing is packed. Raises `WireError` for a way of packing that we do not know."""
     name = encoding.strip().lower().removeprefix("x-")
-    if name in ("gzip", "deflate"):
-        return _Zlib(name)
-    if name == "br":
-        return _Brotli()
-    return _Zstd() if name == "zstd" else None
+    if name in ("", "identity"):
+        return None
+    if name not in STREAMS:
+        raise WireError("a body packed in a way that nobody asked for")
+    return Unpacker(STREAMS[name])
+
+
+class _Stream(Protocol):
+    finished: bool
+
+    def take(self, data: bytes) -> tuple[bytes, bytes]:
+        """The next piece, and what of the data is left for later."""
 
 
 class _Zlib:
-    def __init__(self, name: str) -> None:
-        self._bits = 16 + zlib.MAX_WBITS if name == "gzip" else zlib.MAX_WBITS
-        self._stream: Any = None
-        self._fed = False
+    def __init__(self, bits: int) -> None:
+        self._stream = zlib.decompressobj(bits)
+        self.finished = False
 
-    @property
-    def finished(self) -> bool:
-        return not self._fed or self._stream.eof
+    def take(self, data: bytes) -> tuple[bytes, bytes]:
+        piece = self._stream.decompress(data, PIECE_BYTES)
+        self.finished = self._stream.eof
+        return piece, self._stream.unused_data if self.finished else self._stream.unconsumed_tail
 
-    def feed(self, chunk: bytes) -> bytes:
-        if self._stream is None:  # deflate comes with the header that the standard asks for, or bare
-            bare = self._bits == zlib.MAX_WBITS and chunk[0] & 15 != 8
-            self._stream = zlib.decompressobj(-zlib.MAX_WBITS if bare else self._bits)
-            self._fed = True
-        try:
-            return bytes(self._stream.decompress(chunk))
-        except zlib.error as error:
-            raise WireError("a packed body that cannot be read") from error
+
+class _Zstd:
+    def __init__(self) -> None:
+        self._stream: Any = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG})
+        self.finished = False
+
+    def take(self, data: bytes) -> tuple[bytes, bytes]:
+        piece: bytes = self._stream.decompress(data, PIECE_BYTES)
+        self.finished = self._stream.eof
+        return piece, self._stream.unused_data if self.finished else b""  # what is left it keeps
 
 
 class _Brotli:
     def __init__(self) -> None:
         self._stream = brotli.Decompressor()
-        self._fed = False
+        self.finished = False
 
-    @property
-    def finished(self) -> bool:
-        return not self._fed or bool(self._stream.is_finished())
-
-    def feed(self, chunk: bytes) -> bytes:
-        self._fed = True
-        try:
-            return bytes(self._stream.process(chunk))
-        except brotli.error as error:
-            raise WireError("a packed body that cannot be read") from error
+    def take(self, data: bytes) -> tuple[bytes, bytes]:
+        piece: bytes = self._stream.process(data, output_buffer_limit=PIECE_BYTES)
+        self.finished = self._stream.is_finished()
+        return piece, b""
 
 
-class _Zstd:
-    def __init__(self) -> None:
-        self._stream = zstd.ZstdDecompressor()
-        self._fed = False
+def _deflate(first: bytes) -> _Stream:
+    """With the header that the standard asks for, or bare."""
+    return _Zlib(zlib.MAX_WBITS if first[0] & 15 == 8 else -zlib.MAX_WBITS)
 
-    @property
-    def finished(self) -> bool:
-        return not self._fed or bool(self._stream.eof)
 
-    def feed(self, chunk: bytes) -> bytes:
-        self._fed = True
-        try:
-            return bytes(self._stream.decompress(chunk))
-        except (zstd.ZstdError, EOFError) as error:
-            raise WireError("a packed body that cannot be read") from error
+STREAMS: dict[str, Callable[[bytes], _Stream]] = {
+    "gzip": lambda _: _Zlib(16 + zlib.MAX_WBITS),
+    "deflate": _deflate,
+    "br": lambda _: _Brotli(),
+    "zstd": lambda _: _Zstd(),
+}

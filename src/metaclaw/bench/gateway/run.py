@@ -28,17 +28,22 @@ SOAK = Shape(True, 2_000, 16)
 
 
 def main(rounds: int, seconds: int, soak_minutes: float, folder: Path) -> None:
-    """Measure, print a table, and write `folder/gateway.json`."""
+    """Measure, print a table, and write `folder/gateway.json`; without rounds, `folder/gateway-soak.json`."""
     measured = Measured()
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         upstream = stack.enter_context(contenders.mock_upstream(scratch))
-        present = list(_start(stack, upstream, scratch, measured))
+        starting = _start(stack, upstream, scratch, measured) if rounds else _alone(stack, upstream, scratch)
+        present = list(starting)
         for number in range(rounds):
             for contender in present:
                 _round(contender, number, seconds, measured)
         _soak(next(one for one in present if one.name == "metaclaw"), soak_minutes, measured)
     report.publish(measured, rounds, seconds, soak_minutes, folder, console)
+
+
+def _alone(stack: contextlib.ExitStack, upstream: str, scratch: Path) -> Iterator[Contender]:
+    yield stack.enter_context(contenders.metaclaw(upstream, scratch, SKILLS))
 
 
 def _start(stack: contextlib.ExitStack, upstream: str, scratch: Path, measured: Measured) -> Iterator[Contender]:

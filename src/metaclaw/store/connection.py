@@ -1,0 +1,58 @@
+"""A connection to the store, and a piece of work on it that spares the transaction around it when it fails."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from metaclaw.errors import StoreError
+
+Connection = apsw.Connection
+
+OLDEST_SAFE_SQLITE = (3, 51, 3)
+BUSY_MILLISECONDS = 5_000
+
+
+def connect(path: Path) -> Connection:
+    version = tuple(map(int, apsw.sqlite_lib_version().split(".")))
+    if version < OLDEST_SAFE_SQLITE:
+        raise StoreError(f"SQLite {apsw.sqlite_lib_version()} can corrupt a shared store. Upgrade `apsw`.")
+    try:
+        connection = Connection(str(path))
+        connection.set_busy_timeout(BUSY_MILLISECONDS)
+        # fetched, since a statement that answers holds up those after it
+        _enter_wal(connection)
+        connection.execute("PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON").fetchall()
+    except apsw.Error as error:
+        raise StoreError(f"The store at {path} cannot be opened: {error}") from error
+    return connection
+
+
+def _enter_wal(connection: Connection) -> None:
+    """Two processes that do this to a new store at once get in each other's way, and SQLite does not wait by itself."""
+    deadline = time.monotonic() + BUSY_MILLISECONDS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").fetchall()
+            return
+        except apsw.BusyError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+def attempt(connection: Connection, work: Callable[[Connection], Any]) -> tuple[Any, BaseException | None]:
+    connection.execute("SAVEPOINT one")
+    try:
+        result = work(connection)
+    except Exception as error:  # noqa: BLE001 - handed to whoever waits for this write
+        connection.execute("ROLLBACK TO one")
+        connection.execute("RELEASE one")
+        wrapped = StoreError(str(error)) if isinstance(error, apsw.Error) else error
+        return None, wrapped
+    connection.execute("RELEASE one")
+    return result, None

@@ -1,0 +1,57 @@
+"""Every command tells what it does with an example; completion, versions and exit codes."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+from metaclaw.cli.main import app
+from shell import Shell
+
+
+def commands(path: str, command: Any) -> Iterator[tuple[str, Any]]:
+    if not hasattr(command, "commands"):
+        yield path, command
+    for name, below in getattr(command, "commands", {}).items():
+        yield from commands(f"{path} {name}".strip(), below)
+
+
+ALL = list(commands("", get_command(app)))
+
+
+@pytest.mark.parametrize(("path", "command"), ALL, ids=[path for path, _ in ALL])
+def test_every_command_has_help_with_an_example_of_itself(path: str, command: Any) -> None:
+    example = re.search(r"Example:.*metaclaw (.+)", command.help or "", re.DOTALL)
+    assert example, command.help
+    assert example[1].startswith(path)
+
+
+def test_help_is_printed_without_loading_a_model_library(shell: Shell) -> None:
+    code, out, _ = shell("--help")
+    assert code == 0
+    for name in ("start", "stop", "status", "setup", "doctor", "journal", "service", "config", "skills"):
+        assert name in out
+
+
+def test_a_command_line_that_cannot_be_read_is_exit_code_2(shell: Shell) -> None:
+    assert shell("journal", "tail", "--nonsense")[0] == 2
+    assert shell("nonsense")[0] == 2
+
+
+@pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
+def test_shells_can_complete(name: str, tmp_path: Path) -> None:
+    """Asked as the shell's own function asks."""
+    script = subprocess.run(
+        [sys.executable, "-m", "metaclaw", "--show-completion", name], capture_output=True, text=True,
+        env={**os.environ, "HOME": str(tmp_path)},
+    )
+    assert script.returncode == 0, script.stderr
+    assert "METACLAW" in script.stdout.upper()
