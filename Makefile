@@ -7,7 +7,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 FULL   ?=
 
-.PHONY: setup run demo test test-clients check format bench bench-gateway bench-retrieval bench-signals bench-workdays clean
+.PHONY: setup run demo test test-clients check format bench bench-gateway bench-retrieval bench-signals bench-scheduling bench-workdays clean
 
 setup: $(VENV)/.installed
 
@@ -51,6 +51,9 @@ bench-retrieval: setup
 
 bench-signals: setup
 	$(BIN)/python -m metaclaw.bench.signals
+
+bench-scheduling: setup
+	$(BIN)/python -m metaclaw.bench.scheduling.run --seeds 10000
 
 bench-workdays: setup
 	$(BIN)/metaclaw bench workdays --arms frozen,feedback-log,handwritten,placebo,shuffled-feedback,skills,weights,both

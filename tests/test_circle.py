@@ -26,6 +26,7 @@ from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog
 from metaclaw.runtime import Gateway
 from metaclaw.scheduler.scheduler import Scheduler
+from metaclaw.scheduler.windows import Rule
 from metaclaw.serving.routes import Routes, promote
 from metaclaw.store import Database
 from metaclaw.training.job import TrainingJob
@@ -218,7 +219,7 @@ class WatchedJob:
 async def train_while_idle(job: TrainingJob) -> None:
     clock = [datetime(2026, 3, 4, 12, tzinfo=UTC)]
     watched = WatchedJob(job)
-    scheduler = Scheduler(watched, lambda: clock[0], idle_seconds=900, sleep=None, sleep_quiet_seconds=60)
+    scheduler = Scheduler(watched, lambda: clock[0], Rule(900, None, 60))
     scheduler.step()
     assert not scheduler.window.open
     clock[0] += timedelta(seconds=901)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from metaclaw.bench.client import MEASURED, WITHOUT_SKILLS, Answer, GatewayClient
+from metaclaw.bench.client import MEASURED, WHOEVER_IS_THERE, WITHOUT_SKILLS, Answer, GatewayClient
 from metaclaw.config import load
 from metaclaw.journal import trajectories
 from metaclaw.runtime import Embedded, Gateway, Home
@@ -40,7 +40,7 @@ async def gateway(tmp_path: Path, smollm2_gguf: Path) -> AsyncIterator[Gateway]:
         "model": {"name": str(smollm2_gguf), "context_tokens": 1024},
         "evolve": {"proposer": "extractive", "holdout_share": 0},
         "training": {"min_new_turns": len(SUBJECTS), "epochs": 1, "replay_examples": 4},
-        "schedule": {"idle_seconds": 1.0, "sleep_hours": ""},
+        "schedule": {"idle_seconds": 1.0, "sleep_hours": "", **WHOEVER_IS_THERE},
     })
     async with Gateway(settings, Embedded("smollm2-135m", str(smollm2_gguf))) as running:
         await running.ready()

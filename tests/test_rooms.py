@@ -33,7 +33,8 @@ RULES: dict[str, set[str]] = {
         "library", "signals", "journal", "context.compose", "context.text", "context.holdout", "dialects", "upstream",
         "sandbox",
     },
-    "training": {"store", "journal", "signals", "dialects", "upstream"},
+    # scheduler.leases: the pure rule of who may hold a job, which the table `jobs` writes down
+    "training": {"store", "journal", "signals", "dialects", "upstream", "scheduler.leases"},
     "serving": {"store", "training.registry", "signals"},
     "mcp_server": {"library", "sandbox", "gateway.auth"},  # its HTTP stands behind the gateway's own door
 }
@@ -83,6 +84,9 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("bench.workdays.playing", "config"): "says with which limits an agent's programs run",
     ("bench.workdays.playing", "sandbox"): "opens the sandbox for the agent's programs",
     ("bench.workdays.tools", "sandbox"): "runs programs that an agent wrote, for which there is no HTTP door",
+    ("scheduler.board", "store"): "owns the table schedule: what people ask of it, and what it tells",
+    ("bench.scheduling.days", "scheduler"): "simulates pure decisions, which have no HTTP door",
+    ("bench.scheduling.world", "scheduler"): "draws rules and leases for them",
     ("serving.arena", "upstream"): "asks its engine over HTTP",
     ("serving.engine", "upstream"): "says by which route it is reached",
     ("serving.host", "upstream"): "checks its engines over HTTP and tells the router of them",

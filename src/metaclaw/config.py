@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
@@ -46,6 +47,15 @@ def _one_line(key: SecretStr) -> SecretStr:
     if not re.fullmatch(r"[!-~]+", key.get_secret_value()):
         raise ValueError("must be printable ASCII, without spaces or a line end")
     return key
+
+
+def _time_zone(name: str) -> str:
+    try:
+        if name:
+            ZoneInfo(name)
+    except (ValueError, OSError, KeyError) as error:  # no key, a path out of the database, a folder in it
+        raise ValueError(f"'{name}' is not a known time zone; write it like Europe/Berlin") from error
+    return name
 
 
 def _name(name: str) -> str:
@@ -238,11 +248,26 @@ class TrainingSettings(Section):
 
 class ScheduleSettings(Section):
     idle_seconds: Positive = 900.0
-    """Without a request for this long, a training window is open."""
+    """Without a request for this long, and where the machine tells it, without keyboard or mouse, a training window is
+    open."""
     sleep_hours: str = "23:00-07:00"
-    """Local hours in which a window opens after a short quiet; empty for none."""
+    """Hours in which a window opens after a short quiet; empty for none."""
     sleep_quiet_seconds: Positive = 60.0
-    """Quiet needed before a window opens inside the sleep hours."""
+    """Quiet needed before a window opens inside the sleep hours or in a meeting."""
+    time_zone: Annotated[str, AfterValidator(_time_zone)] = ""
+    """Time zone of the sleep hours, such as Europe/Berlin; the machine's own where none is given."""
+    calendar: SecretStr | None = None
+    """An iCalendar file, or its http, https or webcal URL: in its meetings, too, a short quiet opens a window."""
+    calendar_owner: str = ""
+    """Your address in that calendar, so that what you declined does not count."""
+    min_minutes: Annotated[float, Field(ge=0)] = 10.0
+    """Training neither starts nor resumes where sleep hours or meeting end sooner than this."""
+    watch_input: bool = True
+    """Whether keyboard and mouse count as you being there, where the machine tells how long they were still."""
+    on_battery: bool = False
+    """Whether to train on battery."""
+    max_load: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Share of the processors that other programs may use while training starts; 1 does not look at it. Linux only."""
 
 
 class LogSettings(Section):
@@ -404,10 +429,10 @@ def known_token(settings: Settings) -> str | None:
 
 def known_secrets(settings: Settings) -> list[str]:
     """Every secret that the settings hold, and the token where there is one: what must be masked wherever we write."""
-    token = known_token(settings)
+    token, calendar = known_token(settings), settings.schedule.calendar  # a file's name is no secret
     held = [
         *(one.api_key for one in (settings.upstream, *settings.upstreams)), settings.judge.api_key,
-        settings.context.embeddings_api_key,
+        settings.context.embeddings_api_key, *([calendar] if calendar and "://" in calendar.get_secret_value() else []),
     ]
     return [*([token] if token else []), *(key.get_secret_value() for key in held if key)]
 

@@ -16,6 +16,8 @@
     |-- CacheError         a file that only saves work is damaged, or cannot be written; work goes on without it
     |-- SandboxError       a code skill cannot run here; the text says what is missing and how to get it
     |-- EngineError        an engine process that would not start, answer or stop
+    |-- CalendarError      a calendar that cannot be fetched or read; it then opens no window
+    |-- LeaseLostError     another learner has taken the namespace's job over; it is left to that one
     `-- TrainingError      a training job that cannot run, or an adapter that cannot be used
         `-- ChildInterruptedError  its process was stopped from outside; it can be started again
 
@@ -101,6 +103,14 @@ class SandboxError(MetaClawError):
 
 
 class EngineError(MetaClawError):
+    pass
+
+
+class CalendarError(MetaClawError):
+    pass
+
+
+class LeaseLostError(MetaClawError):
     pass
 
 

@@ -12,14 +12,15 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from metaclaw import __version__
-from metaclaw.config import JudgeSettings, Settings, ensure_token, known_secrets
+from metaclaw.config import JudgeSettings, ScheduleSettings, Settings, ensure_token, known_secrets
 from metaclaw.context.embed import StaticEmbedder
 from metaclaw.context.live import LiveContext
 from metaclaw.dialects import chat
@@ -50,8 +51,13 @@ from metaclaw.library.watch import Watch
 from metaclaw.link import LearnerLink
 from metaclaw.running import Presence, Running
 from metaclaw.sandbox import Sandbox
+from metaclaw.scheduler.agenda import Agenda
+from metaclaw.scheduler.board import Board
+from metaclaw.scheduler.power import Load, on_battery
+from metaclaw.scheduler.presence import presence_here
 from metaclaw.scheduler.scheduler import Scheduler
-from metaclaw.scheduler.windows import SleepHours
+from metaclaw.scheduler.senses import Machine
+from metaclaw.scheduler.windows import Rule, SleepHours
 from metaclaw.serving.arena import open_arena
 from metaclaw.serving.engine import EngineSpec
 from metaclaw.serving.host import EngineHost
@@ -386,11 +392,8 @@ def build_learner(settings: Settings, gateway_url: str, token: str, embedded: di
     scheduler = None
     if settings.training.enabled and embedded and _can_train():
         job = _training_job(settings, Embedded(**embedded), database, catalog, client, ask)
-        schedule = settings.schedule
-        scheduler = Scheduler(
-            job, _local_now, schedule.idle_seconds, SleepHours.parse(schedule.sleep_hours),
-            schedule.sleep_quiet_seconds,
-        )
+        board = Board(database, settings.namespace)
+        scheduler = Scheduler(job, utc_now, rule_of(settings.schedule), machine_of(settings.schedule), board)
 
     async def prove(edited: Skill) -> Verdict | None:
         live = next((skill for skill in catalog.live() if skill.name == edited.name), None)
@@ -398,6 +401,37 @@ def build_learner(settings: Settings, gateway_url: str, token: str, embedded: di
 
     watch = Watch(catalog, edits_of(catalog, redactor), prove)
     return Learner(database, client, watch, loop, curator, scheduler, sandbox)
+
+
+def rule_of(schedule: ScheduleSettings) -> Rule:
+    """When the slow loop may run. Raises `ConfigError`."""
+    return Rule(
+        idle_seconds=schedule.idle_seconds,
+        sleep=SleepHours.parse(schedule.sleep_hours),
+        quiet_seconds=schedule.sleep_quiet_seconds,
+        zone=ZoneInfo(schedule.time_zone) if schedule.time_zone else None,
+        min_seconds=60 * schedule.min_minutes,
+        on_battery=schedule.on_battery,
+        max_load=schedule.max_load,
+    )
+
+
+def machine_of(schedule: ScheduleSettings) -> Machine:
+    """The senses that the settings ask for; what they do not need is not looked at."""
+    return Machine(
+        utc_now,
+        presence_here() if schedule.watch_input else None,
+        agenda_of(schedule),
+        None if schedule.on_battery else on_battery,
+        Load() if schedule.max_load < 1 else None,
+    )
+
+
+def agenda_of(schedule: ScheduleSettings) -> Agenda | None:
+    if schedule.calendar is None:
+        return None
+    zone = ZoneInfo(schedule.time_zone) if schedule.time_zone else None
+    return Agenda(schedule.calendar.get_secret_value(), schedule.calendar_owner, zone)
 
 
 def edits_of(catalog: Catalog, redactor: Redactor) -> Edits:
@@ -500,6 +534,8 @@ def _shareable(settings: Settings) -> dict[str, Any]:
     tree["gateway"]["token"] = tree["context"]["embeddings_api_key"] = None
     key = settings.judge.api_key
     tree["judge"]["api_key"] = key.get_secret_value() if key else None
+    calendar = settings.schedule.calendar
+    tree["schedule"]["calendar"] = calendar.get_secret_value() if calendar else None
     return tree
 
 
@@ -515,5 +551,5 @@ def _can_train() -> bool:
     return False
 
 
-def _local_now() -> datetime:
-    return datetime.now().astimezone()
+def utc_now() -> datetime:
+    return datetime.now(UTC)

@@ -120,3 +120,38 @@ def test_the_results_of_this_checkout_are_in_the_report(shell: Shell) -> None:
     assert code == 0
     assert named
     assert all(f": {name} = " in out for name in named)
+
+
+def test_schedule_tells_the_rule_and_the_coming_nights(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METACLAW_SCHEDULE__TIME_ZONE", "Asia/Tokyo")
+    facts = json.loads(shell("schedule", "show", "--json")[1])
+    assert (facts["sleep_hours"], facts["time_zone"], facts["asked_for"]) == ("23:00-07:00", "Asia/Tokyo", None)
+    assert facts["learner"] == "does not run, or does not train"
+    nights = json.loads(shell("schedule", "next", "--json")[1])
+    assert 7 <= len(nights) <= 8
+    assert nights[1]["start"].endswith("T23:00:00+09:00")
+    assert nights[1]["end"].endswith("T07:00:00+09:00")
+    assert "sleep hours, after 60 s of quiet" in shell("schedule", "next")[1]
+    monkeypatch.setenv("METACLAW_SCHEDULE__TIME_ZONE", "Asia/Tokio")
+    assert "'Asia/Tokio' is not a known time zone" in shell("schedule", "next")[2]
+
+
+def test_a_calendar_that_cannot_be_read_is_told_without_its_address(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("METACLAW_SCHEDULE__CALENDAR", str(shell.home / "secret.ics"))
+    code, out, err = shell("schedule", "next")
+    assert code == 0
+    assert "no calendar: The calendar could not be fetched" in err
+    assert "secret" not in out + err
+    assert "secret" not in shell("config")[1]
+
+
+def test_train_now_is_asked_for_and_kept_for_the_learner(shell: Shell) -> None:
+    assert "nothing trains until a learner runs" in shell("train", "now", "--wait")[1]
+    assert json.loads(shell("schedule", "show", "--json")[1])["asked_for"].endswith("s ago")
+
+
+def test_train_now_needs_a_model_of_ours(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METACLAW_UPSTREAM__URL", "http://127.0.0.1:1/v1")
+    assert "skills only" in shell.refused("train", "now")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from metaclaw.errors import StoreError, TrainingError
-from metaclaw.scheduler.scheduler import ASK_AGAIN, Scheduler
-from support import until
+from metaclaw.errors import LeaseLostError, StoreError, TrainingError
+from metaclaw.scheduler.board import Board
+from metaclaw.scheduler.machine import Phase
+from metaclaw.scheduler.scheduler import ASK_AGAIN, GIVE_UP_SECONDS, Scheduler
+from metaclaw.scheduler.windows import Rule, Senses
+from metaclaw.store import Database
+from support import NAMESPACE, until
 
 
 class Clock:
@@ -33,12 +37,13 @@ class FakeJob:
         self.end = asyncio.Event()
         self.fails_with: Exception | None = None
         self.unreadable = 0
+        self.wants_more = False  # than who asks
 
-    def ready(self) -> bool:
+    def ready(self, asked: bool = False) -> bool:
         if self.unreadable:
             self.unreadable -= 1
             raise StoreError("locked")
-        return self.is_ready
+        return self.is_ready and (asked or not self.wants_more)
 
     async def run(self) -> None:
         self.told.append("run")
@@ -74,7 +79,7 @@ async def job() -> AsyncIterator[FakeJob]:
 
 
 def scheduler_for(job: FakeJob, clock: Clock) -> Scheduler:
-    return Scheduler(job, clock, idle_seconds=900, sleep=None, sleep_quiet_seconds=60)
+    return Scheduler(job, clock, Rule(900, None, 60))
 
 
 async def at_work(job: FakeJob, clock: Clock) -> Scheduler:
@@ -192,3 +197,108 @@ async def test_it_runs_by_itself_through_a_locked_store_and_takes_the_job_with_i
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert job.told == ["run", "cancelled"]
+
+
+class Touched:
+    """Senses of a machine whose keyboard is touched when `touch` is called."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._last = clock()
+        self.closed = False
+
+    def touch(self) -> None:
+        self._last = self._clock()
+
+    async def look(self) -> Senses:
+        return Senses(last_input=self._last)
+
+    async def run(self) -> None:
+        return None
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+async def sees(condition: Callable[[], bool]) -> None:
+    """Until the scheduler, which steps in real time, has seen it; and no later than the promised second."""
+    async with asyncio.timeout(1.0):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def ended(running: asyncio.Task[None]) -> None:
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_touch_of_the_keyboard_pauses_the_job_within_a_second(job: FakeJob, clock: Clock) -> None:
+    senses = Touched(clock)
+    clock.forward(900)
+    scheduler = Scheduler(job, clock, Rule(900, None, 60), senses)
+    clock.forward(900)
+    running = asyncio.create_task(scheduler.run())
+    await sees(lambda: job.told == ["run"])
+    senses.touch()
+    await sees(lambda: job.told == ["run", "pause"])
+    await ended(running)
+    assert senses.closed
+
+
+async def test_a_machine_that_slept_pauses_the_job_as_it_wakes(job: FakeJob, clock: Clock) -> None:
+    scheduler = await at_work(job, clock)
+    running = asyncio.create_task(scheduler.run())
+    await asyncio.sleep(0)  # it has begun
+    clock.forward(8 * 3600)
+    await sees(lambda: job.told == ["run", "pause"])
+    await ended(running)
+
+
+async def test_training_that_was_asked_for_runs_now_and_is_answered(
+    job: FakeJob, clock: Clock, database: Database
+) -> None:
+    board = Board(database, NAMESPACE)
+    job.wants_more = True
+    scheduler = Scheduler(job, clock, Rule(900, None, 60), board=board)
+    clock.forward(10)
+    running = asyncio.create_task(scheduler.run())
+    await sees(lambda: board.seen()[0] != {})
+    assert (board.seen()[0]["phase"], board.seen()[0]["open"]) == ("resting", False)
+    board.ask()
+    clock.forward(10)
+    await sees(lambda: job.told == ["run"])
+    await sees(lambda: board.seen()[0]["phase"] == "working")
+    job.end.set()
+    await sees(lambda: board.asked_seconds() is None)
+    assert board.answered() == "It ran."
+    await ended(running)
+
+
+async def test_who_asks_for_what_cannot_begin_is_told_why(job: FakeJob, clock: Clock, database: Database) -> None:
+    moment = [1_000.0]
+    board = Board(database, NAMESPACE, lambda: moment[0])
+    board.ask()
+    moment[0] += GIVE_UP_SECONDS + 1
+    job.is_ready = False
+    scheduler = Scheduler(job, clock, Rule(900, None, 60), board=board)
+    clock.forward(10)
+    running = asyncio.create_task(scheduler.run())
+    await sees(lambda: board.asked_seconds() is None)
+    assert "too few proven turns" in board.answered()
+    assert job.told == []
+    await ended(running)
+
+
+async def test_a_job_that_another_learner_has_is_left_alone_for_a_while(job: FakeJob, clock: Clock) -> None:
+    job.fails_with = LeaseLostError("Another learner works for this namespace.")
+    scheduler = await at_work(job, clock)
+    job.end.set()
+    await until(lambda: scheduler.phase is Phase.RESTING)
+    clock.now += ASK_AGAIN
+    scheduler.step()
+    await asyncio.sleep(0)
+    assert job.told == ["run"]
+    clock.forward(30)
+    scheduler.step()
+    await asyncio.sleep(0)
+    assert job.told == ["run", "run"]

@@ -7,9 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from metaclaw.scheduler.leases import GRACE_SECONDS, LEASE_SECONDS
 from metaclaw.store import Database
 from metaclaw.training import jobs as module
-from metaclaw.training.jobs import LEASE_SECONDS, JobRow, Jobs
+from metaclaw.training.jobs import JobRow, Jobs
 from support import NAMESPACE
 
 
@@ -56,8 +57,23 @@ def test_a_lease_that_lapsed_is_taken_over_with_its_progress(learners: tuple[Job
     row = taken(first)
     first.report(row, "paused", {"step": 3})
     clock[0] += LEASE_SECONDS + 1
+    assert not first.holds(row)  # lets go by itself,
+    assert second.take() is None  # and is given the time to
+    clock[0] += GRACE_SECONDS
     assert taken(second) == JobRow(row.id, "paused", row.folder, {"step": 3})
     assert first.take() is None
+    assert second.holds(row)
+
+
+def test_who_lost_the_lease_writes_nothing(learners: tuple[Jobs, Jobs], clock: list[float]) -> None:
+    first, second = learners
+    row = taken(first)
+    assert first.report(row, "running", {"step": 3}).result()
+    clock[0] += LEASE_SECONDS + GRACE_SECONDS + 1
+    taken(second)
+    assert not first.report(row, "done", {"step": 9}).result()
+    assert second.latest() == JobRow(row.id, "running", row.folder, {"step": 3})
+    assert second.report(row, "done", {"step": 4}).result()
 
 
 def test_the_holder_takes_its_own_job_up_again(learners: tuple[Jobs, Jobs]) -> None:

@@ -12,6 +12,7 @@ import aiohttp
 
 MEASURED = {"x-metaclaw-side": "bench"}  # answered and kept, but nothing is learned from it
 WITHOUT_SKILLS = {"x-metaclaw-skills": "off"}
+WHOEVER_IS_THERE = {"watch_input": False, "on_battery": True, "max_load": 1.0}  # [schedule] of a run that is watched
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,18 +15,19 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from metaclaw.config import TrainingSettings
-from metaclaw.errors import ChildInterruptedError, TrainingError
+from metaclaw.errors import ChildInterruptedError, LeaseLostError, StoreError, TrainingError
 from metaclaw.journal.erasing import erased_among
+from metaclaw.scheduler.leases import RENEW_SECONDS
 from metaclaw.store import Database
 from metaclaw.training import dataset, gate
 from metaclaw.training.comparison import Arena, Comparer, OpenArena
-from metaclaw.training.jobs import ERASED, LEASE_SECONDS, JobRow, Jobs, entered, wipe
+from metaclaw.training.jobs import ERASED, JobRow, Jobs, entered, wipe
 from metaclaw.training.process import Event, ReportingProcess
 from metaclaw.training.questions import MAX_UNRELATED_TOKENS, anchors, as_user, body, in_order
 from metaclaw.training.registry import Registry
@@ -36,6 +37,7 @@ from metaclaw.types import Adapter, AdapterState, Message
 log = logging.getLogger(__name__)
 
 MOST_STARTS = 3
+LEAST_TURNS = 2  # one to learn from, one to be measured on; for who asks for training now
 SMALL_MODEL_BYTES = 400_000_000  # the smallest models lose their wits in bf16 (measured on SmolLM2-135M)
 
 Ask = Callable[[dict[str, Any]], Awaitable[str]]
@@ -83,20 +85,23 @@ class TrainingJob:
         self._arena: Arena | None = None
         self._row: JobRow | None = None
         self._progress: dict[str, Any] = {}
-        self._found_too_little: tuple[int, int, int] | None = None  # what the journal was when it last held too little
+        self._lost = asyncio.Event()
+        # What the journal was when it last held too little, and for how much.
+        self._found_too_little: tuple[int, int, int, int] | None = None
 
-    def ready(self) -> bool:
+    def ready(self, asked: bool = False) -> bool:
         """An unfinished job; or enough proven turns that no finished job has seen, and no skill in the making."""
+        needed = LEAST_TURNS if asked else self._settings.min_new_turns
         latest = self._jobs.latest()
         if latest is not None and latest.state in ("running", "paused"):
             return True
         evidence = self._evidence()
-        seen = (evidence.generation, *newest(self._database))
+        seen = (needed, evidence.generation, *newest(self._database))
         if not evidence.settled or seen == self._found_too_little:
             return False
         fresh = self._select(explain=False).fresh(self._jobs.trained_through())
-        self._found_too_little = seen if fresh < self._settings.min_new_turns else None
-        return fresh >= self._settings.min_new_turns
+        self._found_too_little = seen if fresh < needed else None
+        return fresh >= needed
 
     def pause(self) -> None:
         self._going.clear()
@@ -106,42 +111,79 @@ class TrainingJob:
         self._report("paused")
 
     def resume(self) -> None:
+        """Go on, unless the lease ran out meanwhile and another learner took it: the machine may have slept."""
+        if self._row and not self._ours(self._row):
+            self._lost.set()
+            return
         self._going.set()
         for part in (self._process, self._arena):
             if part:
                 part.resume()
         self._report("running")
 
+    def _ours(self, row: JobRow) -> bool:
+        """Whether we hold it; no, where the store does not tell: it is then taken up again from its checkpoint."""
+        try:
+            return self._jobs.holds(row)
+        except StoreError:
+            return False
+
     async def run(self) -> None:
-        """From the journal to a verdict. Raises `TrainingError`; the job then counts as failed."""
+        """From the journal to a verdict. Raises `TrainingError`, and the job then counts as failed; `LeaseLostError`
+        where another learner has it.
+        """
+        self._lost.clear()
         row = self._jobs.take()
         if row is None:
-            return
+            raise LeaseLostError("Another learner works for this namespace.")
         self._row, self._progress = row, dict(row.progress)
         row.folder.mkdir(parents=True, exist_ok=True)
-        lease = asyncio.create_task(self._keep_lease())
         try:
-            await self._build_dataset(row.folder)
-            await self._train(row.folder)
-            await self._decide(row.folder)
+            await self._while_ours(self._steps(row.folder), row)
         except TrainingError as error:
             self._progress["error"] = str(error)
             await self._finish(row, "failed")
             raise
         finally:
-            lease.cancel()
+            self._row = None
+            self._going.set()  # the next one is not paused because this one ended so
         await self._finish(row, "done")
+
+    async def _steps(self, folder: Path) -> None:
+        await self._build_dataset(folder)
+        await self._train(folder)
+        await self._decide(folder)
+
+    async def _while_ours(self, steps: Coroutine[Any, Any, None], row: JobRow) -> None:
+        """Do the steps and keep the lease; stop them, and raise `LeaseLostError`, when it is lost."""
+        tasks = [asyncio.create_task(one) for one in (steps, self._keep_lease(row), self._lost.wait())]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks[0] not in done:
+            raise LeaseLostError("Another learner has taken this namespace's training over.")
+        tasks[0].result()
 
     async def _finish(self, row: JobRow, state: str) -> None:
         """The last word on the job is stored before it ends: whoever looks next must not find it running."""
         self._row = None
-        await asyncio.wrap_future(self._jobs.report(row, state, self._progress))
+        if not await asyncio.wrap_future(self._jobs.report(row, state, self._progress)):
+            raise LeaseLostError("Another learner has taken this namespace's training over.")
 
-    async def _keep_lease(self) -> None:
-        """Report now and then, so that a job which is paused for long stays ours."""
+    async def _keep_lease(self, row: JobRow) -> None:
+        """Report now and then, so that a job which is paused for long stays ours. Ends when it no longer is."""
         while True:
-            await asyncio.sleep(LEASE_SECONDS / 3)
-            self._report("running" if self._going.is_set() else "paused")
+            await asyncio.sleep(RENEW_SECONDS)
+            state = "running" if self._going.is_set() else "paused"
+            try:
+                kept = await asyncio.wrap_future(self._jobs.report(row, state, self._progress))
+            except StoreError:  # locked, full: the lease that we have still holds for a while
+                kept = self._ours(row)
+            if not kept:
+                return
 
     async def _build_dataset(self, folder: Path) -> None:
         if (folder / "dataset.jsonl").exists():
@@ -212,6 +254,8 @@ class TrainingJob:
         self._arena = None
         self._require_kept(folder)
         _write(folder / "comparison.json", json.dumps(asdict(comparison) | {"habits": sorted(comparison.habits)}))
+        if self._row and not self._jobs.holds(self._row):
+            raise LeaseLostError("Another learner has taken this namespace's training over.")
         adapter = self._registry.register(output, self._base_model, incumbent, self._lineage(folder, parity))
         verdict = gate.judge(adapter.name, incumbent or "base", comparison)
         promoted = verdict.decision.startswith("promoted")

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from metaclaw.scheduler.leases import Lease, holds, may_take, taken
 from metaclaw.store import Connection, Database, verdicts
 
 KIND = "train"
-LEASE_SECONDS = 60.0
 TEXTLESS = ("manifest.jsonl", "job.json", "result.json")
 LONGEST_WORD = 60  # characters: what is longer in a job's progress may quote a conversation
 ERASED = "What it was made of was erased."
@@ -74,15 +74,28 @@ class Jobs:
         """The job to work on: an unfinished one that nobody holds, else a new one; None if another learner has it."""
         return self._database.write(self._take)
 
-    def report(self, job: JobRow, state: str, progress: Mapping[str, Any]) -> Future[Any]:
-        """Progress, which also extends the lease. The future ends when it is stored."""
+    def report(self, job: JobRow, state: str, progress: Mapping[str, Any]) -> Future[bool]:
+        """Progress, which also extends the lease. The future ends when it is stored, and tells whether it was: what
+        another learner has taken over is not touched.
+        """
         now = time.time()
-        return self._database.submit(
-            lambda connection: connection.execute(
-                "UPDATE jobs SET state = ?, progress = ?, updated_at = ?, lease_until = ? WHERE id = ?",
-                (state, json.dumps(dict(progress)), now, now + LEASE_SECONDS, job.id),
+        lease = taken(self.owner, now)
+        row = (state, json.dumps(dict(progress)), now, lease.until, job.id, self.owner)
+
+        def write(connection: Connection) -> bool:
+            connection.execute(
+                "UPDATE jobs SET state = ?, progress = ?, updated_at = ?, lease_until = ?"
+                " WHERE id = ? AND lease_owner = ?",
+                row,
             )
-        )
+            return connection.changes() > 0
+
+        return self._database.submit(write)
+
+    def holds(self, job: JobRow) -> bool:
+        """Whether the job is ours to work on at this moment."""
+        rows = self._database.read("SELECT lease_owner, lease_until FROM jobs WHERE id = ?", (job.id,))
+        return bool(rows) and holds(Lease(*rows[0]), self.owner, time.time())
 
     def that_took_in(self, turn_ids: Collection[str]) -> list[JobRow]:
         """The jobs whose dataset holds one of these turns."""
@@ -114,11 +127,11 @@ class Jobs:
         ).fetchone()
         if row is None:
             return self._insert(connection, now)
-        if row[4] != self.owner and row[5] > now:
+        if not may_take(Lease(row[4], row[5]), self.owner, now):
             return None
         connection.execute(
             "UPDATE jobs SET lease_owner = ?, lease_until = ?, updated_at = ? WHERE id = ?",
-            (self.owner, now + LEASE_SECONDS, now, row[0]),
+            (self.owner, taken(self.owner, now).until, now, row[0]),
         )
         return JobRow(row[0], row[1], Path(row[2]), json.loads(row[3]))
 
@@ -127,6 +140,6 @@ class Jobs:
         folder = self._root / name
         connection.execute(
             "INSERT INTO jobs VALUES (?, ?, ?, 'running', ?, ?, ?, '{}', ?, ?)",
-            (name, self._namespace, KIND, str(folder), self.owner, now + LEASE_SECONDS, now, now),
+            (name, self._namespace, KIND, str(folder), self.owner, taken(self.owner, now).until, now, now),
         )
         return JobRow(name, "running", folder, {})

@@ -18,7 +18,7 @@ from typing import Any
 import aiohttp
 from rich.console import Console
 
-from metaclaw.bench.client import MEASURED, WITHOUT_SKILLS, Answer, GatewayClient
+from metaclaw.bench.client import MEASURED, WHOEVER_IS_THERE, WITHOUT_SKILLS, Answer, GatewayClient
 from metaclaw.bench.demo import report
 from metaclaw.bench.demo.workload import CONVENTIONS, EXAM, KINDS, PRACTICE, SYSTEM_PROMPT, Task, tasks
 from metaclaw.bench.server import OwnGateway
@@ -89,7 +89,7 @@ def settings_of(plan: DemoPlan, model: str | None) -> dict[str, Any]:
     return {
         "evolve": {"holdout_share": 0},  # the arms are the demo's own
         "training": {"epochs": plan.epochs, "replay_examples": 18},
-        "schedule": {"idle_seconds": IDLE_SECONDS, "sleep_hours": ""},
+        "schedule": {"idle_seconds": IDLE_SECONDS, "sleep_hours": "", **WHOEVER_IS_THERE},
         **({"model": {"name": model}} if model else {}),
     }
 

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import aiohttp
 from rich.console import Console
 
-from metaclaw.bench.client import GatewayClient
+from metaclaw.bench.client import WHOEVER_IS_THERE, GatewayClient
 from metaclaw.bench.server import OwnGateway
 from metaclaw.bench.workdays.agent import Agent
 from metaclaw.bench.workdays.arms import ARMS, Arm
@@ -73,7 +73,7 @@ class Plan:
             **({"upstream": {"url": self.upstream, "model": self.model}} if self.upstream else model),
             "evolve": {"enabled": arm.learns},
             "training": {"enabled": arm.trains},
-            "schedule": {"idle_seconds": IDLE_SECONDS, "sleep_hours": ""},
+            "schedule": {"idle_seconds": IDLE_SECONDS, "sleep_hours": "", **WHOEVER_IS_THERE},
         }
 
     def folder(self, course: Course) -> Path:

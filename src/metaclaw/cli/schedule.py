@@ -1,0 +1,161 @@
+"""`metaclaw schedule` and `metaclaw train`: when the slow loop may run, when it next will, and training now."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+
+from metaclaw.cli.common import ConfigOption, DataDirOption, JsonOption, load_settings
+from metaclaw.config import ScheduleSettings, Settings
+from metaclaw.errors import MetaClawError
+from metaclaw.runtime import Home, agenda_of, machine_of, rule_of, utc_now
+from metaclaw.scheduler.board import Board
+from metaclaw.scheduler.presence import presence_here
+from metaclaw.scheduler.scheduler import TELL_AGAIN
+from metaclaw.scheduler.windows import Senses, Span, away_by, upcoming
+from metaclaw.store import Database
+
+app = typer.Typer(help="When the slow loop may run.", no_args_is_help=True)
+train_app = typer.Typer(help="The slow loop, on demand.", no_args_is_help=True)
+
+ALIVE_SECONDS = 2 * TELL_AGAIN.total_seconds()
+MOST_SHOWN = 10
+
+
+@app.command()
+def show(config: ConfigOption = None, data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
+    """The rule in force, what this machine tells, and what the learner does about it now.
+
+    Example: metaclaw schedule show
+    """
+    settings = load_settings(config, data_dir)
+    rule = rule_of(settings.schedule)
+    senses, idle, problem = asyncio.run(_look(settings.schedule))
+    with Database(Home(settings).store) as database:
+        board = Board(database, settings.namespace)
+        seen, ago = board.seen()
+        asked, answer = board.asked_seconds(), board.answered()
+    facts = {
+        "learner": _learner(seen, ago),
+        "asked_for": None if asked is None else f"{asked:.0f} s ago",
+        "last_answer": answer or None,
+        "sleep_hours": settings.schedule.sleep_hours or None,
+        "time_zone": settings.schedule.time_zone or "this machine's",
+        "away_now": away_by(utc_now(), senses.meetings, rule) or None,
+        "idle_seconds_needed": rule.idle_seconds,
+        "input_idle_seconds": idle if settings.schedule.watch_input else None,
+        "on_battery": senses.on_battery,
+        "calendar": (problem or f"{len(senses.meetings)} meetings ahead") if settings.schedule.calendar else None,
+    }
+    if as_json:
+        typer.echo(json.dumps(facts))
+        return
+    for key, value in facts.items():
+        typer.echo(f"{key.replace('_', ' '):20} {_shown(value)}")
+
+
+@app.command("next")
+def show_next(config: ConfigOption = None, data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
+    """The coming week's sleep hours and meetings. Idle windows come besides, whenever it has been quiet long enough.
+
+    Example: metaclaw schedule next
+    """
+    schedule = load_settings(config, data_dir).schedule
+    rule, agenda = rule_of(schedule), agenda_of(schedule)
+    now = utc_now()
+    if agenda:
+        asyncio.run(agenda.refresh(now))
+        if agenda.problem:
+            typer.echo(f"no calendar: {agenda.problem}", err=True)
+    found = upcoming(now, agenda.meetings(now) if agenda else (), rule)
+    long_enough = [(span, why) for span, why in found if (span.end - span.start).total_seconds() >= rule.min_seconds]
+    if as_json:
+        ends = [(_local(span.start, rule.zone), _local(span.end, rule.zone), why) for span, why in long_enough]
+        typer.echo(json.dumps([{"start": a.isoformat(), "end": b.isoformat(), "why": why} for a, b, why in ends]))
+        return
+    quiet = min(rule.quiet_seconds, rule.idle_seconds)
+    for span, why in long_enough[:MOST_SHOWN]:
+        typer.echo(f"{_told(span, rule.zone)}  {why}, after {quiet:.0f} s of quiet")
+    typer.echo(f"and at any time after {rule.idle_seconds:.0f} s of quiet")
+
+
+@train_app.command()
+def now(
+    wait: Annotated[bool, typer.Option("--wait", help="Return when it is done, with what came of it.")] = False,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Train now, on whatever is proven and new, without waiting for a window. Your requests still come first.
+
+    Example: metaclaw train now --wait
+    """
+    settings = load_settings(config, data_dir)
+    if reason := _cannot_train(settings):
+        raise MetaClawError(reason)
+    with Database(Home(settings).store) as database:
+        board = Board(database, settings.namespace)
+        _, ago = board.seen()
+        board.ask()
+        if ago > ALIVE_SECONDS:
+            typer.echo("asked for; nothing trains until a learner runs: metaclaw start")
+            return
+        if not wait:
+            typer.echo("asked for; `metaclaw status` tells how far it is")
+            return
+        while board.asked_seconds() is not None:
+            time.sleep(0.5)
+        typer.echo(board.answered())
+
+
+def _cannot_train(settings: Settings) -> str:
+    if not settings.training.enabled:
+        return "Training is off. Set training.enabled = true, and start again."
+    if not settings.embedded:
+        return "With a provider there is no model here to train: skills only."
+    return ""
+
+
+async def _look(schedule: ScheduleSettings) -> tuple[Senses, Mapping[str, float], str]:
+    """What the senses tell at this moment; seconds without input by source; what is wrong with the calendar."""
+    presence, machine, agenda = presence_here(), machine_of(schedule), agenda_of(schedule)
+    try:
+        if agenda:
+            await agenda.refresh(utc_now())
+        senses = await machine.look()
+        idle = await presence.idle_seconds() if schedule.watch_input else {}
+        meetings = agenda.meetings(utc_now()) if agenda else ()
+        return Senses(senses.last_input, senses.on_battery, None, meetings), idle, agenda.problem if agenda else ""
+    finally:
+        await machine.close()
+        await presence.close()
+
+
+def _learner(seen: Mapping[str, Any], ago: float) -> str:
+    if ago > ALIVE_SECONDS:
+        return "does not run, or does not train"
+    return f"{seen['phase']}: {seen['reason']} ({ago:.0f} s ago)"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {seconds:.0f}" for name, seconds in value.items()) or "nothing tells here"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "-" if value is None else str(value)
+
+
+def _local(moment: datetime, zone: Any) -> datetime:
+    return moment.astimezone(zone)
+
+
+def _told(span: Span, zone: Any) -> str:
+    start, end = _local(span.start, zone), _local(span.end, zone)
+    return f"{start:%a %Y-%m-%d %H:%M} to {end:%H:%M}" if start.date() == end.date() else (
+        f"{start:%a %Y-%m-%d %H:%M} to {end:%a %H:%M}"
+    )

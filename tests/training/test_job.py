@@ -1,0 +1,75 @@
+"""The job under its lease: what another learner has taken over is stopped, and not touched."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from metaclaw.config import TrainingSettings
+from metaclaw.errors import LeaseLostError
+from metaclaw.scheduler.leases import GRACE_SECONDS, LEASE_SECONDS
+from metaclaw.store import Database
+from metaclaw.training import jobs as module
+from metaclaw.training.job import TrainingJob
+from metaclaw.training.jobs import Jobs
+from metaclaw.training.registry import Registry
+from metaclaw.training.selection import Evidence
+from support import NAMESPACE, until
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [1_000.0]
+    monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: now[0]))
+    return now
+
+
+def never(*_: Any) -> Any:
+    raise AssertionError("not to be called")
+
+
+def job_of(jobs: Jobs, database: Database, folder: Path) -> TrainingJob:
+    return TrainingJob(
+        database=database, namespace=NAMESPACE, settings=TrainingSettings(), base_model="none",
+        base_gguf=folder / "none.gguf", prepared_dir=folder / "prepared", jobs=jobs,
+        registry=Registry(database, NAMESPACE, folder / "adapters"), ask=never,
+        evidence=lambda: Evidence(0), incumbent=lambda: None, open_arena=never, promote=never,
+    )
+
+
+async def test_a_job_that_was_taken_over_in_a_pause_does_not_go_on(
+    database: Database, tmp_path: Path, clock: list[float]
+) -> None:
+    ours, others = (Jobs(database, NAMESPACE, tmp_path) for _ in range(2))
+    row = ours.take()
+    assert row is not None
+    row.folder.mkdir()
+    (row.folder / "dataset.jsonl").touch()  # the next step is a child process, which waits for the pause to end
+    job = job_of(ours, database, tmp_path)
+    job.pause()
+    running = asyncio.create_task(job.run())
+    await until(lambda: (latest := ours.latest()) is not None and latest.progress.get("phase") is not None)
+    clock[0] += LEASE_SECONDS + GRACE_SECONDS + 1  # the machine slept
+    taken = others.take()
+    assert taken is not None
+    assert taken.id == row.id
+    job.resume()
+    with pytest.raises(LeaseLostError):
+        await running
+    assert others.holds(taken)
+    assert others.latest() == taken  # nothing was written into it
+
+
+async def test_what_another_learner_works_on_is_left_to_it(
+    database: Database, tmp_path: Path, clock: list[float]
+) -> None:
+    ours, others = (Jobs(database, NAMESPACE, tmp_path) for _ in range(2))
+    assert others.take() is not None
+    job = job_of(ours, database, tmp_path)
+    assert job.ready()
+    with pytest.raises(LeaseLostError, match="Another learner works"):
+        await job.run()
