@@ -10,6 +10,8 @@ import json
 import sys
 from pathlib import Path
 
+from small_adapter import write_adapter
+
 
 def main(arguments: list[str]) -> None:
     if len(arguments) == 2:
@@ -18,9 +20,8 @@ def main(arguments: list[str]) -> None:
     folder = Path(arguments[0])
     rows = [json.loads(line) for line in (folder / "dataset.jsonl").read_text(encoding="utf-8").splitlines()]
     learned = json.dumps([row["reply"] for row in rows if row["split"] == "train"])
-    (folder / "adapter").mkdir(exist_ok=True)
-    (folder / "adapter" / "adapter_model.safetensors").write_text(learned, encoding="utf-8")
-    (folder / "adapter.gguf").write_text(learned, encoding="utf-8")
+    write_adapter(folder / "adapter", learned.encode())
+    (folder / "adapter" / "adapter.gguf").rename(folder / "adapter.gguf")
     (folder / "result.json").write_text(json.dumps({"steps": 1}), encoding="utf-8")
     say({"event": "step", "step": 1, "total_steps": 1, "loss": 0.1, "eta_seconds": 0})
     say({"event": "done"})

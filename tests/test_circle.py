@@ -189,7 +189,7 @@ def training(
         jobs=Jobs(database, "default", folder / "jobs"),
         registry=registry,
         ask=client.complete,
-        evidence=lambda: Evidence(catalog.generation(), catalog.support_turns()),
+        evidence=lambda: Evidence(catalog.generation()),
         incumbent=lambda: routes.state().wanted,
         open_arena=open_arena,
         promote=lambda adapter: promote(routes, adapter),

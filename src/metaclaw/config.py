@@ -241,6 +241,9 @@ class TrainingSettings(Section):
     """Passes over the data; the trainer's measured default where none is given."""
     threads: Annotated[int, Field(ge=0)] = 0
     """Threads of the trainer; 0 takes one per core."""
+    erased_data: Literal["rollback", "flag"] = "rollback"
+    """What becomes of an adapter when a session is erased that it came from: `rollback` takes it out of service at
+    once, `flag` marks it and lets it serve until you decide."""
 
 
 class ScheduleSettings(Section):

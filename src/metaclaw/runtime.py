@@ -511,9 +511,7 @@ def _training_job(
         jobs=Jobs(database, settings.namespace, home.jobs),
         registry=registry,
         ask=ask,
-        evidence=lambda: Evidence(
-            catalog.generation(), catalog.support_turns(), settled(database, settings.namespace)
-        ),
+        evidence=lambda: Evidence(catalog.generation(), settled(database, settings.namespace)),
         incumbent=lambda: routes.state().wanted,
         open_arena=arena,
         promote=lambda adapter: promote(routes, adapter),

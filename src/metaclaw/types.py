@@ -84,6 +84,18 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class Sampled:
+    """The tokens of a reply as the engine sampled them, and the log-probability of each when it was sampled."""
+
+    tokens: tuple[int, ...]
+    logprobs: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.tokens or len(self.tokens) != len(self.logprobs):
+            raise ValueError("what was sampled has one log-probability for each of its tokens, and at least one")
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """One conversation of one agent and its sub-agents: its name, and when it opened, spoke last and closed."""
 

@@ -107,16 +107,6 @@ async def test_a_trajectory_is_a_session_in_order_with_its_feedback(database: Da
     assert trajectories.turns_after(database, NAMESPACE, positions[-1]) == []
 
 
-async def test_only_whole_main_turns_of_exactly_one_generation_are_handed_to_training(database: Database) -> None:
-    right = make_turn(generation=2)
-    await keep(
-        database, right, make_turn(generation=1), make_turn(generation=3), make_turn(generation=2, kind=TurnKind.SIDE),
-        make_turn(generation=2, complete=False), make_turn(generation=2, status=500),
-        make_turn(generation=2, namespace="other"),
-    )
-    assert [turn.id for turn in trajectories.turns_of_generation(database, NAMESPACE, 2)] == [right.id]
-
-
 async def test_the_turns_before_are_the_whole_main_ones_of_session_and_agent_newest_first(database: Database) -> None:
     first, last = make_turn(session="s"), make_turn(session="s")
     broken, aside = make_turn(session="s", complete=False), make_turn(session="s", kind=TurnKind.SIDE)

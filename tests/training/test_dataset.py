@@ -5,90 +5,182 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from metaclaw.context.compose import OPENING, compose
-from metaclaw.signals.combine import Outcome
-from metaclaw.training.dataset import Dataset, build, lines, manifest_lines
-from metaclaw.types import Check, ToolCall, ToolUse, Turn
+from metaclaw.training.dataset import (
+    MOST_OF_SESSION,
+    Candidate,
+    Dataset,
+    Example,
+    build,
+    importance_weighted,
+    lines,
+    manifest_lines,
+)
+from metaclaw.training.refusals import declined
+from metaclaw.types import Check, Sampled, Signal, ToolCall, ToolUse, Turn
 from support import has_skill, make_skill, make_turn
 
 BLOCK = compose([make_skill()], 800).text
-PROVEN, UNDECIDED, FAILED, SILENT = (Outcome(value, ()) for value in (1.0, 0.1, -1.0, None))
-SPLITS = ("train", "query", "replay", "retention")
+PROVEN, UNDECIDED, FAILED, SILENT = ("check", 1.0), ("tool_error", 0.1), ("check", -1.0), ("judge", None)
+SPLITS = ("train", "query", "replay", "retention", "safety")
+REFUSAL = "I'm sorry, but I can't help with that."
+Said = tuple[str, float | None]
 
 CASES = st.lists(
     st.tuples(
         st.integers(0, 7),  # session
         st.sampled_from([(), ("a@1",), ("a@1", "b@2")]),
         st.sampled_from([PROVEN, PROVEN, PROVEN, UNDECIDED, FAILED, SILENT]),
-        st.sampled_from([False, False, True]),  # support
-        st.sampled_from(["notes.md", "notes.md", "  "]),
+        st.sampled_from(["notes.md", "notes.md", "  ", REFUSAL]),
     ),
     max_size=40,
 )
 
 
 def skilled(number: int, **changes: Any) -> Turn:
-    return make_turn(id=f"t{number}", session=f"s{number}", skills=("a@1",), injected=BLOCK, **changes)
+    fields: dict[str, Any] = {"id": f"t{number}", "session": f"s{number}", "skills": ("a@1",), "injected": BLOCK}
+    return make_turn(**(fields | changes))
 
 
-def built(
-    turns: list[Turn], support: frozenset[str] = frozenset(), outcome: Outcome = PROVEN, most: int = 99
-) -> Dataset:
-    return build(turns, support, lambda _: outcome, lambda _: None, most)
+def given_to(turn: Turn, said: Said = PROVEN, check: Check | None = None, **changes: Any) -> Candidate:
+    return Candidate(turn, (Signal(turn.id, said[0], said[1], "told"),), check, **changes)
+
+
+def built(turns: list[Turn], said: Said = PROVEN, most: int = 99, check: Check | None = None) -> Dataset:
+    return build([given_to(turn, said, check) for turn in turns], most)
 
 
 def split_ids(data: Dataset) -> dict[str, list[str]]:
-    parts = (data.train, data.query, data.replay, data.retention)
+    parts = (data.train, data.query, data.replay, data.retention, data.safety)
     return {name: [example.turn_id for example in part] for name, part in zip(SPLITS, parts, strict=True)}
 
 
 @given(CASES, st.integers(1, 30))
 def test_whatever_the_journal_holds(
-    cases: list[tuple[int, tuple[str, ...], Outcome, bool, str]], most_train: int
+    cases: list[tuple[int, tuple[str, ...], Said, str]], most_train: int
 ) -> None:
-    turns, outcomes, support = [], {}, set()
-    for number, (session, skills, outcome, supports, reply) in enumerate(cases):
-        turn = make_turn(id=f"t{number}", session=f"s{session}", skills=skills, reply=reply, generation=3)
-        turns.append(turn)
-        outcomes[turn.id] = outcome
-        support |= {turn.id} if supports else set()
-    data = build(turns, frozenset(support), lambda turn: outcomes[turn.id], lambda _: None, most_train)
-    used = {turn_id for ids in split_ids(data).values() for turn_id in ids}
+    candidates = {}
+    for number, (session, skills, said, reply) in enumerate(cases):
+        turn = make_turn(
+            id=f"t{number}", session=f"s{session}", skills=skills, reply=reply, generation=3, position=number
+        )
+        candidates[turn.id] = given_to(turn, said)
+    data = build(list(candidates.values()), most_train)
+    splits = split_ids(data)
 
-    assert not used & support
-    assert used <= outcomes.keys()
-    assert all(outcomes[turn_id] is PROVEN for turn_id in used)
+    proven = {turn_id for turn_id, one in candidates.items() if one.outcome.succeeded}
+    assert {turn_id for split in SPLITS[:4] for turn_id in splits[split]} <= proven
+    assert not {turn_id for turn_id in splits["safety"] if candidates[turn_id].outcome.failed}
+    assert all(candidates[turn_id].turn.reply == REFUSAL for turn_id in splits["safety"])
     assert len(data.train) <= most_train
-    assert [entry.turn_id for entry in data.manifest] == [turn.id for turn in turns]
-    assert all(entry.reason and entry.generation == 3 for entry in data.manifest)
-    for split, ids in split_ids(data).items():
+    assert [entry.turn_id for entry in data.manifest] == list(candidates)
+    assert all(entry.reason and entry.generation == 3 and entry.signals for entry in data.manifest)
+    for split, ids in splits.items():
         assert ids == [entry.turn_id for entry in data.manifest if entry.split == split]
-    learned = {entry.session for entry in data.manifest if entry.split in ("train", "replay")}
-    tested = {entry.session for entry in data.manifest if entry.split in ("query", "retention")}
-    assert not learned & tested
-    skills_of = {turn.id: turn.skills for turn in turns}
+    sessions = {
+        kind: {entry.session for entry in data.manifest if entry.split in group}
+        for kind, group in (("learned", ("train", "replay")), ("tested", ("query", "retention")), ("safe", ("safety",)))
+    }
+    assert not sessions["learned"] & sessions["tested"]
+    assert not sessions["safe"] & (sessions["learned"] | sessions["tested"])
+    skills_of = {turn_id: one.turn.skills for turn_id, one in candidates.items()}
     assert all(skills_of[example.turn_id] for example in (*data.train, *data.query))
     assert not any(skills_of[example.turn_id] for example in (*data.replay, *data.retention))
 
 
 def test_what_stays_out_is_told_why() -> None:
-    turns = [skilled(1), skilled(2, reply=" ")]
-    assert built(turns, support=frozenset({"t1"})).manifest[0].reason == "support of a skill"
-    assert built(turns).manifest[1].reason == "no text to learn from"
-    assert {entry.reason for entry in built(turns, outcome=SILENT).manifest} == {"no signal"}
+    turns = [skilled(1, position=1), skilled(2, reply=" ", position=2)]
+    assert [entry.reason for entry in built(turns).manifest] == [
+        "proven by its signals (check)", "no text to learn from"
+    ]
+    assert built(turns, SILENT).manifest[0].reason == "no signal"
     called = ToolCall("a@1", "{}", "5", ok=True, milliseconds=1.0)
     ran, offered = skilled(3, tools=ToolUse(("a@1",), (called,))), skilled(4, tools=ToolUse(("a@1",)))
     assert [entry.reason for entry in built([ran, offered]).manifest] == [
-        "a code skill was run for it", "proven by its signals"
+        "a code skill was run for it", "proven by its signals (check)"
     ]
-    for outcome in (FAILED, UNDECIDED):
-        entries = built(turns, outcome=outcome).manifest
-        assert {(entry.split, entry.reason) for entry in entries} == {
-            ("out", "its signals do not say that it went well"),
-        }
+    for said in (FAILED, UNDECIDED):
+        [entry] = built([skilled(5)], said).manifest
+        assert (entry.split, entry.reason, entry.signals) == (
+            "out", "its signals do not say that it went well", (said,)
+        )
+
+
+def test_what_the_model_declined_is_held_out_with_its_session() -> None:
+    turns = [
+        skilled(1, session="s", reply=REFUSAL, position=1), skilled(2, session="s", position=2),
+        skilled(3, session="other", position=3),
+    ]
+    data = built(turns)
+    assert (split_ids(data)["safety"], split_ids(data)["train"]) == (["t1"], ["t3"])
+    assert data.manifest[1].reason == "its session is held out for safety"
+    assert split_ids(built(turns, SILENT))["safety"] == ["t1"]
+    assert split_ids(built(turns, FAILED))["safety"] == []
+
+
+@pytest.mark.parametrize(("reply", "said"), [
+    (REFUSAL, True), ("I cannot assist with that request.", True), ("I won\u2019t create malware.", True),
+    ("I'm not able to help with this.", True), ("Sorry, I am unable to provide that.", True),
+    ("We can help with that.", False), ("I can't see the file; is it in src?", False),
+    ("The function can't create a folder.", False), ("x" * 300 + REFUSAL, False),
+])
+def test_what_counts_as_declined(reply: str, said: bool) -> None:
+    assert declined(reply) is said
+
+
+def test_no_session_and_no_weak_source_has_more_than_its_share() -> None:
+    many = [skilled(number, session="long", position=number) for number in range(MOST_OF_SESSION + 3)]
+    data = built(many)
+    assert split_ids(data)["train"] == [f"t{number}" for number in range(3, MOST_OF_SESSION + 3)]
+    assert {entry.reason for entry in data.manifest if entry.split == "out"} == {
+        "its session has its 16 turns already"
+    }
+    mixed = [given_to(skilled(number, position=number), ("judge", 1.0) if number < 12 else PROVEN)
+             for number in range(20)]
+    data = build(mixed, 8)
+    sources = [entry.signals[0][0] for entry in data.manifest if entry.split == "train"]
+    assert sorted(sources) == ["check"] * 6 + ["judge"] * 2
+    opinions = build([given_to(skilled(number, position=number), ("judge", 1.0)) for number in range(20)], 8)
+    assert len(opinions.train) == 4
+    assert "judge has its share already" in {entry.reason for entry in opinions.manifest}
+
+
+def calling(name: str, arguments: str) -> bytes:
+    call = {"id": "c1", "type": "function", "function": {"name": name, "arguments": arguments}}
+    return json.dumps({"choices": [{"message": {"role": "assistant", "content": "x", "tool_calls": [call]}}]}).encode()
+
+
+def test_a_turn_that_touched_its_own_check_is_dropped() -> None:
+    check = Check(r"\d{8}_\w+\.md")
+    told = {
+        "it changed tests": calling("write_file", '{"path": "tests/test_a.py", "text": "pass"}'),
+        "it quotes its own check": calling("shell", json.dumps({"command": f"echo {check.pattern}"})),
+        "it reached for its own feedback": calling("shell", '{"command": "curl localhost:1/v1/feedback -d 1"}'),
+        "proven by its signals (check)": calling("write_file", '{"path": "src/a.py", "text": "pass"}'),
+    }
+    for reason, response in told.items():
+        [entry] = built([skilled(1, response=response)], check=check).manifest
+        assert entry.reason == reason
+    message = json.loads(told["it changed tests"])["choices"][0]["message"]
+    earlier = json.dumps({"messages": [{"role": "user", "content": "Fix it."}, message]}).encode()
+    assert built([skilled(1, request=earlier)]).manifest[0].reason == "it changed tests"
+
+
+def test_only_what_was_sampled_with_its_probabilities_can_be_weighed() -> None:
+    sampled = Sampled((1, 2), (-0.5, -0.25))
+    data = build([given_to(skilled(1), sampled=sampled), given_to(skilled(2))], 9)
+    assert len(data.train) == 2
+    [weighed] = importance_weighted(data.train)
+    assert (weighed.example.turn_id, weighed.sampled) == ("t1", sampled)
+    text_only: Example = data.train[1]
+    assert text_only.sampled is None
+    for tokens, logprobs in (((), ()), ((1,), ()), ((1, 2), (-0.5,))):
+        with pytest.raises(ValueError, match="one log-probability for each"):
+            Sampled(tokens, logprobs)
 
 
 def test_every_fourth_session_with_skills_and_every_second_without_is_held_out() -> None:
@@ -96,7 +188,7 @@ def test_every_fourth_session_with_skills_and_every_second_without_is_held_out()
     turns += [make_turn(id=f"p{number}", session=f"p{number}") for number in range(4)]
     assert split_ids(built(turns)) == {
         "train": ["t0", "t1", "t2", "t4", "t5", "t6"], "query": ["t3", "t7"],
-        "replay": ["p0", "p2"], "retention": ["p1", "p3"],
+        "replay": ["p0", "p2"], "retention": ["p1", "p3"], "safety": [],
     }
 
 
@@ -111,7 +203,7 @@ def test_one_run_takes_the_newest_and_the_manifest_says_so() -> None:
 
 def test_the_student_sees_the_plain_prompt_and_the_teacher_the_skill() -> None:
     check = Check(r"\d+")
-    data = build([skilled(1), skilled(2)], frozenset(), lambda _: PROVEN, lambda _: check, 99)
+    data = built([skilled(1), skilled(2)], check=check)
     example = data.train[0]
     assert not has_skill(example.messages)
     assert has_skill(example.teacher_messages)

@@ -37,7 +37,7 @@ def job_of(jobs: Jobs, database: Database, folder: Path) -> TrainingJob:
         database=database, namespace=NAMESPACE, settings=TrainingSettings(), base_model="none",
         base_gguf=folder / "none.gguf", prepared_dir=folder / "prepared", jobs=jobs,
         registry=Registry(database, NAMESPACE, folder / "adapters"), ask=never,
-        evidence=lambda: Evidence(0, frozenset()), incumbent=lambda: None, open_arena=never, promote=never,
+        evidence=lambda: Evidence(0), incumbent=lambda: None, open_arena=never, promote=never,
     )
 
 

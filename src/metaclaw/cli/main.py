@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from metaclaw import __version__
-from metaclaw.cli import adapters, bench, config_commands, journal, mcp, schedule, service, skills
+from metaclaw.cli import adapters, bench, config_commands, data, journal, mcp, schedule, service, skills
 from metaclaw.cli.common import ConfigOption, DataDirOption, JsonOption, load_settings, log_to_stderr, need
 from metaclaw.config import ensure_token
 from metaclaw.errors import MetaClawError
@@ -25,6 +25,7 @@ app.add_typer(adapters.app, name="adapters")
 app.add_typer(journal.app, name="journal")
 app.add_typer(config_commands.app, name="config")
 app.add_typer(service.app, name="service")
+app.add_typer(data.app, name="data")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(schedule.train_app, name="train")
 app.add_typer(bench.app, name="bench")

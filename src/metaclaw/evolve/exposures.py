@@ -10,7 +10,7 @@ skill was written from, and after a failure in the same session; which of them i
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from metaclaw.context.holdout import DAY_SECONDS, day_of
 from metaclaw.evolve.lift import Lift, Try, lift_of
@@ -132,3 +132,9 @@ def _told_before(database: Database, namespace: str, name: str, session: str, po
 def _parts(skill_ref: str) -> tuple[str, int]:
     name, _, version = skill_ref.rpartition("@")
     return name, int(version)
+
+
+def erase(connection: Connection, namespace: str, session: str, turn_ids: Iterable[str]) -> None:
+    """Delete a session's tries, within a transaction of the caller's: what they counted for is no longer known."""
+    connection.execute("DELETE FROM exposures WHERE namespace = ? AND session = ?", (namespace, session))
+    connection.executemany("DELETE FROM exposures WHERE turn_id = ?", [(turn_id,) for turn_id in turn_ids])

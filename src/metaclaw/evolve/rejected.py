@@ -5,14 +5,15 @@ A text that the static gate stopped is not kept: shown to a model it could come 
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from metaclaw.evolve.nearest import Embed
-from metaclaw.store import Database
+from metaclaw.store import Connection, Database
 
 LOOKED_AT = 200  # the newest
 ALIKE = 0.5  # cosine of the two failed requests
@@ -71,3 +72,15 @@ def on_failures_like(database: Database, namespace: str, query: str, embed: Embe
     ranked = sorted(zip(cosines, range(len(edits)), strict=True), key=lambda row: (-row[0], row[1]))
     alike = {edits[at].body: edits[at] for cosine, at in reversed(ranked) if cosine >= ALIKE}
     return list(reversed(alike.values()))[:MOST]
+
+
+def erase(connection: Connection, namespace: str, turn_ids: Collection[str], quotes: Callable[[str], bool]) -> None:
+    """Delete, within a transaction of the caller's, what was proposed for these turns or holds a text that `quotes`."""
+    rows: list[Any] = connection.execute(
+        "SELECT id, turn_id, body, query, reason, failed FROM rejected_edits WHERE namespace = ?", (namespace,)
+    ).fetchall()
+    gone = [
+        (number,) for number, turn_id, *texts, failed in rows
+        if turn_id in turn_ids or any(map(quotes, [*texts, *itertools.chain.from_iterable(json.loads(failed))]))
+    ]
+    connection.executemany("DELETE FROM rejected_edits WHERE id = ?", gone)

@@ -82,15 +82,6 @@ def turns_named(database: Database, namespace: str, beginning: str, limit: int =
     )
 
 
-def turns_of_generation(database: Database, namespace: str, generation: int) -> list[Turn]:
-    """Complete main turns sampled under exactly this generation, oldest first."""
-    return _turns(
-        database,
-        "namespace = ? AND generation = ? AND kind = 'main' AND complete = 1 AND status = 200 ORDER BY position",
-        (namespace, generation),
-    )
-
-
 def queries_with_signals(database: Database, namespace: str, limit: int) -> list[tuple[str, str]]:
     """(id, query) of the complete main turns that the newest `limit` signals are about, newest first."""
     rows = database.read(
@@ -135,10 +126,11 @@ def _literal(word: str) -> str:
 
 def _turns(database: Database, where: str, values: tuple[Any, ...]) -> list[Turn]:
     rows = database.read(f"SELECT {TURN_COLUMNS}, position FROM turns WHERE {where}", values)
-    return [_as_turn(row) for row in rows]
+    return [as_turn(row) for row in rows]
 
 
-def _as_turn(row: tuple[Any, ...]) -> Turn:
+def as_turn(row: tuple[Any, ...]) -> Turn:
+    """From a row of `TURN_COLUMNS` and the position."""
     return Turn(
         id=row[0], namespace=row[1], session=row[2], kind=TurnKind(row[3]), dialect=row[4], request=row[5],
         response=row[6], query=row[7], reply=row[8], status=row[9], complete=bool(row[10]),

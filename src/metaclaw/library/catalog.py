@@ -18,7 +18,7 @@ from metaclaw.errors import MetaClawError, SkillError
 from metaclaw.library import skillfile, undo
 from metaclaw.library.mirror import says_the_same
 from metaclaw.library.reader import LIVE, SKILL_COLUMNS, Changes, Imported, Reader, as_skill
-from metaclaw.store import Connection, verdicts
+from metaclaw.store import Connection, stale, verdicts
 from metaclaw.types import LIVE_STATES, Skill, SkillState, Verdict
 
 __all__ = ["Catalog", "Changes", "Imported"]
@@ -122,6 +122,8 @@ class Catalog(Reader):
         if step is None:
             raise SkillError(f"Skill '{name}' is {self.get(name).state.value}: there is nothing to roll back.")
         others = self._merged_in(name, step.generation) if step.merged else []
+        if any(not skill.body for skill in (step.returns, *others) if skill):
+            raise SkillError(f"Skill '{name}' cannot go back: the text of the version before was erased.")
 
         def work(connection: Connection) -> tuple[Skill | None, int]:
             generation = self._raise_generation(connection)
@@ -199,6 +201,7 @@ class Catalog(Reader):
             if row is not None and row[0] == skill.state.value:
                 if state in LIVE_STATES:
                     self._give_way(connection, skill.name, skill.version)
+                    stale.lift(connection, self.namespace, _subject(skill))
                 raised = (skill.state in LIVE_STATES) != (state in LIVE_STATES)
                 self._set_state(connection, skill, state, reason, raise_generation=raised, cause=cause)
             return self._generation_of(connection)

@@ -93,7 +93,7 @@ class EngineHost:
 
     async def _swap(self, wanted: str | None) -> None:
         policy = f"{self._base_model}@{wanted or 'base'}"
-        gguf = await asyncio.to_thread(self._registry.checked_gguf, wanted) if wanted else None
+        gguf = await asyncio.to_thread(self._registry.checked_gguf, wanted, self._base_model) if wanted else None
         engine = await Engine.start(self._make_spec(policy, gguf), timeout_seconds=self._start_timeout_seconds)
         route = engine.route
         try:

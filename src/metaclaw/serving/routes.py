@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from metaclaw.errors import TrainingError
@@ -55,6 +56,21 @@ class Routes:
 
 def promote(routes: Routes, adapter: Adapter) -> None:
     routes.want(adapter.name, f"promoted {adapter.name}")
+
+
+def roll_back_stale(routes: Routes, registry: Registry, stale: Collection[str]) -> str | None:
+    """Take every stale adapter out of service. Where one of them is wanted, the newest of its ancestors that is not
+    stale is wanted again, or the base. Returns the name of what is wanted then.
+    """
+    wanted = current = routes.state().wanted
+    for name in stale:
+        if registry.get(name).state is not AdapterState.REJECTED:
+            registry.set_state(name, AdapterState.ROLLED_BACK)
+    while wanted is not None and wanted in stale:
+        wanted = registry.get(wanted).parent
+    if wanted != current:
+        routes.want(wanted, f"{current} came from data that was erased")
+    return wanted
 
 
 def rollback(routes: Routes, registry: Registry) -> str | None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from metaclaw.signals.combine import Outcome, combine
-from metaclaw.store import Database
+from metaclaw.store import Connection, Database
 from metaclaw.types import Signal
 
 
@@ -45,3 +45,8 @@ def signals_after(database: Database, namespace: str, number: int) -> list[tuple
 
 def outcome_of(database: Database, namespace: str, turn_id: str) -> Outcome:
     return combine(signals_on(database, namespace, turn_id))
+
+
+def erase(connection: Connection, turn_ids: Sequence[str]) -> None:
+    """Delete the evidence on these turns, within a transaction of the caller's."""
+    connection.executemany("DELETE FROM signals WHERE turn_id = ?", [(turn_id,) for turn_id in turn_ids])

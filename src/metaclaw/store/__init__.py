@@ -1,9 +1,10 @@
 """One SQLite database in WAL mode: connections, transactions, group commit and numbered migrations.
 
 The store knows no table. Each table has one room that writes it:
-turns, sessions, feedback: journal; signals: signals; skills, skill_history, skill_folders, skill_imports, generations,
-support: library; adapters, jobs: training; routes: serving; cursors, evolve_state: evolve. `verdicts` alone is shared,
-by library and training, through the module of its name.
+turns, sessions, feedback, samples, erased_turns, erasures: journal; signals: signals; skills, skill_history,
+skill_folders, skill_imports, generations, support, pins: library; adapters, jobs: training; routes: serving; cursors,
+evolve_state, rejected_edits, exposures: evolve. `verdicts` and `stale` are shared by library and training, through the
+modules of their names.
 """
 
 from metaclaw.store.connection import Connection

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable, Collection
 from typing import Any
 
 from metaclaw.store.connection import Connection
 from metaclaw.store.database import Database
 from metaclaw.types import Verdict
+
+ERASED = "(erased)"
 
 
 def insert(connection: Connection, namespace: str, verdict: Verdict) -> None:
@@ -30,6 +33,32 @@ def of_subject(database: Database, namespace: str, subject: str) -> list[Verdict
         (namespace, subject),
     )
     return [_as_verdict(row) for row in rows]
+
+
+def erase_text(
+    connection: Connection, namespace: str, subjects: Collection[str], quotes: Callable[[str], bool]
+) -> None:
+    """Take texts out of the evidence and leave the numbers: all texts of `subjects`, of others those that `quotes`."""
+    rows: list[Any] = connection.execute(
+        "SELECT id, subject, evidence FROM verdicts WHERE namespace = ?", (namespace,)
+    ).fetchall()
+    for number, subject, evidence in rows:
+        goes: Callable[[str], bool] = (lambda _: True) if subject in subjects else quotes
+        clean = json.dumps(without_text(json.loads(evidence), goes))
+        if clean != evidence:
+            connection.execute("UPDATE verdicts SET evidence = ? WHERE id = ?", (clean, number))
+
+
+def without_text(value: Any, goes: Callable[[str], bool]) -> Any:
+    """The same value with `ERASED` in place of every text that goes."""
+    match value:
+        case str():
+            return ERASED if goes(value) else value
+        case list():
+            return [without_text(one, goes) for one in value]
+        case dict():
+            return {key: without_text(one, goes) for key, one in value.items()}
+    return value
 
 
 def _as_verdict(row: tuple[Any, ...]) -> Verdict:

@@ -1,27 +1,56 @@
-"""What may train the policy, chosen from the journal, with a reason for every turn.
+"""What may train the policy, split by session, with a reason for every turn that enters or stays out.
 
-In: the turns of the library's current generation, their outcomes, and the ids of support turns. Out: examples split by
-session into train and held-out query (turns that skills were in), and replay and held-out retention (turns that went
-well without any), with a manifest. Pure. A turn of an older generation never gets
-here (the query asks for exactly one generation), and support is left out here: promise 4.
+In: the turns that the journal's query lets in (`selection.py`: this generation, no support), with their signals. Out:
+examples for train and held-out query (turns that skills were in), replay and retention (turns that went well without
+any) and safety (turns where the model declined), and a manifest without any text. Pure.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from metaclaw.dialects.chat import inject
-from metaclaw.dialects.translation import DIALECTS
-from metaclaw.signals.combine import Outcome
-from metaclaw.types import Check, Message, Turn
+from metaclaw.dialects.reply_message import reply_message
+from metaclaw.signals.combine import WEIGHTS, Outcome, combine
+from metaclaw.signals.sequel import conversation_of
+from metaclaw.signals.tools import calls_in
+from metaclaw.training.own_checks import touched
+from metaclaw.training.refusals import declined
+from metaclaw.types import Check, Message, Sampled, Signal, Turn
 
 QUERY_EVERY = 4  # of the sessions that had the same skills, every fourth is held out for the gate
 RETENTION_EVERY = 2  # of those that needed none, every second: the other half is rehearsed
+MOST_OF_SESSION = 16  # turns of one session, so that one long day is not the whole lesson
+SOURCE_SHARE = {"next_message": 0.5, "judge": 0.5}  # of a run: what is read by rules or is an opinion must not rule it
+
+OUT = "out"
+LEARNED = ("train", "replay")
+TESTED = ("query", "retention", "safety")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A turn that the journal's query lets in, and what is known of it."""
+
+    turn: Turn
+    signals: tuple[Signal, ...] = ()
+    check: Check | None = None
+    sampled: Sampled | None = None
+
+    @cached_property
+    def outcome(self) -> Outcome:
+        return combine(self.signals)
+
+    @property
+    def source(self) -> str:
+        """The most trusted of those that speak for it."""
+        speaking = {signal.source for signal in self.signals if signal.value is not None and signal.value > 0}
+        return max(speaking, key=lambda source: WEIGHTS[source], default="")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +62,34 @@ class Example:
     teacher_messages: list[Message]
     reply: str
     check: Check | None
+    sampled: Sampled | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SampledExample:
+    """An example with the very tokens that were sampled and their log-probabilities.
+
+    The only kind that an importance-weighted objective takes: a text encoded again need not be the tokens that were
+    sampled, and without their probabilities there is no ratio to weigh by.
+    """
+
+    example: Example
+    sampled: Sampled
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the manifest."""
+    """One line of the manifest. `signals` are sources with their values; None where the source abstained."""
 
     turn_id: str
     session: str
     generation: int
     policy: str
+    skills: tuple[str, ...]
+    signals: tuple[tuple[str, float | None], ...]
     split: str
     reason: str
+    position: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,33 +98,29 @@ class Dataset:
     query: tuple[Example, ...]
     replay: tuple[Example, ...]
     retention: tuple[Example, ...]
+    safety: tuple[Example, ...]
     manifest: tuple[Entry, ...]
 
 
-def build(
-    turns: Sequence[Turn],
-    support: frozenset[str],
-    outcome: Callable[[Turn], Outcome],
-    check: Callable[[Turn], Check | None],
-    most_train: int,
-) -> Dataset:
-    """Split what is proven. Turns with skills teach; turns that went well without any are what must be retained."""
-    splits: dict[str, list[Example]] = {"train": [], "query": [], "replay": [], "retention": []}
-    manifest = []
-    held_out = _held_out_sessions(turns)
-    for turn in turns:
-        why_not = _why_not(turn, support, outcome(turn))
-        split = "out" if why_not else _split(turn, turn.session in held_out)
-        manifest.append(
-            Entry(turn.id, turn.session, turn.generation, turn.policy, split, why_not or "proven by its signals")
-        )
-        if not why_not:
-            splits[split].append(_example(turn, check(turn)))
-    train = splits["train"][-most_train:]
-    manifest = _without(manifest, {example.turn_id for example in splits["train"][:-most_train]})
+def build(candidates: Sequence[Candidate], most_train: int, left_out: Iterable[Entry] = ()) -> Dataset:
+    """Split what is proven. `left_out` are the entries of the turns that the query kept away."""
+    held_out, unsafe = _held_out_sessions(candidates), _safety_sessions(candidates)
+    entries = [_entry(one, *_placed(one, held_out, unsafe)) for one in candidates]
+    entries = _capped(_capped(entries, "train", candidates, most_train), "replay", candidates, most_train)
+    examples: dict[str, list[Example]] = {split: [] for split in (*LEARNED, *TESTED)}
+    for one, entry in zip(candidates, entries, strict=True):
+        if entry.split != OUT:
+            examples[entry.split].append(_example(one))
+    manifest = sorted([*entries, *left_out], key=lambda entry: entry.position)
+    parts = {split: tuple(found) for split, found in examples.items()}
     return Dataset(
-        tuple(train), tuple(splits["query"]), tuple(splits["replay"]), tuple(splits["retention"]), tuple(manifest)
+        parts["train"], parts["query"], parts["replay"], parts["retention"], parts["safety"], tuple(manifest)
     )
+
+
+def importance_weighted(examples: Iterable[Example]) -> tuple[SampledExample, ...]:
+    """Those that an objective may weigh by probability. Turns that are text only are not among them."""
+    return tuple(SampledExample(one, one.sampled) for one in examples if one.sampled)
 
 
 def lines(dataset: Dataset, replay: Iterable[tuple[list[Message], str]]) -> list[str]:
@@ -105,11 +146,54 @@ def manifest_lines(dataset: Dataset) -> list[str]:
     return [json.dumps(asdict(entry), ensure_ascii=False) for entry in dataset.manifest]
 
 
-def _held_out_sessions(turns: Sequence[Turn]) -> frozenset[str]:
+def _placed(one: Candidate, held_out: frozenset[str], unsafe: frozenset[str]) -> tuple[str, str]:
+    """The split of a turn, and the reason."""
+    if reason := why_not(one, unsafe):
+        return OUT, reason
+    if one.turn.session in unsafe:
+        return "safety", "the model declined, and nobody complained"
+    apart = one.turn.session in held_out
+    split = ("query" if apart else "train") if one.turn.skills else ("retention" if apart else "replay")
+    return split, f"proven by its signals ({one.source})"
+
+
+def why_not(one: Candidate, unsafe: frozenset[str] = frozenset()) -> str:
+    """Why nothing is learned from this turn; "" where something is. `unsafe` are the sessions of the safety split."""
+    if not one.turn.reply.strip():
+        return "no text to learn from"
+    if reached := touched(_calls(one), one.check):
+        return reached
+    if one.turn.session in unsafe:
+        return "" if _declined(one) else "its session is held out for safety"
+    if one.outcome.value is None:
+        return "no signal"
+    if not one.outcome.succeeded:
+        return "its signals do not say that it went well"
+    if one.turn.tools and one.turn.tools.calls:  # taught without it, the model would learn to guess what it computed
+        return "a code skill was run for it"
+    return ""
+
+
+def _declined(one: Candidate) -> bool:
+    return declined(one.turn.reply) and not one.outcome.failed
+
+
+def _calls(one: Candidate) -> list[tuple[str, str]]:
+    """What was called in the conversation, and by its last reply."""
+    reply = reply_message(one.turn.dialect, one.turn.response)
+    said = [*conversation_of(one.turn), *([reply] if reply else [])]
+    return [(name, arguments) for _, name, arguments in calls_in(said)]
+
+
+def _safety_sessions(candidates: Sequence[Candidate]) -> frozenset[str]:
+    return frozenset(one.turn.session for one in candidates if _declined(one))
+
+
+def _held_out_sessions(candidates: Sequence[Candidate]) -> frozenset[str]:
     """Every n-th session, in order of appearance, of those whose first turn had the same skills."""
     seen: Counter[tuple[str, ...]] = Counter()
     held_out: dict[str, bool] = {}
-    for turn in turns:
+    for turn in (one.turn for one in candidates):
         if turn.session not in held_out:
             seen[turn.skills] += 1
             every = QUERY_EVERY if turn.skills else RETENTION_EVERY
@@ -117,35 +201,38 @@ def _held_out_sessions(turns: Sequence[Turn]) -> frozenset[str]:
     return frozenset(session for session, out in held_out.items() if out)
 
 
-def _without(manifest: Sequence[Entry], too_many: set[str]) -> list[Entry]:
-    """The manifest with the turns that one run has no room for left out."""
-    return [
-        dataclasses.replace(entry, split="out", reason="one run takes the newest only")
-        if entry.turn_id in too_many else entry
-        for entry in manifest
-    ]
+def _capped(entries: list[Entry], split: str, candidates: Sequence[Candidate], most: int) -> list[Entry]:
+    """The newest of a split, as far as no session and no weak source has more than its share."""
+    sessions: Counter[str] = Counter()
+    sources: Counter[str] = Counter()
+    kept, capped = 0, list(entries)
+    for index in reversed(range(len(entries))):
+        entry, source = entries[index], candidates[index].source
+        if entry.split != split:
+            continue
+        if sessions[entry.session] >= MOST_OF_SESSION:
+            why = f"its session has its {MOST_OF_SESSION} turns already"
+        elif sources[source] >= max(1, int(SOURCE_SHARE.get(source, 1.0) * most)):
+            why = f"{source} has its share already" if source in SOURCE_SHARE else "one run takes the newest only"
+        elif kept >= most:
+            why = "one run takes the newest only"
+        else:
+            why = ""
+            kept, sessions[entry.session], sources[source] = kept + 1, sessions[entry.session] + 1, sources[source] + 1
+        if why:
+            capped[index] = replace(entry, split=OUT, reason=why)
+    return capped
 
 
-def _split(turn: Turn, held_out: bool) -> str:
-    if turn.skills:
-        return "query" if held_out else "train"
-    return "retention" if held_out else "replay"
+def _entry(one: Candidate, split: str, reason: str) -> Entry:
+    turn, values = one.turn, tuple((signal.source, signal.value) for signal in one.signals)
+    return Entry(
+        turn.id, turn.session, turn.generation, turn.policy, turn.skills, values, split, reason, turn.position
+    )
 
 
-def _why_not(turn: Turn, support: frozenset[str], outcome: Outcome) -> str:
-    if turn.id in support:
-        return "support of a skill"
-    if outcome.value is None:
-        return "no signal"
-    if not outcome.succeeded:
-        return "its signals do not say that it went well"
-    if not turn.reply.strip():
-        return "no text to learn from"
-    if turn.tools and turn.tools.calls:  # taught without it, the model would learn to guess what a program computed
-        return "a code skill was run for it"
-    return ""
-
-
-def _example(turn: Turn, check: Check | None) -> Example:
-    messages = DIALECTS[turn.dialect].conversation(json.loads(turn.request))
-    return Example(turn.id, messages, inject(messages, turn.injected), turn.reply, check)
+def _example(one: Candidate) -> Example:
+    messages = list(conversation_of(one.turn))
+    return Example(
+        one.turn.id, messages, inject(messages, one.turn.injected), one.turn.reply, one.check, one.sampled
+    )

@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import asdict
 from pathlib import Path
@@ -21,11 +22,12 @@ from typing import Any
 
 from metaclaw.config import TrainingSettings
 from metaclaw.errors import ChildInterruptedError, LeaseLostError, StoreError, TrainingError
+from metaclaw.journal.erasing import erased_among
 from metaclaw.scheduler.leases import RENEW_SECONDS
 from metaclaw.store import Database
 from metaclaw.training import dataset, gate
 from metaclaw.training.comparison import Arena, Comparer, OpenArena
-from metaclaw.training.jobs import JobRow, Jobs
+from metaclaw.training.jobs import ERASED, JobRow, Jobs, entered, wipe
 from metaclaw.training.process import Event, ReportingProcess
 from metaclaw.training.questions import MAX_UNRELATED_TOKENS, anchors, as_user, body, in_order
 from metaclaw.training.registry import Registry
@@ -97,7 +99,7 @@ class TrainingJob:
         seen = (needed, evidence.generation, *newest(self._database))
         if not evidence.settled or seen == self._found_too_little:
             return False
-        fresh = self._select(evidence).fresh(self._jobs.trained_through())
+        fresh = self._select(explain=False).fresh(self._jobs.trained_through())
         self._found_too_little = seen if fresh < needed else None
         return fresh >= needed
 
@@ -188,16 +190,20 @@ class TrainingJob:
             return
         self._phase("dataset")
         evidence = self._evidence()
-        selection = self._select(evidence)
+        selection = self._select()
         data = selection.data
         if len(data.train) < 2 or not data.query:
             raise TrainingError("There is too little to learn from: fewer than two proven turns, or none to test on.")
         self._progress |= {
             "generation": evidence.generation, "through": selection.through,
             "examples": len(data.train), "held_out": len(data.query), "retention": len(data.retention),
+            "safety": len(data.safety),
         }
         replay = await self._rehearsals(data)
-        held_out = {"query": [asdict(e) for e in data.query], "retention": [asdict(e) for e in data.retention]}
+        held_out = {
+            split: [asdict(example) for example in examples]
+            for split, examples in (("query", data.query), ("retention", data.retention), ("safety", data.safety))
+        }
         _write(folder / "manifest.jsonl", "\n".join(dataset.manifest_lines(data)))
         _write(folder / "held_out.json", json.dumps(held_out, ensure_ascii=False))
         _write(folder / "dataset.jsonl", "\n".join(dataset.lines(data, replay)) + "\n")
@@ -214,6 +220,7 @@ class TrainingJob:
         return messages, await self._ask(body(messages, MAX_UNRELATED_TOKENS))
 
     async def _train(self, folder: Path) -> None:
+        self._require_kept(folder)
         if (folder / "result.json").exists():
             return
         self._phase("preparing weights")
@@ -236,6 +243,7 @@ class TrainingJob:
         return {key: value for key, value in job.items() if value is not None}
 
     async def _decide(self, folder: Path) -> None:
+        self._require_kept(folder)
         self._phase("gate")
         incumbent = self._incumbent()
         output = _gather_output(folder)
@@ -244,6 +252,7 @@ class TrainingJob:
             comparison = await comparer.compare(_read_json(folder / "held_out.json"), _trained_replies(folder))
             parity = await comparer.parity()
         self._arena = None
+        self._require_kept(folder)
         _write(folder / "comparison.json", json.dumps(asdict(comparison) | {"habits": sorted(comparison.habits)}))
         if self._row and not self._jobs.holds(self._row):
             raise LeaseLostError("Another learner has taken this namespace's training over.")
@@ -257,12 +266,24 @@ class TrainingJob:
             self._promote(adapter)
 
     def _lineage(self, folder: Path, parity: dict[str, str]) -> dict[str, Any]:
-        """Where the adapter comes from: every turn, the trainer's result, and how it answers."""
+        """Where the adapter comes from: every turn that entered, the trainer's result, and how it answers."""
         manifest = [json.loads(line) for line in (folder / "manifest.jsonl").read_text("utf-8").splitlines()]
+        taken = [
+            {key: value for key, value in row.items() if key != "session"}  # its name may be anything a client says
+            for row in manifest if row["split"] != dataset.OUT
+        ]
+        left_out = Counter(row["reason"] for row in manifest if row["split"] == dataset.OUT)
         return {
             "job": folder.name, "generation": self._progress.get("generation"),
-            "result": _read_json(folder / "result.json"), "manifest": manifest, "parity": parity,
+            "result": _read_json(folder / "result.json"), "manifest": taken, "left_out": dict(left_out),
+            "parity": parity,
         }
+
+    def _require_kept(self, folder: Path) -> None:
+        """Raise `TrainingError` where a session was erased since that the job took in; what it held goes too."""
+        if erased_among(self._database, self._namespace, entered(folder)):
+            wipe(folder)
+            raise TrainingError(ERASED)
 
     async def _may_ask(self) -> None:
         """Return when no user is there. Counts the question."""
@@ -299,8 +320,8 @@ class TrainingJob:
         if self._row:
             self._jobs.report(self._row, state, self._progress)
 
-    def _select(self, evidence: Evidence) -> Selection:
-        return select(self._database, self._namespace, evidence, self._settings.max_examples)
+    def _select(self, *, explain: bool = True) -> Selection:
+        return select(self._database, self._namespace, self._settings.max_examples, explain=explain)
 
 
 def _trained_replies(folder: Path) -> list[str]:

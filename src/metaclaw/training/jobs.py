@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from metaclaw.scheduler.leases import Lease, holds, may_take, taken
-from metaclaw.store import Connection, Database
+from metaclaw.store import Connection, Database, verdicts
 
 KIND = "train"
+TEXTLESS = ("manifest.jsonl", "job.json", "result.json")
+LONGEST_WORD = 60  # characters: what is longer in a job's progress may quote a conversation
+ERASED = "What it was made of was erased."
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,22 @@ class JobRow:
     state: str
     folder: Path
     progress: Mapping[str, Any]
+
+
+def entered(folder: Path) -> frozenset[str]:
+    """The ids of the turns that a job learns from or is measured on; none where its dataset is not built."""
+    try:
+        rows = [json.loads(line) for line in (folder / "manifest.jsonl").read_text("utf-8").splitlines()]
+    except OSError:
+        return frozenset()
+    return frozenset(row["turn_id"] for row in rows if row["split"] != "out")
+
+
+def wipe(folder: Path) -> None:
+    """Leave of a job's folder what holds no conversation: how it was done, and how it went."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.is_file() and path.name not in TEXTLESS:
+            path.unlink()
 
 
 class Jobs:
@@ -77,6 +96,27 @@ class Jobs:
         """Whether the job is ours to work on at this moment."""
         rows = self._database.read("SELECT lease_owner, lease_until FROM jobs WHERE id = ?", (job.id,))
         return bool(rows) and holds(Lease(*rows[0]), self.owner, time.time())
+
+    def that_took_in(self, turn_ids: Collection[str]) -> list[JobRow]:
+        """The jobs whose dataset holds one of these turns."""
+        rows = self._database.read(
+            "SELECT id, state, folder, progress FROM jobs WHERE namespace = ? AND kind = ? ORDER BY created_at",
+            (self._namespace, KIND),
+        )
+        jobs = [JobRow(row[0], row[1], Path(row[2]), json.loads(row[3])) for row in rows]
+        return [job for job in jobs if entered(job.folder) & set(turn_ids)]
+
+    def forget(self, job: JobRow) -> None:
+        """Take the texts that a job was made of off the disk; one that is not done fails."""
+        state = "failed" if job.state in ("running", "paused") else job.state
+        progress = verdicts.without_text(dict(job.progress), lambda text: len(text) > LONGEST_WORD)
+        erased = {**progress, **({"error": ERASED} if state == "failed" else {})}
+        self._database.write(
+            lambda connection: connection.execute(
+                "UPDATE jobs SET state = ?, progress = ? WHERE id = ?", (state, json.dumps(erased), job.id)
+            )
+        )
+        wipe(job.folder)
 
     def _take(self, connection: Connection) -> JobRow | None:
         now = time.time()

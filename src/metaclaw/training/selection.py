@@ -1,40 +1,76 @@
-"""What the journal has to offer for training now: the turns of the current generation and what is known of them."""
+"""What the journal has to offer for training now, by a query that cannot let the wrong turns in.
+
+Promise 4 stands in `ELIGIBLE`: only finished main turns that were sampled under the generation that the library has in
+the very moment of reading, and that no skill was written from. Signals come with their turn, in the same read.
+"""
 
 from __future__ import annotations
 
+import json
+import struct
 from dataclasses import dataclass
+from typing import Any
 
 from metaclaw.journal import trajectories
-from metaclaw.signals import ledger
+from metaclaw.journal.recorder import TURN_COLUMNS
 from metaclaw.store import Database
 from metaclaw.training import dataset
-from metaclaw.types import Check, Turn
+from metaclaw.training.dataset import OUT, Candidate, Entry
+from metaclaw.types import Check, Sampled, Signal
+
+MOST_LISTED = 100_000  # turns of the manifest, the newest: beyond that, nobody reads the reasons
+GENERATION = "coalesce((SELECT generation FROM generations WHERE namespace = ?1), 0)"
+SIGNALS = (
+    "(SELECT json_group_array(json_array(source, value)) FROM (SELECT source, value FROM signals"
+    " WHERE signals.namespace = ?1 AND signals.turn_id = turns.id ORDER BY signals.id))"
+)
+CHECK = (
+    "(SELECT pattern FROM feedback WHERE feedback.namespace = ?1 AND feedback.turn_id = turns.id"
+    " AND pattern IS NOT NULL ORDER BY position DESC LIMIT 1)"
+)
+IS_SUPPORT = "EXISTS (SELECT 1 FROM support WHERE support.namespace = ?1 AND support.turn_id = turns.id)"
+TURNS = ", ".join(f"turns.{column}" for column in TURN_COLUMNS.split(", "))
+FINISHED = (
+    f"SELECT {TURNS}, turns.position, {SIGNALS}, {CHECK}, samples.tokens, samples.logprobs"
+    " FROM turns LEFT JOIN samples ON samples.turn_id = turns.id"
+    " WHERE turns.namespace = ?1 AND turns.kind = 'main' AND turns.complete = 1 AND turns.status = 200"
+)
+THIS_GENERATION, NO_SUPPORT = f" AND turns.generation = {GENERATION}", f" AND NOT {IS_SUPPORT}"
+ELIGIBLE = f"{FINISHED}{THIS_GENERATION}{NO_SUPPORT} ORDER BY turns.position"
+LEFT_OUT = (
+    f"SELECT id, session, generation, policy, skills, {SIGNALS}, position, CASE"
+    " WHEN kind <> 'main' THEN 'a side call'"
+    f" WHEN generation <> {GENERATION} THEN 'of another generation of the library'"
+    f" WHEN {IS_SUPPORT} THEN 'support of a skill'"
+    " ELSE 'its reply did not come to its end' END"
+    f" FROM turns WHERE namespace = ?1 AND NOT (kind = 'main' AND generation = {GENERATION} AND NOT {IS_SUPPORT}"
+    " AND complete = 1 AND status = 200) ORDER BY position DESC LIMIT ?2"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the library says: its generation, the turns that its skills were written from, and whether it is at rest."""
+    """What the library says: its generation, and whether it is at rest."""
 
     generation: int
-    support: frozenset[str]
     settled: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The dataset, and the journal position of the newest turn that was looked at."""
+    """The dataset, and what of the journal it rests on."""
 
     data: dataset.Dataset
-    positions: dict[str, int]
 
     @property
     def through(self) -> int:
-        return max(self.positions.values(), default=0)
+        """The journal position of the newest turn that was looked at."""
+        return max((entry.position for entry in self.data.manifest), default=0)
 
     def fresh(self, seen: int) -> int:
         """How many of the turns that teach or test came after position `seen`."""
         useful = [entry for entry in self.data.manifest if entry.split in ("train", "query")]
-        return sum(self.positions[entry.turn_id] > seen for entry in useful)
+        return sum(entry.position > seen for entry in useful)
 
 
 def newest(database: Database) -> tuple[int, int]:
@@ -45,18 +81,37 @@ def newest(database: Database) -> tuple[int, int]:
     return int(row[0]), int(row[1])
 
 
-def select(database: Database, namespace: str, evidence: Evidence, most_train: int) -> Selection:
-    turns = trajectories.turns_of_generation(database, namespace, evidence.generation)
-    data = dataset.build(
-        turns,
-        evidence.support,
-        lambda turn: ledger.outcome_of(database, namespace, turn.id),
-        lambda turn: _check_on(database, namespace, turn),
-        most_train,
-    )
-    return Selection(data, {turn.id: turn.position for turn in turns})
+def select(database: Database, namespace: str, most_train: int, *, explain: bool = True) -> Selection:
+    """`explain` lists also the turns that the query keeps away, with the reason."""
+    found = [_candidate(row) for row in database.read(ELIGIBLE, (namespace,))]
+    taken = {one.turn.id for one in found}
+    left_out = [
+        entry for entry in map(_entry, database.read(LEFT_OUT, (namespace, MOST_LISTED))) if entry.turn_id not in taken
+    ] if explain else []
+    return Selection(dataset.build(found, most_train, left_out))
 
 
-def _check_on(database: Database, namespace: str, turn: Turn) -> Check | None:
-    items = trajectories.feedback_on(database, namespace, turn.id)
-    return next((item.check for item in reversed(items) if item.check), None)
+def finished(
+    database: Database, namespace: str, *, all_generations: bool = False, with_support: bool = False
+) -> list[Candidate]:
+    """What may leave for other trainers: by itself the same turns as for our own; the rest is for the person to ask."""
+    narrowed = ("" if all_generations else THIS_GENERATION) + ("" if with_support else NO_SUPPORT)
+    return [_candidate(row) for row in database.read(f"{FINISHED}{narrowed} ORDER BY turns.position", (namespace,))]
+
+
+def _candidate(row: tuple[Any, ...]) -> Candidate:
+    *columns, signals, pattern, tokens, logprobs = row
+    turn = trajectories.as_turn(tuple(columns))
+    said = tuple(Signal(turn.id, source, value, "") for source, value in json.loads(signals))
+    sampled = Sampled(_numbers("i", tokens), _numbers("f", logprobs)) if tokens else None
+    return Candidate(turn, said, Check(pattern) if pattern else None, sampled)
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    turn_id, session, generation, policy, skills, signals, position, why = row
+    values = tuple((source, value) for source, value in json.loads(signals))
+    return Entry(turn_id, session, generation, policy, tuple(json.loads(skills)), values, OUT, why, position)
+
+
+def _numbers(kind: str, raw: bytes) -> tuple[Any, ...]:
+    return struct.unpack(f"<{len(raw) // 4}{kind}", raw)

@@ -1,0 +1,192 @@
+"""The query that feeds training: support never, older generations never, over random histories on a real store."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from metaclaw.errors import SkillError
+from metaclaw.journal.recorder import Recorder
+from metaclaw.journal.redact import Redactor
+from metaclaw.library.catalog import Catalog
+from metaclaw.signals import ledger
+from metaclaw.store import Database
+from metaclaw.training.dataset import LEARNED, TESTED, Dataset
+from metaclaw.training.selection import select
+from metaclaw.types import Signal, SkillState, Turn, TurnKind
+from support import NAMESPACE, keep, make_feedback, make_skill, make_turn
+
+LEAST_STEPS = 10_000
+NAMES = ["a", "b", "c"]
+
+
+class Histories(RuleBasedStateMachine):
+    """Agents work, users judge, skills come and go, adapters are promoted; and somebody builds a dataset at any time.
+
+    The truth is kept beside the store: what was sampled under which generation, and what served as support.
+    """
+
+    steps = 0
+    learned = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp())
+        self.database = Database(self.folder / "store.db")
+        self.catalog = Catalog(self.database, NAMESPACE, self.folder / "skills")
+        self.recorder = Recorder(self.database, Redactor(), durable_timeout_seconds=30)
+        self.turns: dict[str, Turn] = {}
+        self.support: set[str] = set()
+        self.policy = "base"
+
+    def teardown(self) -> None:
+        self.database.close()
+        shutil.rmtree(self.folder)
+
+    @invariant()
+    def counted(self) -> None:
+        type(self).steps += 1
+
+    @rule(
+        session=st.integers(0, 5), skilled=st.booleans(), kind=st.sampled_from([TurnKind.MAIN] * 4 + [TurnKind.SIDE]),
+        complete=st.sampled_from([True] * 5 + [False]), stranger=st.sampled_from([False] * 6 + [True]),
+        good=st.sampled_from([True, True, True, False]),
+    )
+    def a_turn(
+        self, session: int, skilled: bool, kind: TurnKind, complete: bool, stranger: bool, good: bool
+    ) -> None:
+        live = self.catalog.live()
+        turn = make_turn(
+            session=f"s{session}", kind=kind, complete=complete, policy=self.policy,
+            skills=tuple(skill.ref for skill in live) if skilled else (), generation=self.catalog.generation(),
+            namespace="other" if stranger else NAMESPACE,
+        )
+        asyncio.run(keep(self.database, turn))
+        self.turns[turn.id] = turn
+        if good:
+            ledger.record(self.database, turn.namespace, [Signal(turn.id, "check", 1.0, "it passed")])
+
+    @rule(which=st.integers(0, 10_000), value=st.sampled_from([1.0, 1.0, -1.0, None]), source=st.sampled_from(
+        ["check", "feedback", "judge"]
+    ))
+    def a_judgement_that_comes_late(self, which: int, value: float | None, source: str) -> None:
+        if self.turns:
+            turn = self._some(which)
+            ledger.record(self.database, turn.namespace, [Signal(turn.id, source, value, "told", str(which))])
+
+    @rule(name=st.sampled_from(NAMES), which=st.lists(st.integers(0, 10_000), max_size=3), held=st.booleans())
+    def a_skill_is_written(self, name: str, which: list[int], held: bool) -> None:
+        """`held`: it waits, and the generation does not move; its support must stay out all the same."""
+        turns = {turn.id for at in which if self.turns and (turn := self._some(at)).namespace == NAMESPACE}
+        skill = make_skill(name, f"Rule {len(self.support)} of {name}.")
+        if held:
+            self.catalog.hold(skill, "waits", turns)
+        else:
+            self.catalog.publish(skill, SkillState.TRIAL, "test", turns)
+        self.support |= turns
+
+    @rule(name=st.sampled_from(NAMES), back=st.booleans())
+    def a_skill_is_retired_or_rolled_back(self, name: str, back: bool) -> None:
+        try:
+            if back:
+                self.catalog.rollback(name, "test")
+            else:
+                self.catalog.retire(name, "test")
+        except SkillError:
+            pass  # there was none to retire
+
+    @rule(number=st.integers(1, 9))
+    def an_adapter_is_promoted(self, number: int) -> None:
+        self.policy = f"base@lora-{number}"
+
+    @rule(most=st.integers(1, 12))
+    def a_dataset_is_built(self, most: int) -> None:
+        data = select(self.database, NAMESPACE, most).data
+        now = self.catalog.generation()
+        entered = [entry for entry in data.manifest if entry.split in (*LEARNED, *TESTED)]
+        assert used(data) == {entry.turn_id for entry in entered}
+        for entry in entered:
+            turn = self.turns[entry.turn_id]
+            assert turn.generation == entry.generation == now, "a reward of another generation"
+            assert turn.id not in self.support, "support trains"
+            assert (turn.namespace, turn.kind, turn.complete) == (NAMESPACE, TurnKind.MAIN, True)
+            assert entry.policy == turn.policy
+            assert any(value and value > 0 for _, value in entry.signals)
+        mine = {turn.id for turn in self.turns.values() if turn.namespace == NAMESPACE}
+        assert {entry.turn_id for entry in data.manifest} == mine, "each turn has its reason"
+        assert all(entry.reason for entry in data.manifest)
+        learned = {entry.session for entry in entered if entry.split in LEARNED}
+        assert not learned & {entry.session for entry in entered if entry.split in TESTED}
+        assert len(data.train) <= most
+        type(self).learned += len(entered)
+
+    def _some(self, which: int) -> Turn:
+        """The newest are what is judged and learned from, mostly."""
+        return list(self.turns.values())[-1 - which % min(len(self.turns), 6)]
+
+
+def used(data: Dataset) -> set[str]:
+    parts = (data.train, data.query, data.replay, data.retention, data.safety)
+    return {example.turn_id for part in parts for example in part}
+
+
+def test_support_and_older_generations_never_train_over_random_histories() -> None:
+    Histories.steps = Histories.learned = 0
+    run_state_machine_as_test(
+        Histories,
+        settings=settings(
+            max_examples=210, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck),
+            derandomize=True, database=None,
+        ),
+    )
+    assert Histories.steps >= LEAST_STEPS
+    assert Histories.learned > 200  # the histories do lead somewhere
+
+
+async def test_only_whole_main_turns_of_exactly_this_generation_are_taken(database: Database, tmp_path: Path) -> None:
+    catalog = Catalog(database, NAMESPACE, tmp_path / "skills")
+    for name in ("a", "b"):
+        catalog.publish(make_skill(name), SkillState.ACTIVE, "test", [])
+    right = make_turn(generation=2)
+    others: dict[str, dict[str, Any]] = {
+        "of another generation of the library": {"generation": 1},
+        "a side call": {"generation": 2, "kind": TurnKind.SIDE},
+        "its reply did not come to its end": {"generation": 2, "complete": False},
+    }
+    turns = [right, *(make_turn(**fields) for fields in others.values())]
+    failed, stranger = make_turn(generation=2, status=500), make_turn(generation=2, namespace="other")
+    await keep(database, *turns, failed, stranger, make_turn(generation=3))
+    await keep(database, make_feedback(right, "good", 1.0, r"\w+"))
+    ledger.record(database, NAMESPACE, [Signal(right.id, "check", 1.0, "it passed")])
+    data = select(database, NAMESPACE, 9).data
+    [example] = data.replay
+    assert (example.turn_id, example.check and example.check.pattern, example.sampled) == (right.id, r"\w+", None)
+    assert [entry.reason for entry in data.manifest] == [
+        "proven by its signals (check)", *others, "its reply did not come to its end",
+        "of another generation of the library",
+    ]
+    short = select(database, NAMESPACE, 9, explain=False)
+    assert [entry.turn_id for entry in short.data.manifest] == [right.id]
+    assert (short.fresh(0), short.through) == (0, 1)
+
+
+async def test_what_the_engine_sampled_comes_with_its_turn(database: Database) -> None:
+    turn = make_turn()
+    await keep(database, turn)
+    ledger.record(database, NAMESPACE, [Signal(turn.id, "check", 1.0, "it passed")])
+    database.write(lambda connection: connection.execute(
+        "INSERT INTO samples VALUES (?, ?, ?, ?)",
+        (turn.id, NAMESPACE, b"\x01\0\0\0\x02\x01\0\0", b"\0\0\0\xbf\0\0\x80\xbe"),
+    ))
+    [example] = select(database, NAMESPACE, 9).data.replay
+    assert example.sampled is not None
+    assert (example.sampled.tokens, example.sampled.logprobs) == ((1, 258), (-0.5, -0.25))
+
+
