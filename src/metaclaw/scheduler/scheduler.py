@@ -171,7 +171,8 @@ class Scheduler:
 
     def _tell(self) -> None:
         """Show others what is seen and done: when it changes, and now and then as a sign of life."""
-        now, essence = self._now(), (self._state, self.window.open, self._asked is None)
+        reason = "".join(sign for sign in self.window.reason if not sign.isdigit())  # seconds and shares move on
+        now, essence = self._now(), (self._state, self.window.open, reason, self._asked is None)
         if self._board is None or (essence == self._told and now < self._tell_again):
             return
         self._told, self._tell_again = essence, now + TELL_AGAIN
