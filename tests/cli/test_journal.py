@@ -93,7 +93,7 @@ async def test_following_a_running_gateway(tmp_path: Path) -> None:
         )
         assert follower.stdout
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(90):
                 assert json.loads(await follower.stdout.readline())["query"] == "Before we looked"
                 reply, _ = await door.ask(chat_body(QUESTION))
                 turn = json.loads(await follower.stdout.readline())

@@ -180,18 +180,3 @@ async def test_a_page_that_gives_orders_waits_whole(database: Database, catalog:
     assert [skill.state for skill in waiting] == [SkillState.CANDIDATE]
     assert ["AcmeVPN" in skill.body for skill in waiting] == [True]
     assert "passes on a text" in catalog.history(waiting[0].name)[0][4]
-
-
-async def test_a_known_rule_that_was_missed_is_found_by_that_request_from_then_on(
-    database: Database, catalog: Catalog
-) -> None:
-    first = await learn(database, catalog, Telling(PROPOSAL, "YYYYMMDD"))
-    proved = catalog.live()[0]
-    second = await learn(database, catalog, Telling(PROPOSAL, "YYYYMMDD"), query="What do we call the list of guests?")
-    (skill,) = catalog.live()
-    assert (skill.name, skill.version, skill.body, skill.state) == (proved.name, 2, proved.body, proved.state)
-    assert "list of guests" in skill.description
-    assert set(catalog.support_of(skill)) == {first, second}
-    assert [verdict.decision for verdict in catalog.verdicts(skill.ref)] == [
-        verdict.decision for verdict in catalog.verdicts(proved.ref)
-    ][-1:]

@@ -19,19 +19,17 @@ from metaclaw.evolve import by_model, extractive, rejected
 from metaclaw.evolve.by_model import Edit, EditKind, Evidence
 from metaclaw.evolve.failure import Failure
 from metaclaw.evolve.kin import Kin, failure_of, kin_of
-from metaclaw.evolve.merge import widened
 from metaclaw.evolve.nearest import Embed, Nearest
 from metaclaw.evolve.quoting import told_apart
 from metaclaw.evolve.rejected import RejectedEdit
 from metaclaw.evolve.screen import Outcome, Ruling, gives_orders, rule_on
 from metaclaw.evolve.verify import Ask, Comparison, Replays, verdict_of, why_better
-from metaclaw.journal import trajectories
 from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog
 from metaclaw.signals.sequel import conversation_of
 from metaclaw.signals.tools import results_in
 from metaclaw.store import Database
-from metaclaw.types import Skill, SkillKind, SkillState, Verdict
+from metaclaw.types import Skill, SkillState, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +38,6 @@ MOST_NEAR = 3  # skills that the model is shown
 # Cosines of the model's rule and what the user said, or else asked, below which it speaks of something else. Measured:
 # hostile rules at most 0.39 and nineteen of twenty below 0.12, the 1.5B's own at least 0.43.
 STRAYS, STRAYS_WITHOUT_WORDS = 0.3, 0.1
-OURS = ("extractive", "model")  # origins of skills whose descriptions we write
 ON_TRIAL = "the user's own words, on trial"
 
 
@@ -244,25 +241,12 @@ class Lessons:
         """None where a live skill that it does not replace says the same."""
         if same := self._nearest.same(skill, but=sorted(replacing)):
             log.info("skill %s already says this", same.ref)
-            self._widen(same, failure)
             return None
         named = _named_apart(skill, self._nearest.names() - replacing)
         support = [failure.turn.id, *(turn for old in merging for turn in self._catalog.support_of(old))]
         published, generation = self._catalog.publish(named, state, reason, support, verdict, merging)
         log.info("skill %s is live as %s from generation %d on", published.ref, state.value, generation)
         return published
-
-    def _widen(self, same: Skill, failure: Failure) -> None:
-        """A rule that is known and was not found for this request is found by it from now on."""
-        ours = same.kind is SkillKind.INSTRUCTION and same.origin in OURS
-        if same.ref in failure.turn.skills or not ours or same.name in self._catalog.pinned():
-            return
-        support = self._catalog.support_of(same)
-        turns = (trajectories.turn(self._database, self._catalog.namespace, turn_id) for turn_id in support)
-        heir = widened(same, [*(turn.query for turn in turns if turn), failure.request.own])
-        if heir.description != same.description:
-            reason = f"found by the request of {failure.turn.id} too, where it was missed"
-            self._catalog.publish(heir, same.state, reason, [*support, failure.turn.id], self._catalog.proof_of(same))
 
     def _retire_trials(self, failure: Failure) -> None:
         """What is on trial ends with the first failure under it."""

@@ -61,9 +61,9 @@ async def test_skills_are_learned_and_everything_is_written_down(provider: str, 
     assert (tmp_path / "results" / "workdays.png").stat().st_size > 1_000
     assert "data:image/png" in (tmp_path / "results" / "workdays.html").read_text()
     lines = (tmp_path / "runs" / COURSE / "single" / "seed1" / "skills.jsonl").read_text().splitlines()
-    first = next(record for record in map(json.loads, lines[1:]) if record["id"] == "d02q01")
-    assert first["skills"]
-    assert first["right"]
+    records = [json.loads(line) for line in lines[1:]]
+    assert {record["id"][:3] for record in records} == {"d01", "d02"}
+    assert any(record["skills"] and record["right"] for record in records)
 
 
 async def test_a_finished_run_asks_nothing_more_and_reports_again(

@@ -121,6 +121,7 @@ def _worded(name: str, request: str, rule: str, answer: str, not_for: str = "") 
         description = f"Requests for {_plain(name)}. Not for: {_plain(not_for)} Like: {request}"
     body = (
         f"Rule, in the user's words: {rule}\n\n"
+        "Not for: requests of another kind.\n\n"
         "The example shows the form; take names, dates and numbers from the request at hand.\n\n"
         f"Example request: {request}\nRight answer:\n{answer}"
     )
