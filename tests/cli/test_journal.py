@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -82,6 +83,11 @@ def test_search_wants_every_word_in_either_case(shell: Shell) -> None:
     assert (code, out, err) == (1, "", "No turn holds that.\n")
 
 
+def _heed_interrupts() -> None:
+    """A shell that runs us in the background has its children ignore them."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 async def test_following_a_running_gateway(tmp_path: Path) -> None:
     """The turn is told as it comes, with the skill that was injected; the signal when the learner has written it."""
     async with serving(tmp_path, evolve={"enabled": True, "proposer": "extractive"}) as door:
@@ -90,10 +96,11 @@ async def test_following_a_running_gateway(tmp_path: Path) -> None:
         follower = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "metaclaw", "journal", "tail", "-n", "1", "-f", "--json"),
             *("--data-dir", str(tmp_path)), stdout=asyncio.subprocess.PIPE, env={**os.environ, "HOME": str(tmp_path)},
+            preexec_fn=_heed_interrupts,
         )
         assert follower.stdout
         try:
-            async with asyncio.timeout(90):
+            async with asyncio.timeout(60):
                 assert json.loads(await follower.stdout.readline())["query"] == "Before we looked"
                 reply, _ = await door.ask(chat_body(QUESTION))
                 turn = json.loads(await follower.stdout.readline())
@@ -101,9 +108,9 @@ async def test_following_a_running_gateway(tmp_path: Path) -> None:
                 said = {"turn_id": turn["id"], "score": -1, "text": "Say the time too."}
                 async with door.http.post("/v1/feedback", json=said) as taken:
                     assert taken.status < 300
-                signal = json.loads(await follower.stdout.readline())
-                assert (signal["event"], signal["turn"], signal["value"]) == ("signal", turn["id"], -1.0)
-                follower.send_signal(2)
+                heard = json.loads(await follower.stdout.readline())
+                assert (heard["event"], heard["turn"], heard["value"]) == ("signal", turn["id"], -1.0)
+                follower.send_signal(signal.SIGINT)
                 assert await follower.wait() == 0
         finally:
             if follower.returncode is None:

@@ -92,7 +92,8 @@ class FastLoop:
         turns = trajectories.turns_after(self._database, self._namespace, read_to)
         for turn in turns:
             self._heed_turn(turn)
-            advance(self._database, self._namespace, TURN_CURSOR, turn.position)
+        if turns:  # once for all: each commit is one for which the gateway's own has to wait
+            advance(self._database, self._namespace, TURN_CURSOR, turns[-1].position)
         read_to = cursor(self._database, self._namespace, FEEDBACK_CURSOR)
         items = trajectories.feedback_after(self._database, self._namespace, read_to)
         for item in items:
