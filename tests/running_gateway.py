@@ -87,7 +87,7 @@ def settings_for(folder: Path, upstream_url: str, **sections: dict[str, Any]) ->
         "data_dir": str(folder),
         "gateway": {"port": 0, "token": TOKEN},
         "upstream": {"url": upstream_url, "api_key": UPSTREAM_KEY},
-        "evolve": {"enabled": False},
+        "evolve": {"enabled": False, "holdout_share": 0},  # tests of the hold-out set their own
         "training": {"enabled": False},
     }
     for name, values in sections.items():
