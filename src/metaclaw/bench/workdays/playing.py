@@ -71,7 +71,7 @@ class Plan:
         model = {"model": {"name": self.model}} if self.model else {}
         return {
             **({"upstream": {"url": self.upstream, "model": self.model}} if self.upstream else model),
-            "evolve": {"enabled": arm.learns},
+            "evolve": {"enabled": arm.learns, "holdout_share": 0},
             "training": {"enabled": arm.trains},
             "schedule": {"idle_seconds": IDLE_SECONDS, "sleep_hours": "", **WHOEVER_IS_THERE},
         }
