@@ -248,3 +248,19 @@ async def test_nothing_is_withheld_without_a_session_without_a_share_or_where_pi
     assert (found.composition.skills, found.draw, found.generation) == ((published,), NO_DRAW, 2)
     catalog.unpin(SKILL.name, "may be measured again")
     assert (await drawing.for_query(QUERY, session="s")).draw.withheld == (published.ref,)
+
+
+async def test_an_index_is_told_of_when_it_is_built_and_not_with_each_change(catalog: BreakableCatalog) -> None:
+    for number in range(20):  # of so many, one that changes is no reason to build anew
+        catalog.publish(make_skill(f"rule-{number}", f"Rule {number}."), SkillState.ACTIVE, "new", [])
+    told: list[int] = []
+    context = LiveContext(catalog, ContextSettings(), embedder, on_indexed=lambda: told.append(1))
+    running = asyncio.create_task(context.run())
+    await until(lambda: bool(told))
+    for number in range(3):
+        catalog.publish(SKILL, SkillState.ACTIVE, f"again, {number}", [])
+        await context.for_query(QUERY)
+        await until(lambda: not context._changed.is_set())
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert told == [1]

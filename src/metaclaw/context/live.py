@@ -25,7 +25,7 @@ from metaclaw.context.embed import Embedder, RemoteEmbedder
 from metaclaw.context.far import FarEmbedder, FarIndex
 from metaclaw.context.follow import Follower
 from metaclaw.context.holdout import NO_DRAW, Draw, draw, today
-from metaclaw.context.segment import skill_vectors
+from metaclaw.context.segment import Segment, skill_vectors
 from metaclaw.context.text import clipped
 from metaclaw.errors import MetaClawError
 from metaclaw.library.catalog import Catalog
@@ -68,6 +68,7 @@ class LiveContext:
         self.failures: Counter[str] = Counter()
         self._catalog = catalog
         self._on_indexed = on_indexed
+        self._told_of: Segment | None = None
         self._settings = settings
         self._model_tokens = model_tokens
         self._make_embedder = make_embedder
@@ -137,17 +138,24 @@ class LiveContext:
         """Warm up, then do what no request should wait for, whenever the library changed. Ends when cancelled."""
         try:
             await self._attempt(self.warm(), "skills will not be found by meaning")
-            self._on_indexed()
+            self._tell_of_index()
             while True:
                 await self._changed.wait()
                 self._changed.clear()
-                if await self._attempt(self._near.tidy(), "the index stays as it is"):
-                    self._on_indexed()
+                await self._attempt(self._near.tidy(), "the index stays as it is")
+                self._tell_of_index()
                 if self._far and not await self._attempt(self._far.keep_up(), "the static vectors rank alone"):
                     asyncio.get_running_loop().call_later(RETRY_SECONDS, self._changed.set)
         finally:
             if self._far:
                 await self._far.close()
+
+    def _tell_of_index(self) -> None:
+        """Once for each large segment: a change of a few skills builds none."""
+        large = self._near.index.large if self._near.index else None
+        if large is not self._told_of:
+            self._told_of = large
+            self._on_indexed()
 
     async def _catch_up(self, generation: int) -> None:
         await self._near.catch_up(generation)
