@@ -339,22 +339,28 @@ async def test_a_client_that_hangs_up_at_any_byte_costs_nothing() -> None:
                 await asyncio.sleep(0.001)
 
 
-async def test_a_client_that_leaves_cancels_its_handler() -> None:
-    began, cancelled = asyncio.Event(), asyncio.Event()
+class Endless:
+    """A handler that never ends by itself."""
 
-    async def handler(got: Request) -> Reply:
-        began.set()
+    def __init__(self) -> None:
+        self.began, self.cancelled = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, got: Request) -> Reply:
+        self.began.set()
         try:
             await asyncio.Event().wait()
         finally:
-            cancelled.set()
+            self.cancelled.set()
         return Response()
 
+
+async def test_a_client_that_leaves_cancels_its_handler() -> None:
+    handler = Endless()
     async with serving(handler) as served:
         async with connected(served.url) as (_, writer):
             writer.write(request("/"))
-            await asyncio.wait_for(began.wait(), 5)
-        await asyncio.wait_for(cancelled.wait(), 5)
+            await asyncio.wait_for(handler.began.wait(), 5)
+        await asyncio.wait_for(handler.cancelled.wait(), 5)
 
 
 PIECE = b"x" * 65536
@@ -530,21 +536,12 @@ async def test_a_stream_that_shutdown_lets_end_is_the_last_reply_of_its_connecti
 
 
 async def test_shutdown_cuts_what_does_not_end() -> None:
-    began, cancelled = asyncio.Event(), asyncio.Event()
-
-    async def handler(got: Request) -> Reply:
-        began.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            cancelled.set()
-        return Response()
-
+    handler = Endless()
     async with serving(handler, grace_seconds=0.05) as served, connected(served.url) as (reader, writer):
         writer.write(request("/"))
-        await asyncio.wait_for(began.wait(), 5)
+        await asyncio.wait_for(handler.began.wait(), 5)
         await served.server.close(0.05)
-        assert cancelled.is_set()
+        assert handler.cancelled.is_set()
         assert await ended(reader) == b""
 
 
