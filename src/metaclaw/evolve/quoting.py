@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
+from metaclaw.evolve.reach import effects, parties
+
 GAP = "[...]"
 MAX_READ = 20_000
 SHORT_WORDS, SHORT_CHARACTERS = 6, 40  # a quotation up to here is a name or a wording, not a text of its own
@@ -32,6 +34,9 @@ COLON = re.compile(
 LISTED = re.compile(r"[ \t]*(?:[-*•]|\d+[.)]) ")
 QUOTES = "\"'“„«「『"
 HEADING_WORDS = 3
+SENTENCE = re.compile(r"(?<=[.!?。！？]) +|(?<=[。！？])")
+MOST_ASKED = 1_500  # characters of a request's own line: no proposer reads more
+NEVER_ASKED = ("recommends", "turns off", "speaks of")  # kinds of effects that no request has to name
 OBJECT = re.compile(r"\{\s*[\"'][^{}]{40,}\}", re.DOTALL)
 
 
@@ -100,7 +105,7 @@ def asked(text: str) -> Words:
         return Words(GAP, (text,))
     first, foreign = told_apart(line), list[str]()
     own = _taken_out(first.own, QUOTATION, foreign, unless_announced=False, unless_short=True)
-    own = COLON.sub(lambda match: _cut(match, foreign), own)
+    own = _assertions_out(COLON.sub(lambda match: _cut(match, foreign), own), foreign)
     return Words(_tidy(f"{own} {GAP}" if rest.strip() else own), (*first.foreign, *foreign, *([rest] if rest else [])))
 
 
@@ -149,6 +154,24 @@ def _introduced_out(match: re.Match[str], foreign: list[str]) -> str:
     if says_so or heading or not (sentence or wordings().directive.search(passage)):
         return match.group(0)
     return _cut(match, foreign)
+
+
+def _assertions_out(text: str, foreign: list[str]) -> str:
+    """A request without the sentences after its first that name a party or an effect: perhaps its material.
+
+    The first one, which asks for something, may do both; what it may not is put somebody forward or leave out a check.
+    """
+    read, beyond = text[:MOST_ASKED], text[MOST_ASKED:]
+    foreign += [beyond] if beyond else []
+    kept: list[str] = []
+    for sentence in SENTENCE.split(read):
+        found = [one for one in effects(sentence) if kept or one.startswith(NEVER_ASKED)]
+        if found or (kept and parties(sentence)):
+            foreign.append(sentence)
+            kept.append(GAP)
+        else:
+            kept.append(sentence)
+    return " ".join([*kept, GAP] if beyond else kept)
 
 
 def _cut(match: re.Match[str], foreign: list[str]) -> str:

@@ -1,0 +1,87 @@
+"""Does anybody vouch for the words of a proposed skill? Pure.
+
+In: a failure, a skill, and what its author had read. Out: whether it is hearsay, and what the gate says of it then. The
+holder of the gateway's token answers for feedback. What was said in a conversation may be passed on: a skill that was
+made of it is tried only where it speaks of the reply alone (`reach`), and is never active by evidence alone. A model's
+words are vouched for only where each of their telling words is the user's, or stands in nothing that others wrote: so
+that no word of a page, a tool's result or a reply gets into a proved skill by way of a model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from metaclaw.evolve.by_model import Edit, Evidence
+from metaclaw.evolve.extractive import STOP_WORDS, body_for
+from metaclaw.evolve.failure import Failure
+from metaclaw.evolve.quoting import asked
+from metaclaw.evolve.reach import effects, reaches
+from metaclaw.evolve.screen import Outcome, Ruling
+from metaclaw.signals.sequel import conversation_of
+from metaclaw.signals.tools import results_in
+from metaclaw.types import Skill
+
+OVERHEARD = "was said in a conversation, and"
+SHORTEST, PIECE = 4, 3  # letters of a telling word; characters of a piece where a script has no blanks
+PUTS_FORWARD = "recommends"
+
+
+def on_hearsay(ruling: Ruling, rule: str) -> Ruling:
+    """The gate's word on a skill that nobody vouches for: what reaches beyond the reply waits for a person."""
+    if ruling.outcome is not Outcome.ACCEPT or not (found := reaches(rule)):
+        return ruling
+    return Ruling(Outcome.QUARANTINE, tuple(f"{OVERHEARD} {one}" for one in found))
+
+
+def on_feedback(ruling: Ruling, rule: str) -> Ruling:
+    """The same for feedback: what puts somebody forward is for a person to decide on, whoever posted it."""
+    found = [one for one in effects(rule) if one.startswith(PUTS_FORWARD)]
+    return Ruling(Outcome.QUARANTINE, tuple(found)) if ruling.outcome is Outcome.ACCEPT and found else ruling
+
+
+def edit_is_hearsay(edit: Edit, evidence: Evidence, unvouched: frozenset[str]) -> bool:
+    """Whether a model's skill says more than what somebody vouches for; `unvouched` are the refs of skills."""
+    failure, skill = evidence.failure, edit.skill
+    changed = [one for one in evidence.near if one.name in edit.names]
+    if skill is None or not failure.vouched or any(one.ref in unvouched for one in changed):
+        return True
+    own = [failure.request.own, failure.words.own, *(asked(turn.query).own for turn in evidence.successes)]
+    own += [near.body for near in evidence.near if near.ref not in unvouched]
+    others = [*read_by_the_agent(failure), *(turn.reply for turn in evidence.successes)]
+    others += [passage for turn in evidence.successes for passage in asked(turn.query).foreign]
+    others += [near.body for near in evidence.near if near.ref in unvouched]
+    others += [rejected.body for rejected in evidence.rejected]
+    return bool(tainted(skill, own, others))
+
+
+def code_is_hearsay(skill: Skill, failure: Failure) -> bool:
+    """The same for a code skill, of which the model that uses it reads the description."""
+    own = [failure.request.own, failure.words.own]
+    return not failure.vouched or bool(tainted(skill, own, read_by_the_agent(failure)))
+
+
+def tainted(skill: Skill, own: Sequence[str], others: Sequence[str]) -> frozenset[str]:
+    """The telling words of a skill that stand in what others wrote, and in nothing of the user's own."""
+    text = f"{skill.name.replace('-', ' ')}\n{skill.description}\n{skill.body}"
+    return (telling(text) & telling("\n".join(others))) - telling("\n".join(own)) - SCAFFOLD
+
+
+def read_by_the_agent(failure: Failure) -> list[str]:
+    """What stood in the failed turn that nobody vouches for: tool results, what was passed on, the reply itself."""
+    results = [result.text for result in results_in(conversation_of(failure.turn))]
+    return [*failure.words.foreign, *failure.request.foreign, failure.turn.reply, *results]
+
+
+def telling(text: str) -> frozenset[str]:
+    """The words that say something, without endings; where a script has no blanks, pieces of it."""
+    found: set[str] = set()
+    for word in re.findall(r"[^\W_]+", text.lower()):
+        if not word.isascii() and not word[0].lower() != word[0].upper():
+            found |= {word[at : at + PIECE] for at in range(max(1, len(word) - PIECE + 1))}
+        elif len(word) >= SHORTEST and word not in STOP_WORDS:
+            found.add(word.removesuffix("s"))
+    return frozenset(found)
+
+
+SCAFFOLD = telling(f"{body_for('', '', '-')} Not for: Like: Said of this user")
