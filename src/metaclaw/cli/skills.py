@@ -34,14 +34,17 @@ def list_skills(config: ConfigOption = None, data_dir: DataDirOption = None, as_
     if as_json:
         typer.echo(json.dumps(rows))
         return
-    table = Table("name", "version", "state", "origin", "description")
+    table = Table("name", "version", "state", "origin", "vouched for", "description")
     for row in rows:
-        shown = [str(row[key]) for key in ("name", "version", "state", "origin")] + [visible(row["description"])[:80]]
+        shown = [str(row[key]) for key in ("name", "version", "state", "origin")]
+        shown += ["yes" if row["vouched"] else "no", visible(row["description"])[:80]]
         table.add_row(*map(escape, shown))
     Console().print(table)
     for row in rows:
         if row["waiting"]:
             typer.echo(f"{row['waiting']} waits for you: {visible(row['why_waiting'])}")
+        elif not row["vouched"] and row["state"] == "trial":
+            typer.echo(f"{row['name']}@{row['version']} {skills_why.awaits(row['name'])}")
         if row["problem"]:
             serving = f"{row['name']}@{row['version']} goes on serving" if row["version"] else "nothing is live by it"
             typer.echo(f"{row['name']}/SKILL.md is broken: {visible(row['problem'])} ({serving})")
@@ -172,16 +175,21 @@ def _rows(opened: Library) -> list[dict[str, Any]]:
     """What `list` tells of each skill; those that never were one, for their broken file, too."""
     problems = opened.catalog.mirror.problems()
     waiting = {skill.name: skill for skill in opened.catalog.waiting()}
+    unvouched = opened.catalog.unvouched()
     rows = [
         {
             **asdict(skill),
+            "vouched": skill.ref not in unvouched,
             "waiting": waiting[skill.name].ref if skill.name in waiting else None,
             "why_waiting": _reason(opened, waiting.get(skill.name)),
             "problem": problems.pop(skill.name, ""),
         }
         for skill in opened.catalog.all()
     ]
-    never = {"version": 0, "state": "broken", "origin": "person", "description": "", "waiting": None, "why_waiting": ""}
+    never = {
+        "vouched": True, "version": 0, "state": "broken", "origin": "person", "description": "", "waiting": None,
+        "why_waiting": "",
+    }
     return rows + [{**never, "name": name, "problem": problem} for name, problem in problems.items()]
 
 

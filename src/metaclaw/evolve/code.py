@@ -19,8 +19,8 @@ from metaclaw.evolve.cases import read_cases, written
 from metaclaw.evolve.code_prompt import MAX_ANSWER_TOKENS, REPAIR_SCHEMA, SCHEMA, messages_for, repair_messages_for
 from metaclaw.evolve.code_proposal import Proposal, read_fields, read_proposal, read_repair
 from metaclaw.evolve.failure import Failure
-from metaclaw.evolve.proof import Baseline, Proof, Run, prove
 from metaclaw.evolve.lessons import Overheard
+from metaclaw.evolve.proof import Baseline, Proof, Run, prove
 from metaclaw.evolve.reach import reaches
 from metaclaw.evolve.screen import objections
 from metaclaw.evolve.standing import code_is_hearsay
@@ -133,7 +133,7 @@ class CodeLearner:
         replaces = live is not None and live.ref not in self._catalog.unvouched()
         waits = ["all that was said in a conversation waits"] if self._overheard == "approve" else []
         return [*waits, *(["would take the place of a tool that somebody vouched for"] if replaces else []),
-                *reaches(f"{skill.description}\n{skill.body}")]
+                *reaches(skill.description)]
 
 
 def computable(failure: Failure) -> bool:

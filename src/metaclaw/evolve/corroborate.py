@@ -31,13 +31,21 @@ class Voice:
 
 def corroborated(rule: str, voices: Sequence[Voice]) -> str:
     """Why the rule may be taken for the users' own; empty where too few say so."""
-    own_sessions = {voice.session for voice in voices if copies(voice.words, rule)}
-    others = [voice for voice in voices if voice.session not in own_sessions and _speaks_of(voice.words, rule)]
-    independent = apart(others)
-    count = len(independent) + bool(own_sessions)
-    if count < VOICES or not _borne_out(rule, [voice.words for voice in independent]):
+    count = heard_in(rule, voices)
+    if count < VOICES or not _borne_out(rule, [voice.words for voice in _others(rule, voices)]):
         return ""
     return f"said in {count} sessions, each in its own words"
+
+
+def heard_in(rule: str, voices: Sequence[Voice]) -> int:
+    """In how many sessions the rule was said, copies of one text counted once."""
+    return len(_others(rule, voices)) + any(copies(voice.words, rule) for voice in voices)
+
+
+def _others(rule: str, voices: Sequence[Voice]) -> list[Voice]:
+    """The independent ones beside those that said it in the rule's own words."""
+    own_sessions = {voice.session for voice in voices if copies(voice.words, rule)}
+    return apart([one for one in voices if one.session not in own_sessions and _speaks_of(one.words, rule)])
 
 
 def apart(voices: Sequence[Voice]) -> list[Voice]:

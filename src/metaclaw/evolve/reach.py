@@ -34,7 +34,10 @@ MARKED = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)  # an example of the form
 NAME = re.compile(r"(?<![\w.!?¿¡:;\"'“„«(\[-])(?<![.!?:;] )(?<!^)\b([A-Z][\w&’'-]{2,})", re.MULTILINE)
 BRAND = re.compile(r"\b(?:[A-Z][a-z]+[A-Z]\w*|[a-z]+[A-Z]{2,}\w*|[A-Z]{2,}[a-z]+[A-Z]\w*)\b")  # AcmeVPN
 CODE_CASE = re.compile(r"\b(?:camelCase|PascalCase|JavaScript|TypeScript|GitHub|GitLab|LaTeX|PowerPoint|YouTube)\b")
-NUMBER = re.compile(r"(?<![\w+])(?:\+\d[\d ()/-]{6,}\d|(?!\d{4}-\d\d-\d\d)\d[\d -]{8,}\d|[A-Z]{2}\d{2}(?: ?\w{4}){3,}|0x[0-9a-fA-F]{8,})(?!\w)")
+NUMBER = re.compile(  # to call, or of an account; a date is neither
+    r"(?<![\w+])(?:\+\d[\d ()/-]{6,}\d|(?!\d{4}-\d\d-\d\d)\d[\d -]{8,}\d|[A-Z]{2}\d{2}(?: ?\w{4}){3,}|0x[0-9a-fA-F]{8,})"
+    r"(?!\w)"
+)
 GERMAN = re.compile(
     r"\b(?:der|das|und|ist|nicht|wir|ein|eine[nrs]?|mit|immer|bei|vom|zum|werden|steht|ohne|als|muss|aber|haben|keinen?|sein|wird|für|dass|höchstens|schreib\w*)\b",
     re.IGNORECASE,
@@ -118,9 +121,13 @@ def _known(name: str) -> bool:
 def _lists() -> _Lists:
     """Read once, at first use."""
     data = tomllib.loads(resources.files("metaclaw.evolve").joinpath("reach.toml").read_text(encoding="utf-8"))
-    effects = {}
+    kinds = {}
     for kind, wording in data["effects"].items():
-        for name, part in data["parts"].items():
-            wording = wording.replace(f"{{{name}}}", part)
-        effects[kind] = re.compile(wording)
-    return _Lists(effects, re.compile(data["form"]["words"]), frozenset(data["names"]["known"].split()))
+        kinds[kind] = re.compile(_filled(wording, data["parts"]))
+    return _Lists(kinds, re.compile(data["form"]["words"]), frozenset(data["names"]["known"].split()))
+
+
+def _filled(wording: str, parts: dict[str, str]) -> str:
+    for name, part in parts.items():
+        wording = wording.replace(f"{{{name}}}", part)
+    return wording

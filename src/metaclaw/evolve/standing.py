@@ -3,8 +3,9 @@
 In: a failure, a skill, and what its author had read. Out: whether it is hearsay, and what the gate says of it then. The
 holder of the gateway's token answers for feedback. What was said in a conversation may be passed on: a skill that was
 made of it is tried only where it speaks of the reply alone (`reach`), and is never active by evidence alone. A model's
-words are vouched for only where each of their telling words is the user's, or stands in nothing that others wrote: so
-that no word of a page, a tool's result or a reply gets into a proved skill by way of a model.
+words are vouched for only where they take no name, no effect and hardly a word (`MOST_TAKEN`) from what others wrote
+and the user did not say: a page, a tool's result, the failed reply. So none of them gets into a proved skill by way of
+a model.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from metaclaw.types import Skill
 
 OVERHEARD = "was said in a conversation, and"
 SHORTEST, PIECE = 4, 3  # letters of a telling word; characters of a piece where a script has no blanks
+MOST_TAKEN = 2  # ordinary words of others that a model may use: a failed reply speaks of the request's own matter
+NAME_LIKE = re.compile(r"[^\W_]*[A-Z\d][^\W_]*")  # has a capital or a digit, at the head of a sentence too
 PUTS_FORWARD = "recommends"
 
 
@@ -52,19 +55,21 @@ def edit_is_hearsay(edit: Edit, evidence: Evidence, unvouched: frozenset[str]) -
     others += [passage for turn in evidence.successes for passage in asked(turn.query).foreign]
     others += [near.body for near in evidence.near if near.ref in unvouched]
     others += [rejected.body for rejected in evidence.rejected]
-    return bool(tainted(skill, own, others))
+    return takes_over(f"{skill.name} {skill.description}\n{skill.body}", own, others)
 
 
 def code_is_hearsay(skill: Skill, failure: Failure) -> bool:
     """The same for a code skill, of which the model that uses it reads the description."""
     own = [failure.request.own, failure.words.own]
-    return not failure.vouched or bool(tainted(skill, own, read_by_the_agent(failure)))
+    told = f"{skill.name} {skill.description}"  # the rest is ours, or computed
+    return not failure.vouched or takes_over(told, own, read_by_the_agent(failure))
 
 
-def tainted(skill: Skill, own: Sequence[str], others: Sequence[str]) -> frozenset[str]:
-    """The telling words of a skill that stand in what others wrote, and in nothing of the user's own."""
-    text = f"{skill.name.replace('-', ' ')}\n{skill.description}\n{skill.body}"
-    return (telling(text) & telling("\n".join(others))) - telling("\n".join(own)) - SCAFFOLD
+def takes_over(text: str, own: Sequence[str], others: Sequence[str]) -> bool:
+    """Whether a skill's text says what others wrote, beyond what the user said."""
+    taken = (telling(text) & telling("\n".join(others))) - telling("\n".join(own)) - SCAFFOLD
+    names = telling(" ".join(NAME_LIKE.findall("\n".join(others))))
+    return len(taken) > MOST_TAKEN or bool(taken & names) or bool(taken and effects(text))
 
 
 def read_by_the_agent(failure: Failure) -> list[str]:
@@ -77,7 +82,7 @@ def telling(text: str) -> frozenset[str]:
     """The words that say something, without endings; where a script has no blanks, pieces of it."""
     found: set[str] = set()
     for word in re.findall(r"[^\W_]+", text.lower()):
-        if not word.isascii() and not word[0].lower() != word[0].upper():
+        if not word.isascii() and word[0].lower() == word[0].upper():
             found |= {word[at : at + PIECE] for at in range(max(1, len(word) - PIECE + 1))}
         elif len(word) >= SHORTEST and word not in STOP_WORDS:
             found.add(word.removesuffix("s"))

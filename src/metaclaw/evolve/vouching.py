@@ -1,7 +1,7 @@
 """Who may make a skill active: evidence alone where somebody vouches for its words, else not before somebody does.
 
-In: a catalog and the journal. Out: changes of state. The only door to `active` for all that was not written by a person:
-replays, the hold-out and the curator go through it.
+In: a catalog and the journal. Out: changes of state. Replays, the hold-out and the curator go through this door to
+`active`.
 """
 
 from __future__ import annotations

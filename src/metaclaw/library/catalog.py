@@ -1,8 +1,8 @@
 """The library of a namespace: skills in versions and states, the generation they make, and their history.
 
-Owns `skills`, `skill_history`, `support`, `generations`, `skill_imports`, `pins`, `hearsay`, and the verdicts on skills.
-Whatever changes what may be injected raises the generation by one, in the same transaction. The folder on disk follows
-after the commit.
+Owns `skills`, `skill_history`, `support`, `generations`, `skill_imports`, `pins`, `hearsay`, and the verdicts on
+skills. Whatever changes what may be injected raises the generation by one, in the same transaction. The folder on disk
+follows after the commit.
 """
 
 from __future__ import annotations

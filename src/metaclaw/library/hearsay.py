@@ -1,4 +1,4 @@
-"""The table `hearsay`: versions of skills whose words nobody vouches for. The library writes it, within its transactions.
+"""The table `hearsay`: versions of skills whose words nobody vouches for. Written within the library's transactions.
 
 Words out of a conversation may be somebody else's, passed on. A version that was made of them is never `active`: the
 store itself refuses it (triggers in migration 12). A person's approval, or corroboration by others, takes the row away.
