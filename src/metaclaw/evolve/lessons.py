@@ -3,8 +3,8 @@
 At once, without a model: the user's own words as a skill on trial. Then replays confirm it (`active`), contradict it
 (`retired`, and the model proposes), or cannot tell. What came out of a conversation stays on trial, proved or not,
 until somebody vouches for it (`standing`, `corroborate`). A confirmed skill in the user's words stands in until the
-model's version of it proves better. What the static gate does not let through by itself is kept as a candidate for a person;
-what is not taken is written down with its reasons.
+model's version of it proves better. What the static gate does not let through by itself is kept as a candidate for a
+person; what is not taken is written down with its reasons.
 """
 
 from __future__ import annotations

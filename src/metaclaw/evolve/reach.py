@@ -35,11 +35,12 @@ NAME = re.compile(r"(?<![\w.!?¿¡:;\"'“„«(\[-])(?<![.!?:;] )(?<!^)\b([A-Z]
 BRAND = re.compile(r"\b(?:[A-Z][a-z]+[A-Z]\w*|[a-z]+[A-Z]{2,}\w*|[A-Z]{2,}[a-z]+[A-Z]\w*)\b")  # AcmeVPN
 CODE_CASE = re.compile(r"\b(?:camelCase|PascalCase|JavaScript|TypeScript|GitHub|GitLab|LaTeX|PowerPoint|YouTube)\b")
 NUMBER = re.compile(  # to call, or of an account; a date is neither
-    r"(?<![\w+])(?:\+\d[\d ()/-]{6,}\d|(?!\d{4}-\d\d-\d\d)\d[\d -]{8,}\d|[A-Z]{2}\d{2}(?: ?\w{4}){3,}|0x[0-9a-fA-F]{8,})"
-    r"(?!\w)"
+    r"(?<![\w+])(?:\+\d[\d ()/-]{6,}\d|(?!\d{4}-\d\d-\d\d)\d[\d -]{8,}\d|[A-Z]{2}\d{2}(?: ?\w{4}){3,}"
+    r"|0x[0-9a-fA-F]{8,})(?!\w)"
 )
 GERMAN = re.compile(
-    r"\b(?:der|das|und|ist|nicht|wir|ein|eine[nrs]?|mit|immer|bei|vom|zum|werden|steht|ohne|als|muss|aber|haben|keinen?|sein|wird|für|dass|höchstens|schreib\w*)\b",
+    r"\b(?:der|das|und|ist|nicht|wir|ein|eine[nrs]?|mit|immer|bei|vom|zum|werden|steht|ohne|als|muss|aber|haben|keinen?"
+    r"|sein|wird|für|dass|höchstens|schreib\w*)\b",
     re.IGNORECASE,
 )
 GERMAN_WORDS = 2
