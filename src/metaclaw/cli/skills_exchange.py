@@ -67,7 +67,7 @@ def export_skills(
 ) -> None:
     """Write skills as Agent Skills, for other agents. A folder that MetaClaw did not write is never overwritten.
 
-    What came out of a conversation, and nobody vouches for yet, stays here.
+    What nobody vouches for yet, since it may be somebody else's words, stays here.
 
     Example: metaclaw skills export agents file-name iso-dates
     """
@@ -78,7 +78,7 @@ def export_skills(
     waiting = [skill for skill in skills if skill.ref in unvouched]
     if names and waiting:
         raise SkillError(
-            f"Skill '{waiting[0].name}' came out of a conversation and nobody vouches for it yet:"
+            f"Nobody vouches for skill '{waiting[0].name}' yet, whose words may be somebody else's:"
             f" `metaclaw skills approve {waiting[0].name}`, then export it."
         )
     skills = [skill for skill in skills if skill.ref not in unvouched]

@@ -24,7 +24,7 @@ from metaclaw.types import LIVE_STATES, Skill, Verdict
 SHOWN = 400  # characters of a request or reply
 MOST_TURNS = 2_000  # of those that carried the skill, the newest
 
-IN_A_CONVERSATION = "came out of a conversation, where it may be somebody else's words: it stays on trial"
+NOBODY_VOUCHES = "may be somebody else's words, passed on: it stays on trial"
 
 NameArgument = Annotated[str, typer.Argument(help="The skill's name.")]
 
@@ -125,13 +125,13 @@ def told(story: Mapping[str, Any]) -> str:
 
 def awaits(name: str) -> str:
     """What a skill on trial waits for that nobody vouches for."""
-    return f"{IN_A_CONVERSATION} until you say `metaclaw skills approve {name}`, or {VOICES} sessions have said it"
+    return f"{NOBODY_VOUCHES} until you say `metaclaw skills approve {name}`, or {VOICES} sessions have said it"
 
 
 def _vouching(opened: Library, skill: Skill) -> list[str]:
     """What the live version waits for, and how far it is."""
     if skill.state not in LIVE_STATES:
-        return [f"{skill.ref} came out of a conversation, and nobody vouches for it"]
+        return [f"{skill.ref} may be somebody else's words, passed on: nobody vouches for it"]
     said = heard_in(rule_in(skill.body), voices_for(opened.database, opened.catalog, skill))
     return [
         f"{skill.ref} {awaits(skill.name)}, each in its own words: {said} so far."

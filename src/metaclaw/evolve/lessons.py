@@ -41,6 +41,7 @@ MOST_NEAR = 3  # skills that the model is shown
 STRAYS, STRAYS_WITHOUT_WORDS = 0.3, 0.1
 ON_TRIAL = "the user's own words, on trial"
 HEARD = "the user's own words in a conversation, on trial: active once approved, or said in three sessions"
+REACHES = "the user's own words, on trial: active once approved, since they speak of more than the reply"
 ALL_WAIT = "was said in a conversation: evolve.conversation_skills has all such skills wait"
 REPLACES = "would take the place of what somebody vouched for, with words that nobody does"
 
@@ -94,8 +95,9 @@ class Lessons:
             return may_ask and (failure.can_score or bool(failure.words.own)), None
         if not self._passes(skill, failure, self._ruling_on_words(skill, failure)):
             return False, None
-        reason = ON_TRIAL if failure.vouched else HEARD
-        published = self._publish(skill, failure, SkillState.TRIAL, reason, unvouched=not failure.vouched)
+        vouched = standing.is_vouched_for(failure)
+        reason = ON_TRIAL if vouched else REACHES if failure.vouched else HEARD
+        published = self._publish(skill, failure, SkillState.TRIAL, reason, unvouched=not vouched)
         return published is not None, published
 
     async def settle(self, failure: Failure, skill: Skill | None) -> None:

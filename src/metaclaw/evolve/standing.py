@@ -1,11 +1,11 @@
 """Does anybody vouch for the words of a proposed skill? Pure.
 
 In: a failure, a skill, and what its author had read. Out: whether it is hearsay, and what the gate says of it then. The
-holder of the gateway's token answers for feedback. What was said in a conversation may be passed on: a skill that was
-made of it is tried only where it speaks of the reply alone (`reach`), and is never active by evidence alone. A model's
-words are vouched for only where they take no name, no effect and hardly a word (`MOST_TAKEN`) from what others wrote
-and the user did not say: a page, a tool's result, the failed reply. So none of them gets into a proved skill by way of
-a model.
+holder of the gateway's token answers for feedback, as far as it speaks of the reply. What was said in a conversation may
+be passed on: a skill that was made of it is tried only where it speaks of the reply alone (`reach`), and is never active
+by evidence alone. A model's words are vouched for only where they take no name, no effect and hardly a word
+(`MOST_TAKEN`) from what others wrote and the user did not say: a page, a tool's result, the failed reply. So none of
+them gets into a proved skill by way of a model.
 """
 
 from __future__ import annotations
@@ -30,6 +30,13 @@ NAME_LIKE = re.compile(r"[^\W_]*[A-Z\d][^\W_]*")  # has a capital or a digit, at
 PUTS_FORWARD = "recommends"
 
 
+def is_vouched_for(failure: Failure) -> bool:
+    """Whether evidence alone may make a skill of these words active: they are feedback, and reach no further than the
+    reply. Feedback that does is used, but may pass on what somebody wrote all the same.
+    """
+    return failure.vouched and not (failure.words.own and reaches(failure.words.own))
+
+
 def on_hearsay(ruling: Ruling, rule: str) -> Ruling:
     """The gate's word on a skill that nobody vouches for: what reaches beyond the reply waits for a person."""
     if ruling.outcome is not Outcome.ACCEPT or not (found := reaches(rule)):
@@ -47,7 +54,7 @@ def edit_is_hearsay(edit: Edit, evidence: Evidence, unvouched: frozenset[str]) -
     """Whether a model's skill says more than what somebody vouches for; `unvouched` are the refs of skills."""
     failure, skill = evidence.failure, edit.skill
     changed = [one for one in evidence.near if one.name in edit.names]
-    if skill is None or not failure.vouched or any(one.ref in unvouched for one in changed):
+    if skill is None or not is_vouched_for(failure) or any(one.ref in unvouched for one in changed):
         return True
     own = [failure.request.own, failure.words.own, *(asked(turn.query).own for turn in evidence.successes)]
     own += [near.body for near in evidence.near if near.ref not in unvouched]
@@ -62,7 +69,7 @@ def code_is_hearsay(skill: Skill, failure: Failure) -> bool:
     """The same for a code skill, of which the model that uses it reads the description."""
     own = [failure.request.own, failure.words.own]
     told = f"{skill.name} {skill.description}"  # the rest is ours, or computed
-    return not failure.vouched or takes_over(told, own, read_by_the_agent(failure))
+    return not is_vouched_for(failure) or takes_over(told, own, read_by_the_agent(failure))
 
 
 def takes_over(text: str, own: Sequence[str], others: Sequence[str]) -> bool:

@@ -1,7 +1,8 @@
 """The table `hearsay`: versions of skills whose words nobody vouches for. Written within the library's transactions.
 
-Words out of a conversation may be somebody else's, passed on. A version that was made of them is never `active`: the
-store itself refuses it (triggers in migration 12). A person's approval, or corroboration by others, takes the row away.
+Words out of a conversation may be somebody else's, passed on; and so may those that reach beyond the reply. A version
+that was made of them is never `active`: the store itself refuses it (triggers in migration 12). A person's approval, or
+corroboration by others, takes the row away.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from metaclaw.store import Connection
 from metaclaw.types import Skill, SkillState
 
 REFUSED = (
-    "Skill '{0}' came out of a conversation and nobody vouches for it yet: it cannot be active."
+    "Nobody vouches for the words of skill '{0}' yet: it cannot be active."
     " `metaclaw skills approve {0}` vouches for it."
 )
 
