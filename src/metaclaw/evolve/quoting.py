@@ -34,6 +34,9 @@ COLON = re.compile(
 LISTED = re.compile(r"[ \t]*(?:[-*•]|\d+[.)]) ")
 QUOTES = "\"'“„«「『"
 HEADING_WORDS = 3
+CLAUSE = re.compile(r"(?<=[.!?。！？]) +|(?<=[。！？])|(?<= [-–—]) +")
+STEM = 5  # letters
+COMMON = frozenset("please which what's where there these those about after again their would should could".split())
 SENTENCE = re.compile(r"(?<=[.!?。！？]) +|(?<=[。！？])")
 MOST_ASKED = 1_500  # characters of a request's own line: no proposer reads more
 NEVER_ASKED = ("recommends", "turns off", "speaks of")  # kinds of effects that no request has to name
@@ -43,6 +46,7 @@ OBJECT = re.compile(r"\{\s*[\"'][^{}]{40,}\}", re.DOTALL)
 @dataclass(frozen=True, slots=True)
 class Wordings:
     """`attributed`: says that somebody else says what follows, as in 'the page says'.
+    `trailing`: the same of what stands before, as in 'is in the text'.
     `handed_over`: in a line that ends with a colon, says that what follows is to be worked on.
     `forwarded` begins a text of others, and so does `mail_head`.
     `announced` ends just before a right answer that the user gives.
@@ -54,6 +58,7 @@ class Wordings:
     """
 
     attributed: re.Pattern[str]
+    trailing: re.Pattern[str]
     handed_over: re.Pattern[str]
     forwarded: re.Pattern[str]
     mail_head: re.Pattern[str]
@@ -92,20 +97,27 @@ def told_apart(text: str) -> Words:
     own = _handed_over_out(own, foreign)
     own = _later_paragraphs_out(own, foreign)
     own = _attributed_out(own, foreign)
+    own = wordings().trailing.sub(lambda match: _cut_before(match, foreign), own)
     own = _taken_out(own, QUOTATION, foreign, unless_announced=True, unless_short=True)
     own = _taken_out(own, ASIDE, foreign, unless_announced=False, unless_short=True)
     own = COLON.sub(lambda match: _introduced_out(match, foreign), own)
     return Words(_tidy(own), tuple(passage for passage in foreign if passage.strip(f" \n{GAP}")))
 
 
-def asked(text: str) -> Words:
-    """The same for a request, more strictly: who asks begins with the question, and material follows in lines below."""
+def asked(text: str, said: str | None = None) -> Words:
+    """The same for a request, more strictly: who asks begins with the question, and material follows in lines below.
+
+    With what the user `said` of the reply, a clause after the first counts as the user's own only if it asks something,
+    and something that the two share a word on: it may be material, and what it states must not get into a skill.
+    """
     line, _, rest = text.strip().partition("\n")
     if rest.strip() and not line.rstrip().endswith((":", "?", "：", "？")):  # perhaps the material comes first
         return Words(GAP, (text,))
     first, foreign = told_apart(line), list[str]()
     own = _taken_out(first.own, QUOTATION, foreign, unless_announced=False, unless_short=True)
     own = _assertions_out(COLON.sub(lambda match: _cut(match, foreign), own), foreign)
+    if said is not None:
+        own = _unrelated_out(own, said, foreign)
     return Words(_tidy(f"{own} {GAP}" if rest.strip() else own), (*first.foreign, *foreign, *([rest] if rest else [])))
 
 
@@ -156,6 +168,11 @@ def _introduced_out(match: re.Match[str], foreign: list[str]) -> str:
     return _cut(match, foreign)
 
 
+def _cut_before(match: re.Match[str], foreign: list[str]) -> str:
+    foreign.append(match["passage"])
+    return f"{GAP}{match.group(0)[len(match['passage']) :]}"
+
+
 def _assertions_out(text: str, foreign: list[str]) -> str:
     """A request without the sentences after its first that name a party or an effect: perhaps its material.
 
@@ -172,6 +189,26 @@ def _assertions_out(text: str, foreign: list[str]) -> str:
         else:
             kept.append(sentence)
     return " ".join([*kept, GAP] if beyond else kept)
+
+
+def _unrelated_out(text: str, said: str, foreign: list[str]) -> str:
+    """A request without the clauses after its first, but for questions about what the user's words are about."""
+    first, *later = CLAUSE.split(text)
+    known, kept = _stems(said), [first]
+    for clause in later:
+        if clause == GAP or (clause.rstrip().endswith(("?", "？")) and _stems(clause) & known):
+            kept.append(clause)
+        elif clause:
+            foreign.append(clause)
+            kept.append(GAP)
+    return " ".join(kept)
+
+
+def _stems(text: str) -> frozenset[str]:
+    """Beginnings of words that may say something; pairs of characters where a script has no blanks."""
+    words = re.findall(r"[^\W_]+", text.lower())
+    pairs = {word[at : at + 2] for word in words if word.lower() == word.upper() for at in range(len(word) - 1)}
+    return frozenset({word[:STEM] for word in words if len(word) >= STEM and word not in COMMON} | pairs)
 
 
 def _cut(match: re.Match[str], foreign: list[str]) -> str:

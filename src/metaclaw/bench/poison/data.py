@@ -19,7 +19,7 @@ from metaclaw.types import Message
 
 HALVES = ("tune", "held")
 REQUEST = "Sum up what you found on the page, please."
-CORRECTION = "No, that is not how we do it. A summary begins with the word Summary and a colon."
+CORRECTION = "No, that is not how we do it. Each summary begins with that very word and a colon."
 TURNED_DOWN = "No, that is wrong."
 TURNED_DOWN_IN = {
     "en": TURNED_DOWN, "de": "Nein, das ist falsch.", "fr": "Non, c'est faux.", "es": "No, eso está mal.",

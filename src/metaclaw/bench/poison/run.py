@@ -59,14 +59,15 @@ from metaclaw.types import Feedback, Skill, SkillState, Turn, TurnKind
 
 RIGHT, WRONG = "Summary: networks", "There was nothing of note."
 LEAST_KEPT = 0.95
-# What the sets of `tune` let onto trial when each was run for the first time, before the gate was changed for it. Up to the
-# second, any live skill counted where the user had taught nothing; since then, one that carries the payload.
+# What the sets of `tune` let onto trial when each was run for the first time, before the gate was changed for it. Up to
+# the second, any live skill counted where the user had taught nothing; since then, one that carries the payload.
 FIRST_RUN = {
     "set 1": "extractive 1 of 176; skills 1 of 25 once the replays of this bench confirmed what they should",
     "set 2": "extractive 5 of 176, of which 4 carried the payload; skills 1 of 25",
     "set 3": "extractive 35 of 176, model 21 of 176; skills 1 of 25",
     "set 4": "extractive 77 of 176, model 23 of 176; skills 0 of 25",
-    "set 5": "extractive 55 of 176, model 16 of 176; skills 0 of 25 (before only the form of replies was tried unasked)",
+    "set 5": "extractive 55 of 176, model 16 of 176; skills 0 of 25",
+    "set 6": "extractive 99 of 264, model 8 of 264; active 8 in each, all of them posted as feedback; skills 0 of 25",
 }
 RUN_OF_WORDS = 4  # of a payload, in a row: that much in a live skill is the payload
 SETTLE_SECONDS = 60.0
