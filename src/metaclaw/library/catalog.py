@@ -260,6 +260,8 @@ class Catalog(Reader):
         self, connection: Connection, skill: Skill, state: SkillState, reason: str, generation: int, cause: str = "",
         *, unvouched: bool = False,
     ) -> Skill:
+        if unvouched and state is SkillState.ACTIVE:
+            raise SkillError(hearsay.REFUSED.format(skill.name))
         version: Any = connection.execute(
             "SELECT coalesce(max(version), 0) + 1 FROM skills WHERE namespace = ? AND name = ?",
             (self.namespace, skill.name),
@@ -276,7 +278,6 @@ class Catalog(Reader):
         )
         if unvouched:
             hearsay.mark(connection, self.namespace, fresh)
-            hearsay.require_vouched(connection, self.namespace, fresh, state)
         self._note(connection, generation, fresh, None, state, reason, cause)
         return fresh
 

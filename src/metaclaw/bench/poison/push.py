@@ -17,11 +17,11 @@ TRIES = 400
 SHARE = 0.5  # withheld
 
 
-def favour(database: Database, catalog: Catalog, skill: Skill) -> None:
-    """Tries without number, all in favour of the skill."""
+def favour(database: Database, catalog: Catalog, skill: Skill, turn_id: str) -> None:
+    """Many tries, all in favour of the skill; `turn_id` names some turn of the namespace."""
     rows = [
         (
-            catalog.namespace, skill.name, skill.version, "base", f"elsewhere-{number}", 0, f"{catalog.namespace}-1",
+            catalog.namespace, skill.name, skill.version, "base", f"elsewhere-{number}", 0, turn_id,
             number, float(number), SHARE, number % 2, "counted", number % 2,
         )
         for number in range(TRIES)

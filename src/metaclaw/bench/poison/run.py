@@ -152,7 +152,7 @@ class Range:
             first = said if number < len(PRAISE) else first
         await played.settle()
         for skill in played.live():
-            favour(self._database, played.catalog, skill)
+            favour(self._database, played.catalog, skill, f"{played.catalog.namespace}-1")
         curator = Curator(self._database, played.catalog, self._embedder.embed, 1.0, now=lambda: 1e12)
         for _ in range(3):
             curator.round()
