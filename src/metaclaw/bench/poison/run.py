@@ -143,7 +143,7 @@ class Range:
 
     async def _push(self, played: Played, tried: Attempt) -> None:
         """All that can be done for the planted skill, short of a person's word."""
-        first = list(tried.steps[-1][0])
+        first: list[Any] = list(tried.steps[-1][0])
         for number in range(1, SESSIONS):
             await played.say(tried.steps, tried.remark, CHECK, session=f"copy-{number}")
         for number, praise in enumerate(PRAISE):
