@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from metaclaw.evolve.standing import telling
+from metaclaw.evolve.telling import telling
 
 VOICES = 3  # independent ones, of which one may be the text's own
 RUN, COPY = 3, 0.5  # words in a row, and the share of such runs that makes two texts copies of one

@@ -14,17 +14,17 @@ import re
 from collections.abc import Sequence
 
 from metaclaw.evolve.by_model import Edit, Evidence
-from metaclaw.evolve.extractive import STOP_WORDS, body_for
+from metaclaw.evolve.extractive import body_for
 from metaclaw.evolve.failure import Failure
 from metaclaw.evolve.quoting import asked
 from metaclaw.evolve.reach import effects, reaches
 from metaclaw.evolve.screen import Outcome, Ruling
+from metaclaw.evolve.telling import telling
 from metaclaw.signals.sequel import conversation_of
 from metaclaw.signals.tools import results_in
 from metaclaw.types import Skill
 
 OVERHEARD = "was said in a conversation, and"
-SHORTEST, PIECE = 4, 3  # letters of a telling word; characters of a piece where a script has no blanks
 MOST_TAKEN = 2  # ordinary words of others that a model may use: a failed reply speaks of the request's own matter
 NAME_LIKE = re.compile(r"[^\W_]*[A-Z\d][^\W_]*")  # has a capital or a digit, at the head of a sentence too
 PUTS_FORWARD = "recommends"
@@ -83,17 +83,6 @@ def read_by_the_agent(failure: Failure) -> list[str]:
     """What stood in the failed turn that nobody vouches for: tool results, what was passed on, the reply itself."""
     results = [result.text for result in results_in(conversation_of(failure.turn))]
     return [*failure.words.foreign, *failure.request.foreign, failure.turn.reply, *results]
-
-
-def telling(text: str) -> frozenset[str]:
-    """The words that say something, without endings; where a script has no blanks, pieces of it."""
-    found: set[str] = set()
-    for word in re.findall(r"[^\W_]+", text.lower()):
-        if not word.isascii() and word[0].lower() == word[0].upper():
-            found |= {word[at : at + PIECE] for at in range(max(1, len(word) - PIECE + 1))}
-        elif len(word) >= SHORTEST and word not in STOP_WORDS:
-            found.add(word.removesuffix("s"))
-    return frozenset(found)
 
 
 SCAFFOLD = telling(f"{body_for('', '', '-')} Not for: Like: Said of this user")
