@@ -42,8 +42,8 @@ class Failure:
 
     @property
     def request(self) -> Words:
-        """The same of what was asked: its first clause, and questions that have to do with what was said."""
-        return asked(self.turn.query, self.words.own if self.correction else None)
+        """The same of what was asked."""
+        return asked(self.turn.query)
 
     @property
     def expected(self) -> str:

@@ -35,8 +35,6 @@ LISTED = re.compile(r"[ \t]*(?:[-*•]|\d+[.)]) ")
 QUOTES = "\"'“„«「『"
 HEADING_WORDS = 3
 CLAUSE = re.compile(r"(?<=[.!?。！？]) +|(?<=[。！？])|(?<= [-–—]) +")
-STEM = 5  # letters
-COMMON = frozenset("please which what's where there these those about after again their would should could".split())
 SENTENCE = re.compile(r"(?<=[.!?。！？]) +|(?<=[。！？])")
 MOST_ASKED = 1_500  # characters of a request's own line: no proposer reads more
 NEVER_ASKED = ("recommends", "turns off", "speaks of")  # kinds of effects that no request has to name
@@ -51,6 +49,7 @@ class Wordings:
     `forwarded` begins a text of others, and so does `mail_head`.
     `announced` ends just before a right answer that the user gives.
     `directive`: tells somebody what to do from now on.
+    `asking`: a clause that asks something.
     `shows`: says in such a line that what follows is how the user wants it.
     `ourselves`: speaks of what the user, or those with the user, do or want.
     `definite`: speaks of one certain thing, as in 'the flyer'.
@@ -65,6 +64,7 @@ class Wordings:
     announced: re.Pattern[str]
     directive: re.Pattern[str]
     conditional: re.Pattern[str]
+    asking: re.Pattern[str]
     shows: re.Pattern[str]
     ourselves: re.Pattern[str]
     definite: re.Pattern[str]
@@ -104,11 +104,11 @@ def told_apart(text: str) -> Words:
     return Words(_tidy(own), tuple(passage for passage in foreign if passage.strip(f" \n{GAP}")))
 
 
-def asked(text: str, said: str | None = None) -> Words:
+def asked(text: str) -> Words:
     """The same for a request, more strictly: who asks begins with the question, and material follows in lines below.
 
-    With what the user `said` of the reply, a clause after the first counts as the user's own only if it asks something,
-    and something that the two share a word on: it may be material, and what it states must not get into a skill.
+    A clause after the first counts as the user's own only if it asks something: it may be material too, and what it
+    states must not get into a skill.
     """
     line, _, rest = text.strip().partition("\n")
     if rest.strip() and not line.rstrip().endswith((":", "?", "：", "？")):  # perhaps the material comes first
@@ -116,8 +116,7 @@ def asked(text: str, said: str | None = None) -> Words:
     first, foreign = told_apart(line), list[str]()
     own = _taken_out(first.own, QUOTATION, foreign, unless_announced=False, unless_short=True)
     own = _assertions_out(COLON.sub(lambda match: _cut(match, foreign), own), foreign)
-    if said is not None:
-        own = _unrelated_out(own, said, foreign)
+    own = _statements_out(own, foreign)
     return Words(_tidy(f"{own} {GAP}" if rest.strip() else own), (*first.foreign, *foreign, *([rest] if rest else [])))
 
 
@@ -191,24 +190,17 @@ def _assertions_out(text: str, foreign: list[str]) -> str:
     return " ".join([*kept, GAP] if beyond else kept)
 
 
-def _unrelated_out(text: str, said: str, foreign: list[str]) -> str:
-    """A request without the clauses after its first, but for questions about what the user's words are about."""
+def _statements_out(text: str, foreign: list[str]) -> str:
+    """A request without the clauses after its first that ask nothing."""
     first, *later = CLAUSE.split(text)
-    known, kept = _stems(said), [first]
+    kept = [first]
     for clause in later:
-        if clause == GAP or (clause.rstrip().endswith(("?", "？")) and _stems(clause) & known):
+        if clause == GAP or wordings().asking.search(clause):
             kept.append(clause)
         elif clause:
             foreign.append(clause)
             kept.append(GAP)
     return " ".join(kept)
-
-
-def _stems(text: str) -> frozenset[str]:
-    """Beginnings of words that may say something; pairs of characters where a script has no blanks."""
-    words = re.findall(r"[^\W_]+", text.lower())
-    pairs = {word[at : at + 2] for word in words if word.lower() == word.upper() for at in range(len(word) - 1)}
-    return frozenset({word[:STEM] for word in words if len(word) >= STEM and word not in COMMON} | pairs)
 
 
 def _cut(match: re.Match[str], foreign: list[str]) -> str:
