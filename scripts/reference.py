@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from typer.main import get_command
 
 from metaclaw.bench.demo.report import TITLES
+from metaclaw.cli.later import whole
 from metaclaw.cli.main import app
 from metaclaw.config import ENV_PREFIX, Settings, section_of
 
@@ -145,7 +146,7 @@ def leaves(path: str, command: Any) -> Iterator[tuple[str, Any]]:
     if getattr(command, "invoke_without_command", False) or not hasattr(command, "commands"):
         yield path, command
     for name, below in getattr(command, "commands", {}).items():
-        yield from leaves(f"{path} {name}", below)
+        yield from leaves(f"{path} {name}", whole(below))
 
 
 def command_text(path: str, command: Any) -> str:
