@@ -131,10 +131,14 @@ def commands() -> str:
     """Every command with what it does, its example and its options, from the code that runs."""
     parts = [
         "# Commands\n\n<!-- Made by scripts/reference.py from src/metaclaw/cli/. -->\n\n"
-        "Exit codes: 0, done. 1, not: one line on stderr says why and what to do; also where a question is answered"
-        " with no (`doctor`, `service status`, `config check`, `journal search`, `bench report --check`). 2, the"
-        " command line itself cannot be read. 3, not all was done, since something waits for you (changes of"
-        " skills).\n\n"
+        "| exit code | means |\n|---|---|\n"
+        "| 0 | done; the answer is yes |\n"
+        "| 1 | not done: one line on stderr says why and what to do. Also where a question is answered with no: `doctor`,"
+        " `service status`, `config check`, `journal search`, `bench report --check` |\n"
+        "| 2 | the command line cannot be read |\n"
+        "| 3 | not all was done, since something waits for you, or you said no |\n\n"
+        "With `--json` standard output holds one JSON document (`journal`: one a line) and nothing else; progress and"
+        " warnings go to standard error. Colours and progress are for terminals; `NO_COLOR=1` leaves the colours out.\n\n"
         "`metaclaw --install-completion` teaches your shell (bash, zsh, fish, PowerShell) to complete all of them."
     ]
     parts += [command_text(path, command) for path, command in leaves("metaclaw", get_command(app))]

@@ -36,6 +36,24 @@ def test_every_command_has_help_with_an_example_of_itself(path: str, command: An
     assert example[1].startswith(path)
 
 
+WITHOUT_JSON = {
+    "start": "serves until it is stopped; its log is JSON with --log-format json",
+    "mcp": "its output is the protocol's",
+    "demo": "writes its figures to demo.json",
+    "config": "prints JSON as it is",
+    "bench": "each writes its figures to a result file, which `bench report --json` reads",
+    "adapters show": "prints JSON as it is",
+    "adapters rollback": "changes, and says so in a line",
+}
+
+
+@pytest.mark.parametrize(("path", "command"), ALL, ids=[path for path, _ in ALL])
+def test_every_command_tells_scripts_what_it_tells_people(path: str, command: Any) -> None:
+    if path != "bench report" and any(path == name or path.startswith(f"{name} ") for name in ("bench", *WITHOUT_JSON)):
+        return
+    assert "--json" in {name for option in command.params for name in option.opts}
+
+
 def test_help_is_printed_without_loading_a_model_library(shell: Shell) -> None:
     code, out, _ = shell("--help")
     assert code == 0

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 
-from metaclaw.cli.common import need
+from metaclaw.cli.common import JsonOption, need
 
 WORKDAYS_DIR = Path("~/.metaclaw/bench/workdays")
 
@@ -28,6 +28,7 @@ def bench(context: typer.Context) -> None:
 def report(
     results: Annotated[Path, typer.Option(help="Folder of the result files.")] = Path("bench/results"),
     check: Annotated[bool, typer.Option("--check", help="Print only what falls short; exit code 1 if any.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Every figure that was asked for, with its bar and whether it holds.
 
@@ -35,7 +36,10 @@ def report(
     """
     rows = [row for path in sorted(results.glob("*.json")) for row in _checks(path)]
     short = [row for row in rows if not row["holds"]]
-    for row in short if check else rows:
+    told = short if check else rows
+    if as_json:
+        typer.echo(json.dumps(told))
+    for row in () if as_json else told:
         verdict = "holds" if row["holds"] else "falls short"
         typer.echo(f"{row['bench']}: {row['name']} = {row['value']} (bar: {row['bar']}): {verdict}")
     if check and short:
