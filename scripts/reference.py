@@ -133,12 +133,13 @@ def commands() -> str:
         "# Commands\n\n<!-- Made by scripts/reference.py from src/metaclaw/cli/. -->\n\n"
         "| exit code | means |\n|---|---|\n"
         "| 0 | done; the answer is yes |\n"
-        "| 1 | not done: one line on stderr says why and what to do. Also where a question is answered with no: `doctor`,"
-        " `service status`, `config check`, `journal search`, `bench report --check` |\n"
+        "| 1 | not done: one line on stderr says why and what to do. Also where a question is answered with no:"
+        " `doctor`, `service status`, `config check`, `journal search`, `bench report --check` |\n"
         "| 2 | the command line cannot be read |\n"
         "| 3 | not all was done, since something waits for you, or you said no |\n\n"
         "With `--json` standard output holds one JSON document (`journal`: one a line) and nothing else; progress and"
-        " warnings go to standard error. Colours and progress are for terminals; `NO_COLOR=1` leaves the colours out.\n\n"
+        " warnings go to standard error. Colours and progress are for terminals; `NO_COLOR=1` leaves the colours"
+        " out.\n\n"
         "`metaclaw --install-completion` teaches your shell (bash, zsh, fish, PowerShell) to complete all of them."
     ]
     parts += [command_text(path, command) for path, command in leaves("metaclaw", get_command(app))]

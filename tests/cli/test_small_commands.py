@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import pty
@@ -45,10 +46,11 @@ async def test_training_is_waited_for(tmp_path: Path) -> None:
         board = Board(database, settings.namespace)
         board.tell({"phase": "waiting", "reason": "quiet"})
         command = [sys.executable, "-m", "metaclaw", "train", "now", "--wait", "--json", "--data-dir", str(tmp_path)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, env=nobodys(tmp_path)) as waiting:
-            await until(lambda: board.asked_seconds() is not None)
-            board.answer("nothing new to train on")
-            told, _ = waiting.communicate()
+        pipe = asyncio.subprocess.PIPE
+        waiting = await asyncio.create_subprocess_exec(*command, stdout=pipe, env=nobodys(tmp_path))
+        await until(lambda: board.asked_seconds() is not None)
+        board.answer("nothing new to train on")
+        told, _ = await waiting.communicate()
         assert json.loads(told) == {"asked": True, "learner": True, "answer": "nothing new to train on"}
 
 

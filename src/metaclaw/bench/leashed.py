@@ -7,6 +7,7 @@ shall stay, after the benchmark too.
 from __future__ import annotations
 
 import os
+import runpy
 import signal
 import sys
 import threading
@@ -16,10 +17,8 @@ STAY = b"stay\n"
 
 def main() -> None:
     threading.Thread(target=_end_with_stdin, daemon=True).start()
-    from metaclaw.cli.main import main as metaclaw
-
     sys.argv[1:1] = ["start"]
-    metaclaw()
+    runpy.run_module("metaclaw", run_name="__main__")
 
 
 def _end_with_stdin() -> None:
