@@ -60,7 +60,7 @@ class OwnGateway:
 
     async def __aenter__(self) -> OwnGateway:
         self._prepare_folder()
-        port = _free_port()
+        port = free_port()
         config = self.data_dir / "config.toml"
         config.write_text(self._config(port), encoding="utf-8")
         self.url = f"http://127.0.0.1:{port}"
@@ -144,7 +144,7 @@ def _command_of(pid: str) -> str:
     return subprocess.run([ps, "-o", "command=", "-p", pid], capture_output=True, text=True, check=False).stdout.strip()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
