@@ -4,7 +4,7 @@
 # about 8 GB of disk, and takes five to ten minutes on two quiet cores.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
-python=${1:-python3}
+python=$("${1:-python3}" -c 'import sys; print(sys.executable)') # itself: a shim may look for its own in the home
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 now() { "$python" -c 'import time; print(time.time())'; }
