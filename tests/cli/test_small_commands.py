@@ -54,15 +54,6 @@ async def test_training_is_waited_for(tmp_path: Path) -> None:
         assert json.loads(told) == {"asked": True, "learner": True, "answer": "nothing new to train on"}
 
 
-def test_the_report_of_the_benchmarks_is_json_for_scripts(shell: Shell, tmp_path: Path) -> None:
-    checks = {"fast": {"value": 1, "bar": "at most 2", "holds": True}, "small": {"value": 9, "bar": 3, "holds": False}}
-    (tmp_path / "one.json").write_text(json.dumps({"bench": "one", "checks": checks}))
-    report = ["bench", "report", "--results", str(tmp_path)]
-    assert [row["name"] for row in shell.json(*report)] == ["fast", "small"]
-    code, out, _ = shell(*report, "--check", "--json")
-    assert (code, json.loads(out)) == (1, [{"bench": "one", "name": "small", "value": 9, "bar": 3, "holds": False}])
-
-
 FAILS = """
 from metaclaw.cli import main
 from metaclaw.errors import ConfigError

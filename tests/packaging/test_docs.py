@@ -54,7 +54,10 @@ def test_the_pages_are_built_and_ask_nobody_else_for_anything(tmp_path: Path) ->
         pytest.skip("Sphinx is not here; it comes with the extra docs")
     done = build(ROOT / "docs", tmp_path)
     assert done.returncode == 0, done.stderr
+    assert 'href="results.html"' in (tmp_path / "benchmarks.html").read_text(encoding="utf-8")
     assert {page.stem for page in (ROOT / "docs").glob("*.md")} <= {page.stem for page in tmp_path.glob("*.html")}
+    for picture in re.findall(r'src="([^"]+)"', (tmp_path / "results.html").read_text(encoding="utf-8")):
+        assert (tmp_path / picture).is_file()
     index = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert not re.search(r"(?:src|href)=\"https?://[^\"]+\.(?:js|css|woff2?|svg|png)", index)
     for page in (ROOT / "docs").glob("*.md"):
