@@ -80,7 +80,7 @@ async def test_a_benchmark_that_is_killed_leaves_no_gateway(tmp_path: Path) -> N
         [left] = gateways(tmp_path)
         process.kill()
         process.wait()
-        await until(lambda: not gateways(tmp_path))
+        await until(lambda: not gateways(tmp_path), 60)
     assert left.pid not in (0, process.pid)
 
 
@@ -89,4 +89,4 @@ async def test_a_gateway_that_shall_stay_outlives_its_benchmark(tmp_path: Path) 
         assert process.wait() == 0
     [left] = gateways(tmp_path)
     os.kill(left.pid, signal.SIGTERM)
-    await until(lambda: not gateways(tmp_path))
+    await until(lambda: not gateways(tmp_path), 60)
