@@ -31,6 +31,7 @@ RIGHT = re.compile(r"\b20260309_\w+\.md\b")
 MAX_TOKENS = 96
 MOST_MINUTES = 10
 GIVE_UP_SECONDS = 1800.0
+LIVE_SECONDS = 60.0  # a person takes longer to ask the next thing than the learner to learn; a busy machine may not
 
 console = Console()
 
@@ -60,6 +61,10 @@ async def play(data_dir: Path) -> tuple[dict[str, float], dict[str, str]]:
             done("first request")
             await client.feedback(first.turn_id, -1, CORRECTION, CHECK)
             done("correction")
+            deadline = time.monotonic() + LIVE_SECONDS
+            while not (await client.status())["skills"] and time.monotonic() < deadline:
+                await asyncio.sleep(0.02)
+            done("skill live")
             body = {"messages": [{"role": "system", "content": "You assist a small team."},
                                  {"role": "user", "content": NEXT}], "max_tokens": MAX_TOKENS, "temperature": 0}
             answer = await client.complete(body, {"x-session-id": "next"})
