@@ -61,9 +61,7 @@ async def play(data_dir: Path) -> tuple[dict[str, float], dict[str, str]]:
             done("first request")
             await client.feedback(first.turn_id, -1, CORRECTION, CHECK)
             done("correction")
-            deadline = time.monotonic() + LIVE_SECONDS
-            while not (await client.status())["skills"] and time.monotonic() < deadline:
-                await asyncio.sleep(0.02)
+            await _until_learned(client)
             done("skill live")
             body = {"messages": [{"role": "system", "content": "You assist a small team."},
                                  {"role": "user", "content": NEXT}], "max_tokens": MAX_TOKENS, "temperature": 0}
@@ -75,6 +73,14 @@ async def play(data_dir: Path) -> tuple[dict[str, float], dict[str, str]]:
             gateway.terminate()
         await gateway.wait()
     return seconds, said
+
+
+async def _until_learned(client: GatewayClient) -> None:
+    deadline = time.monotonic() + LIVE_SECONDS
+    while time.monotonic() < deadline:
+        if (await client.status())["skills"]:
+            return
+        await asyncio.sleep(0.02)
 
 
 async def _health(url: str, status: str = "") -> bool:
