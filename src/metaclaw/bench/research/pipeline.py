@@ -143,7 +143,7 @@ class Pipeline:
             answer = parsed(reply.text)
             reasons = await self._broken(stage, answer)
             if not reply.refused:
-                said = f"In the stage {stage.name}: {' '.join(reasons)}" if reasons else ""
+                said = f"Stage {stage.name}: {' '.join(reasons)}" if reasons else ""
                 await self.model.tell(reply.turn_id, said)
             if not reasons:
                 break
