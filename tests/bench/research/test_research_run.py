@@ -47,11 +47,10 @@ class Scripted:
         self.answers, self.heard, self.sessions = answers, list[str](), set[str]()
         self.pipeline: Pipeline | None = None
 
-    async def ask(self, messages: list[Mapping[str, Any]], schema: Mapping[str, Any], session: str) -> Completion:
+    async def ask(self, prompt: str, schema: Mapping[str, Any], session: str) -> Completion:
         self.sessions.add(session)
-        asked = "\n".join(str(message["content"]) for message in messages)
         assert self.pipeline
-        answer = self.answers(stage_of(asked), self.pipeline.study, asked)
+        answer = self.answers(stage_of(prompt), self.pipeline.study, prompt)
         return Completion({"content": json.dumps(answer)}, "stop", "turn", "model", (), 10, 5, 0.0)
 
     async def tell(self, turn_id: str, reasons: str) -> None:

@@ -1,6 +1,6 @@
 """One study from its topic to its references: 23 stages, each asked through the gateway and held to its contract.
 
-    ask -> check -> rejected: the reasons go into the conversation, and it is asked again (twice at most)
+    ask -> check -> rejected: it is asked again with the reasons (twice at most)
     a gate rejects -> the stage before is done again, then the gate (twice at most)
     the decision pivots -> the opposite claim: hypotheses, analysis and decision again (twice at most)
 
@@ -30,17 +30,13 @@ SEND_BACKS = 2
 PIVOTS = 2
 MAX_TOKENS = 700
 AFTER_PIVOT = ("hypotheses", "analysis", "decision")
-SYSTEM = (
-    "You carry out one stage of a research pipeline. Answer with JSON only. What the laboratory expects of a stage, "
-    "you are told when an answer is rejected, or know from before."
-)
 NO_EXPERIMENT = "The experiment runs for each seed, returns three finite numbers, and the same ones for the same seed."
 
 
 class Asks(Protocol):
-    """Puts a conversation to a model, and hears what came of the answer."""
+    """Puts a question to a model, and hears what came of the answer."""
 
-    async def ask(self, messages: list[Mapping[str, Any]], schema: Mapping[str, Any], session: str) -> Completion: ...
+    async def ask(self, prompt: str, schema: Mapping[str, Any], session: str) -> Completion: ...
 
     async def tell(self, turn_id: str, reasons: str) -> None:
         """`reasons` why the answer was rejected; empty where it was accepted."""
@@ -133,12 +129,11 @@ class Pipeline:
     async def _do(self, stage: Stage, note: str) -> Execution:
         """Ask until the answer is accepted, at most `RETRIES` times again; a gate is asked once."""
         started = time.perf_counter()
-        asked = prompt(stage, self.study, note)
-        messages = [message("system", SYSTEM), message("user", asked)]
         replies: list[Completion] = []
         reasons: list[str] = []
         for _ in range(1 if stage.back_to else 1 + RETRIES):
-            reply = await self.model.ask(messages, stage.schema(self.study), self.session)
+            asked = prompt(stage, self.study, note)
+            reply = await self.model.ask(asked, stage.schema(self.study), self.session)
             replies.append(reply)
             answer = parsed(reply.text)
             reasons = await self._broken(stage, answer)
@@ -147,8 +142,8 @@ class Pipeline:
                 await self.model.tell(reply.turn_id, said)
             if not reasons:
                 break
-            again = f"Rejected. {' '.join(reasons)} Answer again."
-            messages += [message("assistant", reply.text), message("user", again)]
+            # Without the rejected answer: a small model that sees it writes it once more.
+            note = f"An earlier answer was rejected. {' '.join(reasons)}"
         self.study.answers[stage.name] = stage.worked(self.study) if reasons else answer
         done = Execution(
             stage.name, len(replies), not reasons, False, tuple(reasons),
@@ -187,10 +182,6 @@ class Pipeline:
             if all(row is not None for row in rows):
                 self.study.rows = [row for row in rows if row is not None]
                 return
-
-
-def message(role: str, content: str) -> Mapping[str, Any]:
-    return {"role": role, "content": content}
 
 
 def prompt(stage: Stage, study: Study, note: str) -> str:

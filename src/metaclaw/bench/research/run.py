@@ -34,6 +34,10 @@ from metaclaw.errors import MetaClawError
 PIPELINE = "research-1"  # counts up with every change of topics, stages or rules
 ARMS = ("frozen", "skills", "both")
 REACH = 0.183
+SYSTEM = (
+    "You carry out one stage of a research pipeline. Answer with JSON only. What the laboratory expects of a stage, "
+    "you are told when an answer is rejected, or know from before."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,8 @@ class Asker:
     headers: Mapping[str, str]
     learns: bool
 
-    async def ask(self, messages: list[Mapping[str, Any]], schema: Mapping[str, Any], session: str) -> Completion:
+    async def ask(self, prompt: str, schema: Mapping[str, Any], session: str) -> Completion:
+        messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": prompt}]
         form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
         body = {"messages": messages, "temperature": 0, "max_tokens": MAX_TOKENS, "response_format": form}
         return await self.client.complete(body, {"x-session-id": session, **self.headers})
