@@ -10,6 +10,7 @@
     |   |-- UnreachableError      no connection; its text is the system's reason
     |   `-- StaleConnectionError  a pooled connection that the server had closed before we used it
     |-- StoreError         the database refused
+    |-- BackupError        a backup that cannot be made, or is not one of ours, whole and unchanged
     |-- SkillError         a skill folder or a proposal that breaks the rules of skills
     |-- ConnectError       a client's configuration that cannot be read, changed or put back
     |-- WeightsError       model weights missing, or not the bytes that were pinned
@@ -79,6 +80,10 @@ class StaleConnectionError(WireError):
 
 
 class StoreError(MetaClawError):
+    pass
+
+
+class BackupError(MetaClawError):
     pass
 
 
