@@ -28,9 +28,8 @@ COMMANDS = ROOT / "docs" / "commands.md"
 FOLDERS = (  # in the order in which data visits them
     "store", "wire", "gateway", "dialects", "context", "upstream", "sandbox", "journal", "signals", "library",
     "evolve", "training", "serving", "scheduler", "connect", "connect/clients", "connect/formats", "mcp_server",
-    "backup", "cli",
-    "cli/doctor", "bench", "bench/curation", "bench/demo", "bench/gateway", "bench/metaclaw_bench",
-    "bench/poison", "bench/retrieval", "bench/scheduling", "bench/workdays",
+    "client", "backup", "cli", "cli/doctor", "bench", "bench/curation", "bench/demo", "bench/gateway",
+    "bench/metaclaw_bench", "bench/poison", "bench/retrieval", "bench/scheduling", "bench/workdays",
 )
 RESULT = ROOT / "bench" / "results" / "demo.json"
 DEMO = re.compile(r"(?<=<!-- demo -->\n).*?(?=\n<!-- /demo -->)", re.DOTALL)

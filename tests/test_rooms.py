@@ -18,7 +18,7 @@ HEAVY = ("torch", "transformers", "peft", "xllamacpp", "wordllama")
 COMMON = {"types", "errors", "config", "leash"}
 FREE = {"runtime", "learner", "link", "cli", "__main__", "erasure", "backup"}  # these build, open or hold everything
 RULES: dict[str, set[str]] = {
-    "wire": set(),
+    "wire": set(), "client": {"wire"},
     "heap": set(), "running": set(), "logs": set(),
     "types": set(), "errors": set(), "config": set(), "leash": set(), "tasks": set(), "store": set(), "dialects": set(),
     "upstream": {"dialects", "wire"}, "sandbox": set(), "scheduler": set(), "connect": set(),

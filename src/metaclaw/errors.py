@@ -22,6 +22,8 @@
     `-- TrainingError      a training job that cannot run, or an adapter that cannot be used
         `-- ChildInterruptedError  its process was stopped from outside; it can be started again
 
+`metaclaw.client`, which runs in other people's programs, has a short tree of its own below it: `client/failures.py`.
+
 Foreign exceptions become one of these once, where they enter MetaClaw.
 """
 
