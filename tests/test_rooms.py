@@ -22,7 +22,8 @@ RULES: dict[str, set[str]] = {
     "heap": set(), "running": set(), "logs": set(),
     "types": set(), "errors": set(), "config": set(), "leash": set(), "tasks": set(), "store": set(), "dialects": set(),
     "upstream": {"dialects", "wire"}, "sandbox": set(), "scheduler": set(), "connect": set(),
-    "gateway": {"context", "dialects", "upstream", "journal", "sandbox", "wire"},
+    "gateway": {"context", "dialects", "upstream", "journal", "sandbox", "wire", "telemetry.trace_context"},
+    "telemetry": {"dialects", "journal.redact"},
     "context": {"library"},
     "journal": {"store"},
     "signals": {"store", "journal", "dialects", "upstream"},  # it reads what was spoken: tool results, the next words
