@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from metaclaw.backup import archive, restoring, taking
 from metaclaw.cli.common import WAITS, ConfigOption, DataDirOption, JsonOption, YesOption, agreed, load_settings
 from metaclaw.config import config_file
 from metaclaw.errors import BackupError
-from metaclaw.training.signing import fingerprint
+
+if TYPE_CHECKING:
+    from metaclaw.backup.archive import Archive
 
 
 def backup(
@@ -35,6 +36,8 @@ def backup(
 
     Example: metaclaw data backup metaclaw-2026-11-30.zip
     """
+    from metaclaw.backup import taking
+
     settings = load_settings(config, data_dir)
     wish = taking.Wish(file.expanduser().absolute(), config_file(config)[0], with_key, force)
     with _progress("Backing up", taking.expected_bytes(settings)) as progress:
@@ -71,6 +74,9 @@ def restore(
 
     Example: metaclaw data restore metaclaw-2026-11-30.zip --replace
     """
+    from metaclaw.backup import archive, restoring
+    from metaclaw.training.signing import fingerprint
+
     home = load_settings(config, data_dir).home
     with archive.opened(file.expanduser().absolute()) as found:
         who = fingerprint(found.signed_by) if found.signed_by else None
@@ -97,7 +103,7 @@ def restore(
         typer.echo(f"To undo: metaclaw stop; mv '{home}' '{home}.undone' && mv '{done.aside}' '{home}'")
 
 
-def _told(found: archive.Archive, who: str | None, *, known: bool) -> Iterator[str]:
+def _told(found: Archive, who: str | None, *, known: bool) -> Iterator[str]:
     facts = found.facts
     when = datetime.fromtimestamp(facts.created_at).astimezone().strftime("%Y-%m-%d %H:%M")
     names = ", ".join(facts.namespaces) or "none"
@@ -116,7 +122,7 @@ def _told(found: archive.Archive, who: str | None, *, known: bool) -> Iterator[s
 
 
 @contextmanager
-def _progress(what: str, total_bytes: int) -> Iterator[archive.Progress]:
+def _progress(what: str, total_bytes: int) -> Iterator[Callable[[int], None]]:
     """Shown where a person looks on, on stderr."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
