@@ -159,7 +159,7 @@ def test_signed_anew_by_another_it_does_not_bear_the_fingerprint(backup: Path, s
 
 ELSEWHERE = [
     "../outside", "/etc/outside", "skills/default/../../outside", "skills\\default\\x\\SKILL.md", "C:/outside", "token",
-    "skills/default/x/.git/hooks/post-checkout", "skills/.ns/x/SKILL.md", "adapters/.trusted/0123456789abcdef.pub",
+    "skills/default/x/.git/hooks/post-checkout", "skills/.ns/x/SKILL.md", "adapters/.trusted/0123.pub",
     "keys/../../signing.key", "store.db/x", "skills/default/x/a\x01b", "skills/" + "a/" * 20 + "SKILL.md",
 ]
 

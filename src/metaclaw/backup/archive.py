@@ -17,7 +17,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -30,7 +30,7 @@ STORE, CONFIG, MANIFEST, SIGNATURE = "store.db", "config.toml", "manifest.json",
 PRIVATE_KEY = "keys/signing.key"
 PART = r"[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]{0,199}"  # no part of a path begins with a dot
 NAMES = re.compile(
-    rf"store\.db|config\.toml|keys/(signing\.key|[0-9a-f]{{16}}\.pub)|(skills|adapters)/{PART}/{PART}(/{PART}){{1,8}}"
+    rf"store\.db|config\.toml|keys/(signing\.key|[0-9a-f]{{32}}\.pub)|(skills|adapters)/{PART}/{PART}(/{PART}){{1,8}}"
 )
 MOST_FILES = 200_000
 MOST_MANIFEST_BYTES = 64 * 1024 * 1024
@@ -70,8 +70,10 @@ class Writer:
 
     def __exit__(self, *_: object) -> None:
         if not self._sealed:
-            self._zip.close()
-            self._file.close()
+            with suppress(OSError, ValueError):  # the disk may be what is full
+                self._zip.close()
+            with suppress(OSError):
+                self._file.close()
             self._partial.unlink(missing_ok=True)
 
     def add(self, name: str, source: BinaryIO, *, packed: bool = True) -> None:

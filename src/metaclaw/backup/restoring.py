@@ -132,7 +132,8 @@ def _finish_interrupted(home: Path) -> None:
                 fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(left, ignore_errors=True)
         except FileNotFoundError:
-            _put_aside(left, home)
+            if any(left.iterdir()):  # else one that had only just begun
+                _put_aside(left, home)
         except BlockingIOError as error:
             raise BackupError(f"Another restore into {home} is under way. Wait for it.") from error
 

@@ -98,7 +98,7 @@ def take(settings: Settings, wish: Wish, progress: Progress) -> Backup:
                     writer.add(CONFIG, io.BytesIO(text.encode()))
                 writer.seal(facts, signer)
         except OSError as error:
-            raise BackupError(f"{wish.into} cannot be written: {error.strerror or error}.") from error
+            raise BackupError(f"{wish.into} could not be made: {error.strerror or error}.") from error
     return Backup(
         facts, turns, len({name.split("/")[2] for name in skills}), len(there), tuple(adapters.keys() - there.keys()),
         left_out, fingerprint(signer.public_key()) if signer else None, wish.into.stat().st_size, sha256_of(wish.into),

@@ -82,8 +82,8 @@ def trust(key_file: Path, public_key: str) -> None:
 
 
 def fingerprint(public_key: str) -> str:
-    """Short enough to be compared by eye."""
-    return hashlib.sha256(bytes.fromhex(public_key)).hexdigest()[:16]
+    """Of 128 bits: short enough to be compared, and too long to be met by trying."""
+    return hashlib.sha256(bytes.fromhex(public_key)).hexdigest()[:32]
 
 
 def _require_cryptography() -> None:
