@@ -195,6 +195,25 @@ def test_settings_come_without_secrets_and_places(tmp_path: Path, shell: Shell) 
     assert (shell.data / "config.toml").read_text("utf-8") == '[log]\nlevel = "debug"\n'
 
 
+def test_every_namespace_comes_along_also_with_the_same_names(tmp_path: Path, shell: Shell) -> None:
+    adapter = learned(shell.data)
+    with Database(home_of(shell.data).store) as database:
+        for name in ("other", "bare"):
+            root = shell.data / "adapters" / name
+            assert Registry(database, name, root).register(shell.data / "out", "tiny", None, {}).name == adapter.name
+            Catalog(database, name, shell.data / "skills" / name).publish(SKILL, SkillState.ACTIVE, "test", [])
+    shutil.rmtree(shell.data / "adapters" / "bare")
+    made = shell.json("data", "backup", str(tmp_path / "all.zip"))
+    assert (made["adapters"], made["skills"], made["missing"]) == (2, 4, [adapter.name])
+    there = tmp_path / "there"
+    done = shell.json("data", "restore", str(tmp_path / "all.zip"), "--data-dir", str(there), "--yes")
+    assert done["namespaces"] == ["bare", "default", "other"]
+    with Database(home_of(there).store) as database:
+        assert Registry(database, "other", there / "adapters" / "other").checked(adapter.name, "tiny")
+        assert Catalog(database, "other", there / "skills" / "other").snapshot()[1][0].name == SKILL.name
+    assert (there / "skills" / "other" / SKILL.name / "SKILL.md").is_file()
+
+
 async def test_what_was_forgotten_is_in_no_backup_made_later(tmp_path: Path, shell: Shell) -> None:
     canary = "zebra-quartz-9271"
     with Database(home_of(shell.data).store) as database:

@@ -82,14 +82,14 @@ def take(settings: Settings, wish: Wish, progress: Progress) -> Backup:
             snapshot(store, copy)
             skills = dict(_skill_files(home))
         with closing(apsw.Connection(str(copy), flags=apsw.SQLITE_OPEN_READONLY)) as found:
-            adapters = {name: home / "adapters" / namespace / name for namespace, name in _adapters(found)}
+            adapters = [home / "adapters" / namespace / name for namespace, name in _adapters(found)]
             facts = Facts(__version__, newest_schema(), time.time(), _namespaces(found), wish.with_key)
             turns = int(found.execute("SELECT count(*) FROM turns").get)
-        there = {name: folder for name, folder in adapters.items() if folder.is_dir()}
+        there = [folder for folder in adapters if folder.is_dir()]
         try:
             with Writer(wish.into, progress) as writer:
                 writer.add_file(STORE, copy)
-                for folder in there.values():
+                for folder in there:
                     for path in _files_of_adapter(folder):
                         writer.add_file(f"adapters/{folder.parent.name}/{folder.name}/{path.name}", path, packed=False)
                 for name, content in (skills | _keys(signer, key_file, private=wish.with_key)).items():
@@ -100,8 +100,9 @@ def take(settings: Settings, wish: Wish, progress: Progress) -> Backup:
         except OSError as error:
             raise BackupError(f"{wish.into} could not be made: {error.strerror or error}.") from error
     return Backup(
-        facts, turns, len({name.split("/")[2] for name in skills}), len(there), tuple(adapters.keys() - there.keys()),
-        left_out, fingerprint(signer.public_key()) if signer else None, wish.into.stat().st_size, sha256_of(wish.into),
+        facts, turns, len({tuple(name.split("/")[1:3]) for name in skills}), len(there),
+        tuple(folder.name for folder in adapters if folder not in there), left_out,
+        fingerprint(signer.public_key()) if signer else None, wish.into.stat().st_size, sha256_of(wish.into),
     )
 
 
