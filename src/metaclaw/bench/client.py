@@ -47,8 +47,9 @@ class Completion:
 class GatewayClient:
     """Use as an asynchronous context manager."""
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, model: str = "metaclaw") -> None:
         self.url = url
+        self.model = model
         timeout = aiohttp.ClientTimeout(total=600)
         self._http = aiohttp.ClientSession(
             headers={"authorization": f"Bearer {token}"}, timeout=timeout, connector=aiohttp.TCPConnector(limit=0)
@@ -73,9 +74,10 @@ class GatewayClient:
             return Answer(text, reply.headers["x-metaclaw-turn"], reply.headers["x-metaclaw-policy"], named)
 
     async def complete(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> Completion:
-        """Any chat request. A 400 (too long for the model, say) is a `refused` one; other errors are raised."""
+        """Any chat request, also of a provider itself, whose reply tells no turn. A 400 (too long for the model, say) is a
+        `refused` one; other errors are raised."""
         started = time.perf_counter()
-        request = {"model": "metaclaw", **body}
+        request = {"model": self.model, **body}
         async with self._http.post(f"{self.url}/v1/chat/completions", json=request, headers=dict(headers)) as reply:
             raw = await reply.read()
             seconds = time.perf_counter() - started
@@ -86,8 +88,9 @@ class GatewayClient:
         parsed = json.loads(raw)
         choice, usage = parsed["choices"][0], parsed.get("usage") or {}
         return Completion(
-            choice["message"], choice.get("finish_reason") or "", told["x-metaclaw-turn"], told["x-metaclaw-policy"],
-            tuple(ref for ref in told["x-metaclaw-skills"].split(",") if ref),
+            choice["message"], choice.get("finish_reason") or "", told.get("x-metaclaw-turn", ""),
+            told.get("x-metaclaw-policy", ""),
+            tuple(ref for ref in told.get("x-metaclaw-skills", "").split(",") if ref),
             int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0), seconds,
         )  # fmt: skip
 

@@ -14,6 +14,8 @@ from metaclaw.cli.common import JsonOption, need
 
 WORKDAYS_DIR = Path("~/.metaclaw/bench/workdays")
 RESEARCH_DIR = Path("~/.metaclaw/bench/research")
+PEERS_DIR = Path("~/.metaclaw/bench/peers")
+PEERS_VENVS = Path("~/.cache/metaclaw-bench")
 
 ResultsOption = Annotated[Path, typer.Option(help="Folder of the result files.")]
 app = typer.Typer(help="Benchmarks and their results.", no_args_is_help=True)
@@ -224,6 +226,33 @@ def research(
     from metaclaw.bench.research.run import Plan, main
 
     plan = Plan(tuple(arms.split(",")), learned_on, held_out, upstream, model, run_dir.expanduser())
+    main(plan, results, Console())
+
+
+@app.command()
+def peers(
+    arms: Annotated[
+        str, typer.Option(help="Which, with commas between.")
+    ] = "raw,feedback-log,first-k,mem0-verbatim,mem0,ace,skills",
+    seed: Annotated[int, typer.Option(help="Which house; none that anything was tuned on.")] = 11,
+    days: Annotated[int, typer.Option(help="So many of the 44 days, from the first.")] = 3,
+    upstream: Annotated[str | None, typer.Option(help="A provider's base URL, with /v1; else ours.")] = None,
+    model: Annotated[str | None, typer.Option(help="The provider's model, or another embedded one.")] = None,
+    run_dir: Annotated[Path, typer.Option(help="Run files and what was learned; a run goes on from here.")] = PEERS_DIR,
+    venvs: Annotated[Path, typer.Option(help="Where mem0 and ACE are installed, once, from PyPI.")] = PEERS_VENVS,
+    results: ResultsOption = Path("bench/results"),
+) -> None:
+    """What else one could put before the same model: mem0, ACE, keyword skills, a log. Resumable; docs/benchmarks.md.
+
+    Arms: raw, feedback-log, first-k, mem0-verbatim, mem0, ace, skills (ours).
+
+    Example: metaclaw bench peers --arms raw,mem0,skills --days 2
+    """
+    from metaclaw.bench.peers.run import Plan, main
+
+    plan = Plan(
+        tuple(arms.split(",")), seed, days, upstream, model, run_dir.expanduser(), venvs.expanduser()
+    )
     main(plan, results, Console())
 
 

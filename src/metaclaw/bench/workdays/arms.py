@@ -36,13 +36,14 @@ KITCHEN = (
 @dataclass(frozen=True, slots=True)
 class Arm:
     """`learns`: the gateway hears of answers and feedback. `trains`: it may train between days. `shuffled`: it hears
-    the feedback of other questions."""
+    the feedback of other questions. `checked`: with the feedback comes a pattern that a right reply matches."""
 
     name: str
     learns: bool = False
     skills: bool = False
     trains: bool = False
     shuffled: bool = False
+    checked: bool = True
 
     @property
     def headers(self) -> Mapping[str, str]:

@@ -18,7 +18,7 @@ SETTLE_SECONDS = 300.0
 def feedback_of(course: Course, arm: Arm, question: Question, score: Score) -> tuple[str, str]:
     """What the user says, and a check of a right reply; with shuffled feedback, those of another question."""
     if score.right or not arm.shuffled:
-        return question.feedback(score), question.check(score)
+        return question.feedback(score), question.check(score) if arm.checked else ""
     rng = random.Random(f"shuffled {course.seed} {question.id}")
     other = rng.choice([one for one in course.questions if one.day <= question.day and one.id != question.id])
     return other.feedback(other.unanswered()), other.check(other.unanswered())

@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from metaclaw.bench.client import GatewayClient
 from metaclaw.bench.workdays.arms import Arm, context_of
@@ -37,6 +37,16 @@ HOW_FILE = (
 HOW_CHOICE = 'Answer with JSON only: {"letters": [...]}.'
 
 
+class Memory(Protocol):
+    """What knows between questions in an arm's stead, where neither the gateway nor `context_of` does."""
+
+    async def before(self, asked: str) -> str:
+        """What goes into the system prompt of a question; empty for nothing."""
+
+    async def after(self, asked: str, answered: str, said: str, right: bool) -> None:
+        """Learn from an answer and what the user said of it. Returns when it is learned."""
+
+
 @dataclass(slots=True)
 class SingleShot:
     """Plays days of a course for one arm, and writes what came of it to the run file."""
@@ -45,6 +55,7 @@ class SingleShot:
     arm: Arm
     client: GatewayClient
     run: RunFile
+    memory: Memory | None = None
 
     async def play(self, day: Day) -> None:
         """Every question of the day that has no answer yet; all of them, where one's files lie there for the next."""
@@ -61,7 +72,10 @@ class SingleShot:
     async def _answer(self, day: Day, files: Files, question: Question) -> dict[str, str]:
         """Ask, score, say and record. Returns the files that were written."""
         started = time.perf_counter()
-        context = context_of(self.arm, self.course, question, heard(self.course, self.run.records))
+        if self.memory:
+            context = await self.memory.before(question.prompt)
+        else:
+            context = context_of(self.arm, self.course, question, heard(self.course, self.run.records))
         session = f"{self.run.path.stem}-{self.course.seed}-{question.id}"
         headers = {"x-session-id": session, **self.arm.headers}
         reply = await self.client.complete(self._body(day, files, question, context), headers)
@@ -69,6 +83,8 @@ class SingleShot:
         said, check = feedback_of(self.course, self.arm, question, score)
         if self.arm.learns and not reply.refused:
             await tell(self.client, reply.turn_id, score, said, check)
+        if self.memory:
+            await self.memory.after(question.prompt, reply.text, said, score.right)
         self.run.add(record_of(question, score, [reply], said, time.perf_counter() - started, reply.refused))
         return files_in(_object(reply.text))
 

@@ -1,0 +1,1 @@
+"""`metaclaw bench peers`: what else one could put before the same model on the same days, run for real."""
