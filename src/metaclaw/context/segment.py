@@ -25,7 +25,7 @@ from metaclaw.context.text import FACETS, facets
 from metaclaw.errors import CacheError
 from metaclaw.types import Skill
 
-FORMAT = 3  # raise it with any change to what a row is made of: facets, words, impacts, signs
+FORMAT = 4  # raise it with any change to what a row is made of: facets, words, impacts, signs
 KEY_BYTES = 16
 CHECKSUM_BYTES = 4  # before the rest of the file
 
@@ -75,7 +75,7 @@ def join(parts: Sequence[tuple[Segment, Numbers]]) -> Segment:
 
 def key(skill: Skill) -> bytes:
     """A digest of all that a row is made from."""
-    text = f"{skill.name}\0{skill.description}\0{skill.body}"
+    text = "\0".join([skill.name, skill.description, skill.body, *(cue for _, cue in skill.cues)])
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest()
 
 

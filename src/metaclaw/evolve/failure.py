@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from metaclaw.evolve.quoting import Words, asked, told_apart
+from metaclaw.evolve.quoting import GAP, Words, asked, told_apart
 from metaclaw.signals.checks import bare, passes
 from metaclaw.types import Check, Turn
 
 MAX_EXPECTED = 1_000
+MAX_CUE = 300
 ANNOUNCED = (
     r"(?:should (?:have been|be|look like|read)|correct(?: answer| one)?(?: is| would be)?|expected|instead|like"
     r"|e\.g\.|example)"
@@ -37,6 +40,12 @@ class Failure:
         return asked(self.turn.query)
 
     @property
+    def cue(self) -> str:
+        """By what a request like this is known again: its first line, in the user's own words. No model is shown it."""
+        line = self.turn.query.strip().partition("\n")[0][:MAX_CUE]
+        return told_apart(line).own.replace(GAP, " ").strip()
+
+    @property
     def expected(self) -> str:
         """The right answer, where the user wrote it down in code marks; else empty."""
         own = self.words.own
@@ -55,4 +64,18 @@ class Failure:
         """By the check if there is one, else by the right answer that the user wrote down."""
         if self.check is not None:
             return passes(self.check, reply) is True
-        return bare(self.expected) in bare(reply)
+        wanted = bare(self.expected)
+        return any(wanted in text for text in (bare(reply), *_texts_in(reply)))
+
+
+def _texts_in(reply: str) -> Iterator[str]:
+    """The texts of a reply that is JSON: an answer stands there with its quotes and line ends escaped."""
+    try:
+        left = [json.loads(bare(reply))]
+    except (ValueError, RecursionError):
+        return
+    for value in left:  # grows while it is read
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict | list):
+            left += value.values() if isinstance(value, dict) else value

@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from metaclaw.context.compose import compose, estimate_tokens
 from metaclaw.evolve import by_model, extractive, rejected
 from metaclaw.evolve.by_model import Edit, EditKind, Evidence
 from metaclaw.evolve.failure import Failure
+from metaclaw.evolve.hearing import Heard, hear, is_to_blame
 from metaclaw.evolve.kin import Kin, failure_of, kin_of
 from metaclaw.evolve.nearest import Embed, Nearest
 from metaclaw.evolve.quoting import told_apart
@@ -39,6 +40,8 @@ MOST_NEAR = 3  # skills that the model is shown
 # hostile rules at most 0.39 and nineteen of twenty below 0.12, the 1.5B's own at least 0.43.
 STRAYS, STRAYS_WITHOUT_WORDS = 0.3, 0.1
 ON_TRIAL = "the user's own words, on trial"
+MISSED = "its rule was missed in {}: found by that request too"
+Cues = tuple[tuple[str, str], ...]
 
 
 class Lessons:
@@ -70,24 +73,46 @@ class Lessons:
         self._nearest.follow()
         rule_on(Skill("warm-up", told_apart("Warm up.").own, "Warm up."), self._redactor)
 
-    def at_once(self, failure: Failure) -> tuple[bool, Skill | None]:
-        """Whether there is something to settle, and the skill that is live meanwhile."""
-        self._retire_trials(failure)
+    def at_once(self, failure: Failure) -> list[tuple[Failure, Skill | None]]:
+        """What there is to settle: for each rule that was said, the failure in its words, and the skill that is live
+        meanwhile."""
         if not failure.correction and not failure.can_score:
-            return False, None  # nothing to learn a rule from, and nothing to prove one by
+            self._end_trials(failure, [])
+            return []  # nothing to learn a rule from, and nothing to prove one by
+        heard = hear(failure, self._nearest, self._catalog.pinned())
+        ended = self._end_trials(failure, heard)
         may_ask = self._proposer != "extractive"
         if self._proposer == "model":
-            return True, None
+            return [(failure, None)]
         if gives_orders(failure.words) and (skill := extractive.as_passed_on(failure)):
             self._quarantine(skill, failure, ["passes on a text that tells somebody what to do from now on"])
-            return may_ask and failure.can_score, None
+            return [(failure, None)] if may_ask and failure.can_score else []
+        if not heard or (len(heard) == 1 and not heard[0].known and extractive.propose(heard[0].failure) is None):
+            worth_asking = may_ask and (failure.can_score or bool(failure.words.own))
+            return [(failure, None)] if worth_asking else []
+        published = [(one.failure, self._take_in(one, ended)) for one in heard]
+        return [(said, skill) for said, skill in published if skill]
+
+    def _take_in(self, heard: Heard, ended: Mapping[str, Skill]) -> Skill | None:
+        """Publish a rule that is new, or that is said anew; let a known one be found by what was asked.
+
+        `ended` are the skills, by ref, whose trial has just ended: their rule, said again, goes on under their name.
+        """
+        failure, before = heard.failure, heard.outdated
+        if heard.known is not None:
+            before = ended.get(heard.known.ref)
+            if before is None:
+                if not heard.given and failure.cue:
+                    self._catalog.widen(heard.known, failure.turn.id, failure.cue, MISSED.format(failure.turn.id))
+                return None
         skill = extractive.propose(failure)
-        if skill is None:
-            return may_ask and (failure.can_score or bool(failure.words.own)), None
-        if not self._passes(skill, failure, rule_on(skill, self._redactor)):
-            return False, None
-        published = self._publish(skill, failure, SkillState.TRIAL, ON_TRIAL)
-        return published is not None, published
+        if skill is None or not self._passes(skill, failure, rule_on(skill, self._redactor)):
+            return None
+        if before is None:
+            return self._publish(skill, failure, SkillState.TRIAL, ON_TRIAL)
+        again = dataclasses.replace(skill, name=before.name, cues=_joined(before.cues, skill.cues))
+        reason = ON_TRIAL if heard.known else f"{ON_TRIAL}: says anew what {before.ref} said"
+        return self._publish(again, failure, SkillState.TRIAL, reason, replacing={before.name})
 
     async def settle(self, failure: Failure, skill: Skill | None) -> None:
         """Verify what is on trial, and let the model try where that may help."""
@@ -176,7 +201,7 @@ class Lessons:
         self._publish(skill, failure, SkillState.ACTIVE, reason, verdict_of(skill, compared), merging, names)
 
     def _evidence(self, failure: Failure, confirmed: Skill | None, kin: Kin) -> Evidence:
-        near = self._nearest.near(f"{failure.request.own}\n{failure.words.own}", MOST_NEAR)
+        near = self._nearest.near(failure.words.own or failure.request.own, MOST_NEAR)
         tried = rejected.on_failures_like(
             self._database, self._catalog.namespace, failure.turn.query, self._embed
         )
@@ -248,13 +273,16 @@ class Lessons:
         log.info("skill %s is live as %s from generation %d on", published.ref, state.value, generation)
         return published
 
-    def _retire_trials(self, failure: Failure) -> None:
-        """What is on trial ends with the first failure under it."""
+    def _end_trials(self, failure: Failure, heard: Sequence[Heard]) -> dict[str, Skill]:
+        """What is on trial ends with the first failure under it, unless the user speaks of other things. Returns what
+        ended, by ref."""
         if not failure.turn.skills:
-            return
-        for skill in self._catalog.live():
-            if skill.state is SkillState.TRIAL and skill.ref in failure.turn.skills:
-                self._catalog.change_state(skill, SkillState.RETIRED, f"failed while on trial, in {failure.turn.id}")
+            return {}
+        ended = {skill.ref: skill for skill in self._catalog.live()
+                 if skill.state is SkillState.TRIAL and is_to_blame(skill, failure, heard)}
+        for skill in ended.values():
+            self._catalog.change_state(skill, SkillState.RETIRED, f"failed while on trial, in {failure.turn.id}")
+        return ended
 
     def _support_of(self, skills: Sequence[Skill]) -> list[Failure]:
         """The failures that skills were written from, where they can be scored."""
@@ -268,6 +296,11 @@ class Lessons:
 
 def _rejected(compared: Comparison) -> bool:
     return compared.decision.startswith("rejected")
+
+
+def _joined(some: Cues, others: Cues) -> Cues:
+    """Each request once."""
+    return tuple({text: (turn_id, text) for turn_id, text in (*some, *others)}.values())
 
 
 def _named_apart(skill: Skill, taken: frozenset[str]) -> Skill:

@@ -19,7 +19,7 @@ from metaclaw.store import Database, verdicts
 from metaclaw.store.bell import Bell
 from metaclaw.types import Skill, SkillKind, SkillState, Verdict
 
-SKILL_COLUMNS = "name, description, body, version, state, origin, kind, files"
+SKILL_COLUMNS = "name, description, body, version, state, origin, kind, files, cues"
 STATES = {state.value: state for state in SkillState}  # the enum's own look-up takes as long as all else of a row
 KINDS = {kind.value: kind for kind in SkillKind}
 _NONE = "There is no skill '{}'. `metaclaw skills list` shows those there are."
@@ -218,6 +218,9 @@ class Reader:
 
 
 def as_skill(row: tuple[Any, ...]) -> Skill:
-    name, description, body, version, state, origin, kind, files = row
-    read = tuple((path, text) for path, text in json.loads(files)) if files else ()
-    return Skill(name, description, body, version, STATES[state], origin, KINDS[kind], read)
+    name, description, body, version, state, origin, kind, files, cues = row
+    return Skill(name, description, body, version, STATES[state], origin, KINDS[kind], _pairs(files), _pairs(cues))
+
+
+def _pairs(stored: str) -> tuple[tuple[str, str], ...]:
+    return tuple((one, other) for one, other in json.loads(stored)) if stored else ()

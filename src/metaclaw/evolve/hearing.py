@@ -1,0 +1,105 @@
+"""What a correction says, rule by rule, beside what the library holds: said again, said anew, or new.
+
+In: a failure. Out: a `Heard` for each rule that its words state, with the live skill that states it already, or that it
+changes. Nothing is written here; `lessons` acts on it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from metaclaw.evolve.extractive import MIN_CHARACTERS, MIN_WORDS
+from metaclaw.evolve.failure import Failure
+from metaclaw.evolve.nearest import Nearest
+from metaclaw.evolve.parts import changes, parts_of, rule_in, rule_of, same_template, takes_back, without
+from metaclaw.types import Skill
+
+LOOKED_AT = 48  # live skills, the nearest, that are compared word by word
+SAME_RULE = 0.8  # cosine of two rules above which they say the same thing
+SAME_SUBJECT = 0.4  # from which on they speak of the same: different rules of a house reach it in 1 of 100 pairs
+OWN = ("extractive", "model")  # what was learned; a skill by a person's own hand only that person changes
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """`failure` is the failure with the words of this rule alone. `known` states it already; `outdated` says it as it
+    was. `subjects` are the live skills that speak of the same, by ref."""
+
+    failure: Failure
+    known: Skill | None = None
+    outdated: Skill | None = None
+    subjects: frozenset[str] = frozenset()
+
+    @property
+    def given(self) -> bool:
+        """Whether the rule was in the prompt of the turn that failed."""
+        return self.known is not None and self.known.ref in self.failure.turn.skills
+
+
+def hear(failure: Failure, nearest: Nearest, pinned: frozenset[str]) -> list[Heard]:
+    parts = parts_of(failure.words.own)
+    found = list[Heard]()
+    for part in parts:
+        found += _hear_part(failure, part, nearest, pinned, alone=len(parts) == 1)
+    if len(found) > 1:  # the check is of all of them together: it tells nothing of one
+        return [dataclasses.replace(one, failure=dataclasses.replace(one.failure, check=None)) for one in found]
+    return found
+
+
+def _hear_part(
+    failure: Failure, part: str, nearest: Nearest, pinned: frozenset[str], *, alone: bool
+) -> list[Heard]:
+    ranked = nearest.ranked(rule_in(part))[:LOOKED_AT]
+    found, rest = list[Heard](), part
+    for skill, _ in ranked:
+        left, stated = without(rest, rule_of(skill))
+        if stated:
+            said = part if len(rule_in(left)) < MIN_CHARACTERS else rule_of(skill)
+            found.append(Heard(dataclasses.replace(failure, correction=said), skill, None, frozenset({skill.ref})))
+            rest = left
+    words = rule_in(rest)
+    if found and (len(words.split()) < MIN_WORDS or len(words) < MIN_CHARACTERS):
+        return found
+    text = failure.correction if alone and not found else rest
+    subjects = frozenset(skill.ref for skill, cosine in ranked if cosine >= SAME_SUBJECT)
+    outdated = _outdated(words, failure, [skill for skill, _ in ranked if skill.name not in pinned])
+    known = None if outdated else _known(words, ranked)
+    return [*found, Heard(dataclasses.replace(failure, correction=text), known, outdated, subjects)]
+
+
+def is_to_blame(skill: Skill, failure: Failure, heard: Sequence[Heard]) -> bool:
+    """Whether a failure is evidence against a skill that was in its prompt: where nothing was said; where its rule was
+    said again, and no other rule that could explain the failure; where another rule on its subject was said. What is
+    said anew replaces it, which is another matter."""
+    if skill.ref not in failure.turn.skills or any(one.outdated and one.outdated.ref == skill.ref for one in heard):
+        return False
+    if not heard:
+        return True
+    again = [one for one in heard if one.known and one.known.ref == skill.ref]
+    if again:
+        return all(one.given for one in heard)
+    return any(skill.ref in one.subjects and not one.known for one in heard)
+
+
+def _outdated(words: str, failure: Failure, skills: Sequence[Skill]) -> Skill | None:
+    """The skill that these words take back, or that was in the prompt and says the same sentence otherwise."""
+    for skill in skills:
+        if skill.origin not in OWN:
+            continue
+        if takes_back(words, rule_of(skill)):
+            return skill
+        if skill.ref in failure.turn.skills and changes(words, failure.turn.query, rule_of(skill), _asked(skill)):
+            return skill
+    return None
+
+
+def _asked(skill: Skill) -> str:
+    return "\n".join([skill.description, *(text for _, text in skill.cues)])
+
+
+def _known(words: str, ranked: Sequence[tuple[Skill, float]]) -> Skill | None:
+    """The skill that says the same in other words. The same sentence with other particulars does not."""
+    near = (skill for skill, cosine in ranked if cosine >= SAME_RULE)
+    return next((skill for skill in near if not same_template(words, rule_of(skill))), None)
