@@ -19,8 +19,8 @@ from metaclaw.context.dense import Vectors, unit
 from metaclaw.context.embed import Embed, RemoteEmbedder
 from metaclaw.context.follow import Follower
 from metaclaw.context.retrieve import SkillIndex
-from metaclaw.context.segment import combined
-from metaclaw.context.text import facets, passages
+from metaclaw.context.segment import combined, texts_of
+from metaclaw.context.text import passages
 from metaclaw.errors import MetaClawError
 from metaclaw.library.catalog import Catalog
 from metaclaw.types import Skill
@@ -57,8 +57,8 @@ class FarEmbedder:
         """One vector a skill; takes as long as it takes. Raises `MetaClawError`."""
         found = [await self._vectors([])]
         for start in range(0, len(skills), BATCH):
-            texts = [text for skill in skills[start : start + BATCH] for text in facets(skill)]
-            found.append(combined(await self._vectors(texts)))
+            some = skills[start : start + BATCH]
+            found.append(combined(some, await self._vectors(texts_of(some))))
         return np.concatenate(found)
 
     async def recall(self, texts: Sequence[str]) -> Embed | None:

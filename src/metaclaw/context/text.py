@@ -18,7 +18,7 @@ import regex
 
 from metaclaw.types import Skill
 
-FACETS = 4  # of a skill
+FACETS = 3  # of a skill
 MAX_QUERY_CHARACTERS = 4_000  # what is longer keeps its beginning and its end
 SHORT = 200  # characters; up to here a request is one passage, and longer ones are cut into passages like this
 MOST_PASSAGES = 6  # each costs a pass over the index
@@ -64,10 +64,9 @@ class Passage:
     weight: float
 
 
-def facets(skill: Skill) -> tuple[str, str, str, str]:
-    """Name, description, body and cues, in words that tell this skill from others."""
-    cues = "\n".join(text for _, text in skill.cues)
-    return skill.name.replace("-", " "), _telling(skill.description), _telling(skill.body), cues
+def facets(skill: Skill) -> tuple[str, str, str]:
+    """Name, description and body, in words that tell this skill from others."""
+    return skill.name.replace("-", " "), _telling(skill.description), _telling(skill.body)
 
 
 def clipped(query: str) -> str:
