@@ -18,9 +18,8 @@ import numpy as np
 from metaclaw.context.dense import Vectors, unit
 from metaclaw.context.embed import Embed, RemoteEmbedder
 from metaclaw.context.follow import Follower
-from metaclaw.context.retrieve import SkillIndex
+from metaclaw.context.retrieve import SkillIndex, looked_for
 from metaclaw.context.segment import combined, texts_of
-from metaclaw.context.text import passages
 from metaclaw.errors import MetaClawError
 from metaclaw.library.catalog import Catalog
 from metaclaw.types import Skill
@@ -125,7 +124,7 @@ class FarIndex:
         index = self._follower.index
         if index is None or self._follower.generation != generation:
             return None
-        embed = await self._embedder.recall([passage.text for passage in passages(query)])
+        embed = await self._embedder.recall(looked_for(query))
         return None if embed is None else (index, embed)
 
     async def keep_up(self) -> None:

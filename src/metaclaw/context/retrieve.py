@@ -19,7 +19,7 @@ import numpy as np
 from metaclaw.context.dense import Coarse, Numbers, Vectors
 from metaclaw.context.embed import Embed
 from metaclaw.context.segment import NOBODY, Segment, join
-from metaclaw.context.text import Passage, passages, words
+from metaclaw.context.text import Passage, opening, passages, words
 from metaclaw.types import Skill
 
 MEANING = 0.5
@@ -28,7 +28,7 @@ RUNNER_UP_SHARE = 0.75  # a further skill must score at least this share of the 
 SAME = 0.92  # cosine above which two skills say the same: the better one is enough
 CANDIDATES = 400  # whose true score is computed, at least; more found one right skill more in 400, if any
 ONE_OF = 128  # of a large segment, so many as one of each so many
-LEAST_CUE = 0.5  # a request must be this like one in which the rule was asked for: cues are many, and chance is fair
+LEAST_CUE = 0.6  # a request must be this like one in which the rule was asked for: cues are many, and chance is fair
 LESSER = 0.5  # what the lesser of text and cue counts in the order
 CONSIDERED = 32  # of them, when a few are chosen that differ
 SMALL = 400  # segments up to here lose what is gone at once: its words would count as common, of which few are
@@ -95,8 +95,9 @@ class SkillIndex:
         asked = passages(query)
         if not asked or not len(self):
             return []
-        vectors = embed([passage.text for passage in asked])
-        terms = [set(words(passage.text)) for passage in asked]
+        texts = looked_for(query)
+        vectors = embed(texts)
+        terms = [set(words(text)) for text in texts]
         rarities = self._rarities(set().union(*terms))
         of_each = [{word: rarities[word] for word in of_passage} for of_passage in terms]
         found = [
@@ -134,6 +135,11 @@ class SkillIndex:
         return {word: max(0.0, 1 - log(count) / top) if count else 1.0 for word, count in held.items()}
 
 
+def looked_for(query: str) -> list[str]:
+    """The texts of a request that are embedded: its passages, and its opening, which is compared with cues."""
+    return [*(passage.text for passage in passages(query)), opening(query)]
+
+
 def _best(
     segment: Segment, gone: Numbers, asked: Sequence[Passage], rarities: Sequence[Mapping[str, float]],
     vectors: Vectors, share: float,
@@ -141,13 +147,16 @@ def _best(
     """The best of a segment, with their true scores."""
     if not len(segment):
         return []
-    weights_P = np.array([passage.weight for passage in asked], dtype=np.float32)
+    cued = len(segment.rows) < len(segment)
+    if not cued:
+        rarities, vectors = rarities[:-1], vectors[:-1]
+    weights_P = np.array([*(passage.weight for passage in asked), *[1.0] * cued], dtype=np.float32)
     evidence = [segment.postings.scores(of_passage) for of_passage in rarities]
     rows = _candidates(segment, gone, evidence, weights_P, vectors)
     lexical_PC = _saturated(np.stack([of_passage[rows] for of_passage in evidence]))
     cosines_PC = segment.dense.cosines(rows, vectors).clip(0, 1)
-    scores_C = (weights_P[:, None] * (np.float32(MEANING) * cosines_PC + np.float32(1 - MEANING) * lexical_PC)).max(0)
-    rows, scores_C, places_C = _by_skill(segment.owners[rows], rows, scores_C)
+    scores_PC = weights_P[:, None] * (np.float32(MEANING) * cosines_PC + np.float32(1 - MEANING) * lexical_PC)
+    rows, scores_C, places_C = _by_skill(segment.owners[rows], rows, scores_PC, cued)
     worth = np.flatnonzero((scores_C > 0) & (scores_C >= share * scores_C.max(initial=0)))
     best = worth[np.argsort(-places_C[worth], kind="stable")][:CONSIDERED]
     rows, scores, places = rows[best], scores_C[best].tolist(), places_C[best].tolist()
@@ -155,17 +164,20 @@ def _best(
     return [Found(segment.skills[row], score, vector, place) for row, score, vector, place in found]
 
 
-def _by_skill(owners: Numbers, rows: Numbers, scores: Vectors) -> tuple[Numbers, Vectors, Vectors]:
+def _by_skill(owners: Numbers, rows: Numbers, scores: Vectors, cued: bool) -> tuple[Numbers, Vectors, Vectors]:
     """Of each skill the row of its text, its score, and its place: the score is that of its text or of its best cue,
-    the place counts the lesser of the two as well."""
-    if np.array_equal(owners, rows):  # no cues: this is all that most libraries ever see
-        return rows, scores, scores
+    the place counts the lesser of the two as well. Texts are compared with the passages, cues with the opening alone.
+    """
+    if not cued:
+        found: Vectors = scores.max(0)
+        return rows, found, found
     skills, numbers = np.unique(owners, return_inverse=True)
-    cued = owners != rows
+    of_cue = owners != rows
     by_text, by_cue = np.zeros(len(skills), dtype=np.float32), np.zeros(len(skills), dtype=np.float32)
-    by_text[numbers[~cued]] = scores[~cued]
-    np.maximum.at(by_cue, numbers[cued], np.where(scores[cued] >= LEAST_CUE, scores[cued], 0))
-    found: Vectors = np.maximum(by_text, by_cue)
+    by_text[numbers[~of_cue]] = scores[:-1, ~of_cue].max(0)
+    like = scores[-1, of_cue]
+    np.maximum.at(by_cue, numbers[of_cue], np.where(like >= LEAST_CUE, like, 0))
+    found = np.maximum(by_text, by_cue)
     return skills, found, found + np.float32(LESSER) * np.minimum(by_text, by_cue)
 
 

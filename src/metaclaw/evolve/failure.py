@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from metaclaw.context.text import opening
 from metaclaw.evolve.quoting import GAP, Words, asked, told_apart
 from metaclaw.signals.checks import bare, passes
 from metaclaw.types import Check, Turn
 
 MAX_EXPECTED = 1_000
-MAX_CUE = 300
 ANNOUNCED = (
     r"(?:should (?:have been|be|look like|read)|correct(?: answer| one)?(?: is| would be)?|expected|instead|like"
     r"|e\.g\.|example)"
@@ -42,8 +42,7 @@ class Failure:
     @property
     def cue(self) -> str:
         """By what a request like this is known again: its first line, in the user's own words. No model is shown it."""
-        line = self.turn.query.strip().partition("\n")[0][:MAX_CUE]
-        return told_apart(line).own.replace(GAP, " ").strip()
+        return told_apart(opening(self.turn.query)).own.replace(GAP, " ").strip()
 
     @property
     def expected(self) -> str:

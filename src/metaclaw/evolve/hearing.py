@@ -96,7 +96,7 @@ def _outdated(words: str, failure: Failure, skills: Sequence[Skill]) -> Skill | 
 
 
 def _asked(skill: Skill) -> str:
-    return "\n".join([skill.description, *(text for _, text in skill.cues)])
+    return "\n".join(text for _, text in skill.cues)
 
 
 def _known(words: str, ranked: Sequence[tuple[Skill, float]]) -> Skill | None:
