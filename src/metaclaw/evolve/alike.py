@@ -17,10 +17,13 @@ import numpy.typing as npt
 
 from metaclaw.evolve.extractive import LEAD_IN
 from metaclaw.evolve.failure import ANNOUNCED
+from metaclaw.evolve.parts import same_template
 
 Vectors = npt.NDArray[np.float32]
 Embed = Callable[[Sequence[str]], Vectors]
 
+MOST_REQUEST = 200  # characters of a request: a longer one would drown the rule that was said of it
+SAME_SUBJECT = 0.25  # cosine of two rules below which they speak of different things, however alike the requests
 SHARED_END = 0.15  # what it adds when right answers of one form also begin or end with the same word
 APART = -1.0  # of cases whose right answers contradict each other
 MARKED = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
@@ -40,6 +43,8 @@ class Origin:
     request: str
     asked: Vectors  # the request alone
     vector: Vectors  # with the rule's words
+    rule: str  # these words
+    said: Vectors  # and they alone
     form: str
     ends: tuple[str, ...]
 
@@ -48,11 +53,13 @@ def origins_of(told: Sequence[tuple[str, str, str, str]], embed: Embed) -> list[
     """From (turn id, request, the user's words, right answer)."""
     if not told:
         return []
-    vectors = embed([f"{rule_words(words)} {request}" for _, request, words, _ in told])
-    asked = embed([request for _, request, _, _ in told])
+    rules = [rule_words(words) for _, _, words, _ in told]
+    vectors = embed([f"{rule} {request[:MOST_REQUEST]}" for rule, (_, request, _, _) in zip(rules, told, strict=True)])
+    asked, said = embed([request for _, request, _, _ in told]), embed(rules)
     return [
-        Origin(turn_id, request, of_request, vector, form_of(answer), ends_of(answer))
-        for (turn_id, request, _, answer), of_request, vector in zip(told, asked, vectors, strict=True)
+        Origin(turn_id, request, of_request, vector, rule, of_rule, form_of(answer), ends_of(answer))
+        for (turn_id, request, _, answer), rule, of_request, vector, of_rule
+        in zip(told, rules, asked, vectors, said, strict=True)
     ]
 
 
@@ -77,7 +84,11 @@ def ends_of(answer: str) -> tuple[str, ...]:
 def likeness(one: Origin, others: Sequence[Origin], vectors: Vectors) -> float:
     """How near the nearest of the others is. `vectors` are the others'."""
     agreed = agreement(one, others)
-    return APART if agreed is None else float((vectors @ one.vector).max()) + agreed
+    if agreed is None:
+        return APART
+    spoken = [SAME_SUBJECT <= float(other.said @ one.said) and not same_template(one.rule, other.rule)
+              for other in others]
+    return float((vectors @ one.vector)[spoken].max(initial=APART)) + agreed
 
 
 def agreement(one: Origin, others: Sequence[Origin]) -> float | None:

@@ -44,7 +44,7 @@ def as_passed_on(failure: Failure) -> Skill | None:
 
 
 def _skill(failure: Failure, words: str) -> Skill | None:
-    rule = LEAD_IN.sub("", LED_TO_A_GAP.sub("", words).strip(), count=1).strip(" ,;\n")
+    rule = LEAD_IN.sub("", LED_TO_A_GAP.sub("", words).strip(), count=1).strip(" ,;\n").lstrip(".")
     enough = len(rule.split()) >= MIN_WORDS and GAP not in words  # beside others' text, a few words only lead to it
     if not enough and len(rule) < MIN_CHARACTERS:
         return None
