@@ -158,7 +158,7 @@ class ModelSettings(Section):
 
 
 class ContextSettings(Section):
-    max_skills: Count = 6
+    max_skills: Count = 8
     """Skills injected into one request, at most."""
     max_skill_tokens: Count = 800
     """Budget of the injected text, in tokens (estimated at four characters each)."""
