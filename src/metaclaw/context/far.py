@@ -62,7 +62,7 @@ class FarEmbedder:
 
     async def recall(self, texts: Sequence[str]) -> Embed | None:
         """What embeds these texts; None where the time budget was not enough or the endpoint failed."""
-        missing = [text for text in texts if text not in self._remembered]
+        missing = [text for text in dict.fromkeys(texts) if text not in self._remembered]
         if missing and not await self._in_time(missing):
             return None
         for text in texts:

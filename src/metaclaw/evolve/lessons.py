@@ -201,7 +201,7 @@ class Lessons:
         self._publish(skill, failure, SkillState.ACTIVE, reason, verdict_of(skill, compared), merging, names)
 
     def _evidence(self, failure: Failure, confirmed: Skill | None, kin: Kin) -> Evidence:
-        near = self._nearest.near(failure.words.own or failure.request.own, MOST_NEAR)
+        near = self._nearest.near(f"{failure.request.own}\n{failure.words.own}", MOST_NEAR)
         tried = rejected.on_failures_like(
             self._database, self._catalog.namespace, failure.turn.query, self._embed
         )
