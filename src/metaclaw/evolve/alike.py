@@ -22,8 +22,7 @@ from metaclaw.evolve.parts import same_template
 Vectors = npt.NDArray[np.float32]
 Embed = Callable[[Sequence[str]], Vectors]
 
-MOST_REQUEST = 200  # characters of a request: a longer one would drown the rule that was said of it
-SAME_SUBJECT = 0.25  # cosine of two rules below which they speak of different things, however alike the requests
+MOST_REQUEST = 160  # characters: a longer request is about much else, and would drown the rule that was said of it
 SHARED_END = 0.15  # what it adds when right answers of one form also begin or end with the same word
 APART = -1.0  # of cases whose right answers contradict each other
 MARKED = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
@@ -42,9 +41,8 @@ class Origin:
     turn_id: str
     request: str
     asked: Vectors  # the request alone
-    vector: Vectors  # with the rule's words
+    vector: Vectors  # of the rule's words, with a short request
     rule: str  # these words
-    said: Vectors  # and they alone
     form: str
     ends: tuple[str, ...]
 
@@ -54,12 +52,12 @@ def origins_of(told: Sequence[tuple[str, str, str, str]], embed: Embed) -> list[
     if not told:
         return []
     rules = [rule_words(words) for _, _, words, _ in told]
-    vectors = embed([f"{rule} {request[:MOST_REQUEST]}" for rule, (_, request, _, _) in zip(rules, told, strict=True)])
-    asked, said = embed([request for _, request, _, _ in told]), embed(rules)
+    short = [request if len(request) <= MOST_REQUEST else "" for _, request, _, _ in told]
+    vectors = embed([f"{rule} {request}".strip() for rule, request in zip(rules, short, strict=True)])
+    asked = embed([request for _, request, _, _ in told])
     return [
-        Origin(turn_id, request, of_request, vector, rule, of_rule, form_of(answer), ends_of(answer))
-        for (turn_id, request, _, answer), rule, of_request, vector, of_rule
-        in zip(told, rules, asked, vectors, said, strict=True)
+        Origin(turn_id, request, of_request, vector, rule, form_of(answer), ends_of(answer))
+        for (turn_id, request, _, answer), rule, of_request, vector in zip(told, rules, asked, vectors, strict=True)
     ]
 
 
@@ -86,9 +84,11 @@ def likeness(one: Origin, others: Sequence[Origin], vectors: Vectors) -> float:
     agreed = agreement(one, others)
     if agreed is None:
         return APART
-    spoken = [SAME_SUBJECT <= float(other.said @ one.said) and not same_template(one.rule, other.rule)
-              for other in others]
-    return float((vectors @ one.vector)[spoken].max(initial=APART)) + agreed
+    likely = vectors @ one.vector
+    for row, other in enumerate(others):
+        if same_template(one.rule, other.rule):
+            likely[row] = APART
+    return float(likely.max()) + agreed
 
 
 def agreement(one: Origin, others: Sequence[Origin]) -> float | None:

@@ -57,7 +57,7 @@ def _skill(failure: Failure, words: str) -> Skill | None:
         description=f"How this user wants it done. Use for requests like: {request or rule[:MAX_REQUEST]}",
         body=body_for(rule[0].upper() + rule[1:MAX_RULE], request, failure.expected),
         origin="extractive",
-        cues=((failure.turn.id, cue),) if cue else (),
+        cues=((failure.turn.id, cue),) if cue and cue != request else (),
     )
 
 
