@@ -155,6 +155,13 @@ class Office:
         return f"{state}: {reasons[-1][:60].rstrip('0123456789@')}"
 
 
+def table(found: Sequence[Followed]) -> list[tuple[str, int, float]]:
+    """What became of the rules that were asked for, with how often and in which share of all, the most frequent first.
+    """
+    fates: Counter[str] = sum((one.fates for one in found), Counter())
+    return [(fate, count, round(count / fates.total(), 4)) for fate, count in fates.most_common()]
+
+
 @asynccontextmanager
 async def opened(days: Workdays, embedder: Embedder) -> AsyncIterator[Office]:
     with ExitStack() as stack:
