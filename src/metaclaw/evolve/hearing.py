@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from metaclaw.evolve.extractive import MIN_CHARACTERS, MIN_WORDS
 from metaclaw.evolve.failure import Failure
 from metaclaw.evolve.nearest import Nearest
-from metaclaw.evolve.parts import changes, parts_of, rule_in, rule_of, same_template, takes_back, without
+from metaclaw.evolve.parts import changes, parts_of, rule_in, rule_of, same_template, taken_back, without
 from metaclaw.types import Skill
 
 LOOKED_AT = 48  # live skills, the nearest, that are compared word by word
@@ -25,12 +25,17 @@ OWN = ("extractive", "model")  # what was learned; a skill by a person's own han
 @dataclass(frozen=True, slots=True)
 class Heard:
     """`failure` is the failure with the words of this rule alone. `known` states it already; `outdated` says it as it
-    was. `subjects` are the live skills that speak of the same, by ref."""
+    was, and is taken back where the words quote it. `subjects` are the live skills that speak of the same, by ref."""
 
     failure: Failure
     known: Skill | None = None
     outdated: Skill | None = None
     subjects: frozenset[str] = frozenset()
+    quotes: bool = False
+
+    @property
+    def is_new(self) -> bool:
+        return self.known is None and self.outdated is None
 
     @property
     def given(self) -> bool:
@@ -38,14 +43,27 @@ class Heard:
         return self.known is not None and self.known.ref in self.failure.turn.skills
 
 
-def hear(failure: Failure, nearest: Nearest, pinned: frozenset[str]) -> list[Heard]:
+def hear(failure: Failure, nearest: Nearest, pinned: frozenset[str]) -> tuple[list[Heard], Failure]:
+    """What is heard, and the failure less what its user only quotes of the library: these are the user's own rules."""
+    found, failure = _taken_back(failure, nearest, pinned)
     parts = parts_of(failure.words.own)
-    found = list[Heard]()
     for part in parts:
         found += _hear_part(failure, part, nearest, pinned, alone=len(parts) == 1)
     if len(found) > 1:  # the check is of all of them together: it tells nothing of one
-        return [dataclasses.replace(one, failure=dataclasses.replace(one.failure, check=None)) for one in found]
-    return found
+        found = [dataclasses.replace(one, failure=dataclasses.replace(one.failure, check=None)) for one in found]
+    return found, failure
+
+
+def _taken_back(failure: Failure, nearest: Nearest, pinned: frozenset[str]) -> tuple[list[Heard], Failure]:
+    """The rules that the user quotes to say that they hold no longer, or only so and so."""
+    found, left = list[Heard](), failure.correction
+    for skill, _ in nearest.ranked(left)[:LOOKED_AT] if left else ():
+        if skill.origin in OWN and skill.name not in pinned:
+            clause, left = taken_back(left, rule_of(skill))
+            if clause:
+                said = dataclasses.replace(failure, correction=clause)
+                found.append(Heard(said, None, skill, frozenset({skill.ref}), quotes=True))
+    return found, dataclasses.replace(failure, correction=left) if found else failure
 
 
 def _hear_part(
@@ -84,15 +102,9 @@ def is_to_blame(skill: Skill, failure: Failure, heard: Sequence[Heard]) -> bool:
 
 
 def _outdated(words: str, failure: Failure, skills: Sequence[Skill]) -> Skill | None:
-    """The skill that these words take back, or that was in the prompt and says the same sentence otherwise."""
-    for skill in skills:
-        if skill.origin not in OWN:
-            continue
-        if takes_back(words, rule_of(skill)):
-            return skill
-        if skill.ref in failure.turn.skills and changes(words, failure.turn.query, rule_of(skill), _asked(skill)):
-            return skill
-    return None
+    """The skill that was in the prompt and says the same sentence otherwise."""
+    given = (skill for skill in skills if skill.ref in failure.turn.skills and skill.origin in OWN)
+    return next((one for one in given if changes(words, failure.turn.query, rule_of(one), _asked(one))), None)
 
 
 def _asked(skill: Skill) -> str:

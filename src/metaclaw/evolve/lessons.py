@@ -79,7 +79,7 @@ class Lessons:
         if not failure.correction and not failure.can_score:
             self._end_trials(failure, [])
             return []  # nothing to learn a rule from, and nothing to prove one by
-        heard = hear(failure, self._nearest, self._catalog.pinned())
+        heard, failure = hear(failure, self._nearest, self._catalog.pinned())
         ended = self._end_trials(failure, heard)
         may_ask = self._proposer != "extractive"
         if self._proposer == "model":
@@ -87,7 +87,7 @@ class Lessons:
         if gives_orders(failure.words) and (skill := extractive.as_passed_on(failure)):
             self._quarantine(skill, failure, ["passes on a text that tells somebody what to do from now on"])
             return [(failure, None)] if may_ask and failure.can_score else []
-        if not heard or (len(heard) == 1 and not heard[0].known and extractive.propose(heard[0].failure) is None):
+        if not heard or (len(heard) == 1 and heard[0].is_new and extractive.propose(heard[0].failure) is None):
             worth_asking = may_ask and (failure.can_score or bool(failure.words.own))
             return [(failure, None)] if worth_asking else []
         published = [(one.failure, self._take_in(one, ended)) for one in heard]
@@ -102,11 +102,15 @@ class Lessons:
         if heard.known is not None:
             before = ended.get(heard.known.ref)
             if before is None:
-                if not heard.given and failure.cue:
+                if not heard.given and failure.cue not in heard.known.description:
                     self._catalog.widen(heard.known, failure.turn.id, failure.cue, MISSED.format(failure.turn.id))
                 return None
-        skill = extractive.propose(failure)
-        if skill is None or not self._passes(skill, failure, rule_on(skill, self._redactor)):
+        skill = extractive.as_passed_on(failure) if heard.quotes else extractive.propose(failure)
+        ruling = rule_on(skill, self._redactor) if skill else None
+        if heard.quotes and before and ruling and ruling.outcome is Outcome.QUARANTINE:  # 'this rule no longer holds'
+            self._catalog.change_state(before, SkillState.RETIRED, f"taken back by its user, in {failure.turn.id}")
+            return None
+        if skill is None or ruling is None or not self._passes(skill, failure, ruling):
             return None
         if before is None:
             return self._publish(skill, failure, SkillState.TRIAL, ON_TRIAL)

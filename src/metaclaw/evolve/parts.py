@@ -80,10 +80,13 @@ def without(part: str, rule: str) -> tuple[str, bool]:
     return " ".join(f"{before} {rest}".split()), True
 
 
-def takes_back(part: str, rule: str) -> bool:
-    """Whether a part quotes a rule in a sentence that says something about it."""
-    before, stated, _ = _around(part, rule)
-    return stated and _says_something_about_it(before)
+def taken_back(text: str, rule: str) -> tuple[str, str]:
+    """The clause that quotes a rule and says something about it, and the text without it; the first empty for none."""
+    before, stated, after = _around(text, rule)
+    if not stated or not _says_something_about_it(before):
+        return "", text
+    *others, clause = SENTENCE_END.split(before)
+    return f"{clause} {rule}", " ".join([*others, after.lstrip(" .!")]).strip()
 
 
 def same_template(part: str, rule: str) -> bool:
