@@ -16,7 +16,7 @@ STAMPS = "Times carry the zone right behind, without a blank."
 
 
 def test_each_rule_keeps_its_own_right_answer() -> None:
-    said = f"No, that is not how we do it here. {NAMES} It should have been `20260304_a.md`. {STAMPS} It should be `18:25Z`."
+    said = f"No. {NAMES} It should have been `20260304_a.md`. {STAMPS} It should be `18:25Z`."
     assert parts_of(said) == (f"{NAMES} It should have been `20260304_a.md`.", f"{STAMPS} It should be `18:25Z`.")
     assert [rule_in(part) for part in parts_of(said)] == [NAMES, STAMPS]
 
@@ -27,7 +27,8 @@ def test_a_rule_without_an_answer_stands_behind_those_with_one() -> None:
 
 def test_a_fenced_answer_belongs_to_the_rule_before_it() -> None:
     said = f"{NAMES} It should have been:\n```\n20260304_a.md\n```\n{STAMPS} It should be `18:25Z`."
-    assert parts_of(said) == (f"{NAMES} It should have been:\n```\n20260304_a.md\n```", f"{STAMPS} It should be `18:25Z`.")
+    fenced = f"{NAMES} It should have been:\n```\n20260304_a.md\n```"
+    assert parts_of(said) == (fenced, f"{STAMPS} It should be `18:25Z`.")
 
 
 @pytest.mark.parametrize("said", [

@@ -258,9 +258,9 @@ class Catalog(Reader):
             "SELECT coalesce(max(version), 0) + 1 FROM skills WHERE namespace = ? AND name = ?",
             (self.namespace, skill.name),
         ).fetchall()[0][0]
+        cues = skill.cues or self._last_cues(connection, skill.name)
         if state in LIVE_STATES:
             self._give_way(connection, skill.name, version)
-        cues = skill.cues or self._last_cues(connection, skill.name)
         fresh = dataclasses.replace(skill, version=version, state=state, cues=cues[-MOST_CUES:])
         connection.execute(
             "INSERT INTO skills VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",

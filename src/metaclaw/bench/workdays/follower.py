@@ -1,4 +1,4 @@
-"""A scripted worker who keeps to a house rule exactly where the prompt tells it that rule: what the best model could do.
+"""A scripted worker who keeps to a house rule exactly where the prompt tells it that rule, as the best model could.
 
 Comes in: a chat request of either harness. Goes out: the assistant's message. What it gets wrong, no model gets right
 but by luck: the rule was not in the prompt, or an outdated form of it was, which a worker who is told both keeps to.
