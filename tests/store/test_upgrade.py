@@ -37,7 +37,7 @@ VALUES: dict[str, Any] = {  # by `table.column`, else by `column`, else by the c
     "drawn": "[]", "turns.withheld": "[]", "holdout_share": 0.05, "agent": "", "side": "",
     "feedback.score": -1.0, "feedback.text": "no", "pattern": None, "signals.value": -1.0, "source": "feedback",
     "generations.generation": 3, "skills.state": "active", "skills.origin": "feedback", "skills.kind": "instruction",
-    "skills.files": "", "skills.description": "Write dates the ISO way", "skills.body": "Like 2026-01-31.",
+    "skills.files": "", "skills.cues": "", "skills.description": "Write dates the ISO way", "skills.body": "Like 2026-01-31.",
     "skills.generation": 3, "skill_history.generation": 3, "old_state": None, "new_state": "active",
     "verdicts.subject": f"skill:{SKILL}@1", "evidence": "{}", "confidence": 0.97, "effect": 0.5, "decision": "active",
     "adapters.name": ADAPTER, "adapters.state": "promoted", "lineage": "{}", "parent": None, "base_model": "tiny",

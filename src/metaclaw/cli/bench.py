@@ -152,6 +152,9 @@ def workdays(
     run_dir: Annotated[Path, typer.Option(help="Run files and gateways; a run goes on from here.")] = WORKDAYS_DIR,
     results: Annotated[Path, typer.Option(help="Folder of the result files.")] = Path("bench/results"),
     prove: Annotated[int, typer.Option(help="Instead: prove the data of so many seeds sound.")] = 0,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Instead: tell what learning loses before a worker who does all he is told.")
+    ] = False,
 ) -> None:
     """934 questions over 44 workdays with house rules that no model can know. Resumable; see docs/benchmarks.md.
 
@@ -159,12 +162,16 @@ def workdays(
 
     Example: metaclaw bench workdays --arms frozen,skills --days 10
     """
+    from metaclaw.bench.workdays.following import main as follow_seeds
     from metaclaw.bench.workdays.playing import Plan
     from metaclaw.bench.workdays.proof import main as prove_seeds
     from metaclaw.bench.workdays.run import COURSE, main
 
     if prove:
         prove_seeds(range(1, prove + 1))
+        return
+    if follow:
+        follow_seeds(_numbers(seeds), days, Console())
         return
     plan = Plan(
         COURSE, mode, tuple(arms.split(",")), days, upstream, model, night_every, run_dir.expanduser(),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -16,14 +17,16 @@ from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rich.console import Console
+
 from metaclaw.bench.workdays.arms import ARMS
 from metaclaw.bench.workdays.follower import Follower, outdated_in, states
-from metaclaw.bench.workdays.generate import AnyQuestion, Day, Workdays
+from metaclaw.bench.workdays.generate import AnyQuestion, Day, Workdays, generate
 from metaclaw.bench.workdays.outcome import feedback_of
 from metaclaw.bench.workdays.rules import Rule
 from metaclaw.bench.workdays.single import request_of, score_reply
 from metaclaw.config import ContextSettings
-from metaclaw.context.embed import Embedder
+from metaclaw.context.embed import Embedder, StaticEmbedder
 from metaclaw.context.live import Context, LiveContext
 from metaclaw.dialects import chat
 from metaclaw.evolve.curate import Curator
@@ -182,3 +185,16 @@ async def follow(days: Workdays, embedder: Embedder, most_days: int) -> Followed
         for day in days.days[:most_days]:
             await office.play(day)
         return office.found
+
+
+def main(seeds: Sequence[int], most_days: int, console: Console) -> None:
+    """Play seeds, and print what became of the rules that their questions asked for."""
+    logging.disable(logging.WARNING)  # thousands of failures have much to say
+    embedder, found = StaticEmbedder(), list[Followed]()
+    for seed in seeds:
+        found.append(asyncio.run(follow(generate(seed), embedder, most_days)))
+        one = found[-1]
+        given = sum(one.given) / len(one.given)
+        console.print(f"seed {seed}: {one.share:.1%} right, {one.skills} skills, {given:.1f} a request", highlight=False)
+    for fate, count, share in table(found):
+        console.print(f"{share:7.1%} {count:6} {fate}", highlight=False)
