@@ -153,7 +153,7 @@ def workdays(
     results: Annotated[Path, typer.Option(help="Folder of the result files.")] = Path("bench/results"),
     prove: Annotated[int, typer.Option(help="Instead: prove the data of so many seeds sound.")] = 0,
     follow: Annotated[
-        bool, typer.Option("--follow", help="Instead: tell what learning loses before a worker who does all he is told.")
+        bool, typer.Option("--follow", help="Instead: what learning loses before a worker who does all he is told.")
     ] = False,
 ) -> None:
     """934 questions over 44 workdays with house rules that no model can know. Resumable; see docs/benchmarks.md.

@@ -2,8 +2,9 @@
 
 In: cases, each a request, what the user said of the reply, and the right answer if it was written down. Out: how alike
 two groups of cases are. One pair of texts tells little: people word one rule in many ways, and two rules that
-contradict each other in nearly the same words. But most cases of a rule have a near one among the others, and right
-answers of one rule have one form. Thresholds: see `evolve.curate`.
+contradict each other in nearly the same words. But most cases of a rule have a near one among the others, right answers
+of one rule have one form, and what a rule is for stands in its requests and in its words alike: 'British' in one group,
+'American' in the other. Thresholds: see `evolve.curate`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy.typing as npt
 from metaclaw.evolve.extractive import LEAD_IN
 from metaclaw.evolve.failure import ANNOUNCED
 from metaclaw.evolve.parts import same_template
+from metaclaw.evolve.telling import telling
 
 Vectors = npt.NDArray[np.float32]
 Embed = Callable[[Sequence[str]], Vectors]
@@ -36,7 +38,10 @@ TELLING_LENGTHS = (4, 6, 8)  # of numbers: years and dates
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """`form` is the right answer's, empty where it is not known; `ends` are its first and last word."""
+    """`form` is the right answer's, empty where it is not known; `ends` are its first and last word.
+
+    `words` are the request's telling ones, `scope` those of them that the rule's words have too.
+    """
 
     turn_id: str
     request: str
@@ -45,6 +50,8 @@ class Origin:
     rule: str  # these words
     form: str
     ends: tuple[str, ...]
+    words: frozenset[str] = frozenset()
+    scope: frozenset[str] = frozenset()
 
 
 def origins_of(told: Sequence[tuple[str, str, str, str]], embed: Embed) -> list[Origin]:
@@ -56,7 +63,10 @@ def origins_of(told: Sequence[tuple[str, str, str, str]], embed: Embed) -> list[
     vectors = embed([f"{rule} {request}".strip() for rule, request in zip(rules, short, strict=True)])
     asked = embed([request for _, request, _, _ in told])
     return [
-        Origin(turn_id, request, of_request, vector, rule, form_of(answer), ends_of(answer))
+        Origin(
+            turn_id, request, of_request, vector, rule, form_of(answer), ends_of(answer), asked_for := telling(request),
+            asked_for & telling(rule),
+        )
         for (turn_id, request, _, answer), rule, of_request, vector in zip(told, rules, asked, vectors, strict=True)
     ]
 
@@ -80,15 +90,21 @@ def ends_of(answer: str) -> tuple[str, ...]:
 
 
 def likeness(one: Origin, others: Sequence[Origin], vectors: Vectors) -> float:
-    """How near the nearest of the others is. `vectors` are the others'."""
+    """How near the nearest of the others is, of those that are for the same. `vectors` are the others'."""
     agreed = agreement(one, others)
-    if agreed is None:
+    comparable = [row for row, other in enumerate(others)
+                  if not in_contrast(one, other) and not same_template(one.rule, other.rule)]
+    if agreed is None or not comparable:
         return APART
-    likely = vectors @ one.vector
-    for row, other in enumerate(others):
-        if same_template(one.rule, other.rule):
-            likely[row] = APART
-    return float(likely.max()) + agreed
+    return float((vectors[comparable] @ one.vector).max()) + agreed
+
+
+def in_contrast(one: Origin, other: Origin) -> bool:
+    """Whether each is for something that the other was not asked for.
+
+    Measured on the tuning half of the bench, pairs with a cosine above 0.6: of two rules 35 of 41, of one 78 of 3,140.
+    """
+    return bool(one.scope - other.words) and bool(other.scope - one.words)
 
 
 def agreement(one: Origin, others: Sequence[Origin]) -> float | None:

@@ -14,6 +14,8 @@ from metaclaw.evolve.extractive import MIN_CHARACTERS, MIN_WORDS
 from metaclaw.evolve.failure import Failure
 from metaclaw.evolve.nearest import Nearest
 from metaclaw.evolve.parts import changes, parts_of, rule_in, rule_of, same_template, taken_back, without
+from metaclaw.evolve.quoting import GAP
+from metaclaw.evolve.standing import is_vouched_for
 from metaclaw.types import Skill
 
 LOOKED_AT = 48  # live skills, the nearest, that are compared word by word
@@ -34,6 +36,12 @@ class Heard:
     quotes: bool = False
 
     @property
+    def vouched(self) -> bool:
+        """Whether somebody answers for the words: those that only quote a rule of the library are as good as own."""
+        said = self.failure.words.own.replace(GAP, "") if self.quotes else self.failure.correction
+        return is_vouched_for(dataclasses.replace(self.failure, correction=said))
+
+    @property
     def is_new(self) -> bool:
         return self.known is None and self.outdated is None
 
@@ -46,6 +54,9 @@ class Heard:
 def hear(failure: Failure, nearest: Nearest, pinned: frozenset[str]) -> tuple[list[Heard], Failure]:
     """What is heard, and the failure less what its user only quotes of the library: these are the user's own rules."""
     found, failure = _taken_back(failure, nearest, pinned)
+    failure = dataclasses.replace(failure, overheard=not failure.vouched)  # of a part's words alone it cannot be told
+    found = [dataclasses.replace(one, failure=dataclasses.replace(one.failure, overheard=failure.overheard))
+             for one in found]
     parts = parts_of(failure.words.own)
     for part in parts:
         found += _hear_part(failure, part, nearest, pinned, alone=len(parts) == 1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from difflib import SequenceMatcher
 
 from metaclaw.evolve.extractive import LEAD_IN, MIN_WORDS, STOP_WORDS
 from metaclaw.evolve.failure import Failure
@@ -24,6 +25,7 @@ LISTED = re.compile(r"^[ \t]*(?:[-*•]|\d{1,2}[.)])[ \t]+", re.MULTILINE)
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+")
 RULE = re.compile(r"^Rule, in the user's words: (.*?)(?:\n\n|\Z)", re.DOTALL)
 TEMPLATE = 0.4  # of two sentences' words, shared: 99 % of pairs of different rules share less than 0.26
+IN_ORDER = 0.5  # of their words, in the same order: a rule said in other words shuffles them
 LONG_ENOUGH = 16  # characters of a rule that may be recognised inside another text
 BEFORE_IT = 3  # words in front of a rule, in its own sentence, from which on they say something about it
 
@@ -95,7 +97,8 @@ def same_template(part: str, rule: str) -> bool:
     new, old = _words(rule_in(part)), _words(rule)
     if not new or not old or len(new & old) < TEMPLATE * len(new | old) or _plain(rule_in(part)) == _plain(rule):
         return False
-    return new == old or bool((new ^ old) - STOP_WORDS)
+    in_order = SequenceMatcher(None, _plain(rule_in(part)).split(), _plain(rule).split(), autojunk=False).ratio()
+    return in_order >= IN_ORDER and (new == old or bool((new ^ old) - STOP_WORDS))
 
 
 def changes(part: str, asked: str, rule: str, asked_before: str) -> bool:

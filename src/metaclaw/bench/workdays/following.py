@@ -194,7 +194,7 @@ def main(seeds: Sequence[int], most_days: int, console: Console) -> None:
     for seed in seeds:
         found.append(asyncio.run(follow(generate(seed), embedder, most_days)))
         one = found[-1]
-        given = sum(one.given) / len(one.given)
-        console.print(f"seed {seed}: {one.share:.1%} right, {one.skills} skills, {given:.1f} a request", highlight=False)
+        given = f"{one.skills} skills, {sum(one.given) / len(one.given):.1f} a request"
+        console.print(f"seed {seed}: {one.share:.1%} right, {given}", highlight=False)
     for fate, count, share in table(found):
         console.print(f"{share:7.1%} {count:6} {fate}", highlight=False)
