@@ -178,7 +178,7 @@ def _by_skill(owners: Numbers, rows: Numbers, scores: Vectors, cued: bool) -> tu
     like = scores[-1, of_cue]
     np.maximum.at(by_cue, numbers[of_cue], np.where(like >= LEAST_CUE, like, 0))
     found = np.maximum(by_text, by_cue)
-    places: Vectors = found + np.float32(LESSER) * np.minimum(by_text, by_cue)
+    places = (found + np.float32(LESSER) * np.minimum(by_text, by_cue)).astype(np.float32)
     return skills, found, places
 
 
