@@ -31,6 +31,7 @@ from metaclaw.serving.routes import Routes, promote
 from metaclaw.store import Database
 from metaclaw.training.job import TrainingJob
 from metaclaw.training.jobs import Jobs
+from metaclaw.training.judging import Judging
 from metaclaw.training.registry import Registry
 from metaclaw.training.selection import Evidence
 from metaclaw.types import AdapterState, SkillState
@@ -187,12 +188,11 @@ def training(
         base_gguf=base,
         prepared_dir=folder / "prepared",
         jobs=Jobs(database, "default", folder / "jobs"),
-        registry=registry,
         ask=client.complete,
         evidence=lambda: Evidence(catalog.generation()),
-        incumbent=lambda: routes.state().wanted,
-        open_arena=open_arena,
-        promote=lambda adapter: promote(routes, adapter),
+        judging=Judging(
+            registry, "scripted", lambda: routes.state().wanted, open_arena, lambda adapter: promote(routes, adapter)
+        ),
         prepare_module="fake_trainer",
         trainer_module="fake_trainer",
     )

@@ -68,6 +68,7 @@ from metaclaw.tasks import Tasks
 from metaclaw.training.comparison import Arena
 from metaclaw.training.job import TrainingJob
 from metaclaw.training.jobs import Jobs
+from metaclaw.training.judging import Judging
 from metaclaw.training.registry import Registry
 from metaclaw.training.selection import Evidence
 from metaclaw.types import Skill, Verdict
@@ -509,12 +510,11 @@ def _training_job(
         base_gguf=embedded.path,
         prepared_dir=home.prepared,
         jobs=Jobs(database, settings.namespace, home.jobs),
-        registry=registry,
         ask=ask,
         evidence=lambda: Evidence(catalog.generation(), settled(database, settings.namespace)),
-        incumbent=lambda: routes.state().wanted,
-        open_arena=arena,
-        promote=lambda adapter: promote(routes, adapter),
+        judging=Judging(
+            registry, embedded.name, lambda: routes.state().wanted, arena, lambda adapter: promote(routes, adapter)
+        ),
     )
 
 

@@ -16,6 +16,7 @@ from metaclaw.store import Database
 from metaclaw.training import jobs as module
 from metaclaw.training.job import TrainingJob
 from metaclaw.training.jobs import Jobs
+from metaclaw.training.judging import Judging
 from metaclaw.training.registry import Registry
 from metaclaw.training.selection import Evidence
 from support import NAMESPACE, until
@@ -36,8 +37,8 @@ def job_of(jobs: Jobs, database: Database, folder: Path) -> TrainingJob:
     return TrainingJob(
         database=database, namespace=NAMESPACE, settings=TrainingSettings(), base_model="none",
         base_gguf=folder / "none.gguf", prepared_dir=folder / "prepared", jobs=jobs,
-        registry=Registry(database, NAMESPACE, folder / "adapters"), ask=never,
-        evidence=lambda: Evidence(0), incumbent=lambda: None, open_arena=never, promote=never,
+        ask=never, evidence=lambda: Evidence(0),
+        judging=Judging(Registry(database, NAMESPACE, folder / "adapters"), "none", lambda: None, never, never),
     )
 
 
