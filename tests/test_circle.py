@@ -27,7 +27,8 @@ from metaclaw.library.catalog import Catalog
 from metaclaw.runtime import Gateway
 from metaclaw.scheduler.scheduler import Scheduler
 from metaclaw.scheduler.windows import Rule
-from metaclaw.serving.routes import Routes, promote
+from metaclaw.serving.promotion import Promotions
+from metaclaw.serving.routes import Routes
 from metaclaw.store import Database
 from metaclaw.training.job import TrainingJob
 from metaclaw.training.jobs import Jobs
@@ -191,7 +192,7 @@ def training(
         ask=client.complete,
         evidence=lambda: Evidence(catalog.generation()),
         judging=Judging(
-            registry, "scripted", lambda: routes.state().wanted, open_arena, lambda adapter: promote(routes, adapter)
+            registry, "scripted", lambda: routes.state().wanted, open_arena, Promotions(routes, registry, 0.0).offer
         ),
         prepare_module="fake_trainer",
         trainer_module="fake_trainer",

@@ -15,7 +15,8 @@ from metaclaw.bench.client import MEASURED, WHOEVER_IS_THERE, WITHOUT_SKILLS, An
 from metaclaw.config import load
 from metaclaw.journal import trajectories
 from metaclaw.runtime import Embedded, Gateway, Home
-from metaclaw.serving.routes import Routes, rollback
+from metaclaw.serving.promotion import Promotions
+from metaclaw.serving.routes import Routes
 from metaclaw.store import Database
 from metaclaw.training.registry import Registry
 
@@ -65,7 +66,7 @@ async def test_failure_to_skill_to_weights_to_swap_and_back(gateway: Gateway, tm
             answers = await stream_through_swap(client, routes, adapter.name)
             check_answers(answers, {"smollm2-135m@base", f"smollm2-135m@{adapter.name}"})
             check_journal(database, answers)
-            assert rollback(routes, registry) is None
+            assert Promotions(routes, registry, 0.0).roll_back() == (adapter.name, None)
             await until_policy(client, "smollm2-135m@base")
 
 

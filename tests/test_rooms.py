@@ -62,6 +62,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("bench.skills_aa", "context"): "throws the hold-out's coins for sessions that nobody had",
     ("bench.skills_aa", "evolve"): "measures the error of the tests themselves",
     ("bench.skills_aa", "journal"): "writes a million turns' outcomes, for which there is no door",
+    ("bench.skills_aa", "signals"): "measures the error of the test of a lift",
     ("bench.skills_aa", "library"): "publishes the skills without effect",
     ("bench.skills_aa", "store"): "opens the store",
     ("bench.gate_aa.asking", "serving"): "opens an arena, as a training job does",
@@ -98,6 +99,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("serving.arena", "upstream"): "asks its engine over HTTP",
     ("serving.engine", "upstream"): "says by which route it is reached",
     ("serving.host", "upstream"): "checks its engines over HTTP and tells the router of them",
+    ("serving.watch", "upstream"): "throws the coin that the router throws",
 }
 LEARNING = {"evolve", "training", "serving", "scheduler", "signals", "library"}
 

@@ -61,7 +61,10 @@ from metaclaw.scheduler.windows import Rule, SleepHours
 from metaclaw.serving.arena import open_arena
 from metaclaw.serving.engine import EngineSpec
 from metaclaw.serving.host import EngineHost
-from metaclaw.serving.routes import Routes, promote
+from metaclaw.serving.promotion import Promotions
+from metaclaw.serving.routes import Routes
+from metaclaw.serving.trial import Bar
+from metaclaw.serving.watch import CanaryWatch
 from metaclaw.signals.judge import judge
 from metaclaw.store import Database
 from metaclaw.tasks import Tasks
@@ -211,7 +214,10 @@ class Gateway:
             "skills": [{"name": s.name, "version": s.version, "state": s.state.value} for s in live],
             "waiting_skills": [skill.ref for skill in self._catalog.waiting()],
             "broken_files": self._catalog.mirror.problems(),
-            "adapter": {"wanted": route.wanted, "serving": route.serving, "detail": route.detail},
+            "adapter": {
+                "wanted": route.wanted, "serving": route.serving, "detail": route.detail, "canary": route.canary,
+                "canary_share": route.canary_share, "waiting": route.waiting,
+            },
             "job": {"id": job.id, "state": job.state, **job.progress} if job else None,
             "learning": "settled" if settled(self._database, self._settings.namespace) else "working",
             "in_flight": self._router.in_flight(),
@@ -296,8 +302,10 @@ class Gateway:
             self._settings.model.start_timeout_seconds,
             self._routes,
             self._registry,
+            Promotions(self._routes, self._registry, self._settings.serving.canary_share),
             self._router,
             self._client,
+            60 * self._settings.serving.spare_minutes,
         )
 
     def _recorded(self) -> None:
@@ -310,13 +318,13 @@ class Gateway:
 
 
 class Learner:
-    """The learner's process: the fast loop, the watch over the library's folder, and the scheduler of the slow loop
-    where there is a model to train.
+    """The learner's process: the fast loop, the watch over the library's folder, and where there is a model to train,
+    the scheduler of the slow loop and the watch over an adapter on trial.
     """
 
     def __init__(
         self, database: Database, client: UpstreamClient, watch: Watch, loop: FastLoop | None,
-        curator: Curator | None, scheduler: Scheduler | None, sandbox: Sandbox,
+        curator: Curator | None, scheduler: Scheduler | None, sandbox: Sandbox, canary: CanaryWatch | None,
     ) -> None:
         self._database = database
         self._client = client
@@ -325,6 +333,7 @@ class Learner:
         self._loop = loop
         self._curator = curator
         self._scheduler = scheduler
+        self._canary = canary
         self._new = asyncio.Event()
         self._tasks = Tasks()
 
@@ -339,6 +348,8 @@ class Learner:
             self._tasks.start(self._curator.run())
         if self._scheduler:
             self._tasks.start(self._scheduler.run())
+        if self._canary:
+            self._tasks.start(self._canary.run())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -401,7 +412,18 @@ def build_learner(settings: Settings, gateway_url: str, token: str, embedded: di
         return await retest(edited, live, sandbox.run)
 
     watch = Watch(catalog, edits_of(catalog, redactor), prove)
-    return Learner(database, client, watch, loop, curator, scheduler, sandbox)
+    canary = canary_watch(settings, Embedded(**embedded), database) if embedded else None
+    return Learner(database, client, watch, loop, curator, scheduler, sandbox, canary)
+
+
+def canary_watch(settings: Settings, embedded: Embedded, database: Database) -> CanaryWatch:
+    home, serving = Home(settings), settings.serving
+    routes = Routes(database, settings.namespace)
+    promotions = Promotions(routes, Registry(database, settings.namespace, home.adapters), serving.canary_share)
+    bar = Bar(serving.canary_sessions, 3600 * serving.canary_hours)
+    return CanaryWatch(
+        database, settings.namespace, routes, promotions, lambda adapter: f"{embedded.name}@{adapter}", bar
+    )
 
 
 def rule_of(schedule: ScheduleSettings) -> Rule:
@@ -496,6 +518,7 @@ def _training_job(
     home = Home(settings)
     registry = Registry(database, settings.namespace, home.adapters)
     routes = Routes(database, settings.namespace)
+    promotions = Promotions(routes, registry, settings.serving.canary_share)
 
     def arena(candidate: Path, incumbent: str | None) -> AbstractAsyncContextManager[Arena]:
         loras = [candidate, *([registry.checked_gguf(incumbent)] if incumbent else [])]
@@ -513,7 +536,8 @@ def _training_job(
         ask=ask,
         evidence=lambda: Evidence(catalog.generation(), settled(database, settings.namespace)),
         judging=Judging(
-            registry, embedded.name, lambda: routes.state().wanted, arena, lambda adapter: promote(routes, adapter)
+            registry, embedded.name, lambda: routes.state().wanted, arena, promotions.offer,
+            busy=lambda: routes.state().canary is not None,
         ),
     )
 

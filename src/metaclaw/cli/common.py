@@ -20,6 +20,7 @@ from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog
 from metaclaw.library.edits import Edits
 from metaclaw.runtime import Home, edits_of
+from metaclaw.serving.promotion import Promotions
 from metaclaw.serving.routes import Routes
 from metaclaw.store import Database
 from metaclaw.training.registry import Registry
@@ -52,6 +53,8 @@ class Rooms:
     catalog: Catalog
     registry: Registry
     routes: Routes
+    promotions: Promotions
+    database: Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +71,11 @@ def rooms(settings: Settings) -> Iterator[Rooms]:
     """The rooms of the namespace, over the store; a running gateway sees what is changed here at once."""
     home = Home(settings)
     with Database(home.store) as database:
+        registry = Registry(database, settings.namespace, home.adapters)
+        routes = Routes(database, settings.namespace)
         yield Rooms(
-            Catalog(database, settings.namespace, home.skills),
-            Registry(database, settings.namespace, home.adapters),
-            Routes(database, settings.namespace),
+            Catalog(database, settings.namespace, home.skills), registry, routes,
+            Promotions(routes, registry, settings.serving.canary_share), database,
         )
 
 

@@ -83,11 +83,15 @@ class TrainingJob:
         self._found_too_little: tuple[int, int, int, int] | None = None
 
     def ready(self, asked: bool = False) -> bool:
-        """An unfinished job; or enough proven turns that no finished job has seen, and no skill in the making."""
+        """An unfinished job; or enough proven turns that no finished job has seen, and neither a skill in the making
+        nor an adapter on trial.
+        """
         needed = LEAST_TURNS if asked else self._settings.min_new_turns
         latest = self._jobs.latest()
         if latest is not None and latest.state in ("running", "paused"):
             return True
+        if self._judging.busy() and not asked:
+            return False
         evidence = self._evidence()
         seen = (needed, evidence.generation, *newest(self._database))
         if not evidence.settled or seen == self._found_too_little:

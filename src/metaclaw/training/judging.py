@@ -32,17 +32,21 @@ class Compared:
 
 
 class Judging:
-    """`incumbent` names what the candidate must beat; `promote` is serving's. `arena` is there while it is asked."""
+    """`incumbent` names what the candidate must beat; `promote` is serving's. `arena` is there while it is asked.
+
+    `busy` tells whether another adapter is on trial: a new one would have to wait, and a third engine would be running.
+    """
 
     def __init__(
         self, registry: Registry, base_model: str, incumbent: Callable[[], str | None], open_arena: OpenArena,
-        promote: Callable[[Adapter], None],
+        promote: Callable[[Adapter], object], busy: Callable[[], bool] = lambda: False,
     ) -> None:
         self._registry = registry
         self._base_model = base_model
         self._incumbent = incumbent
         self._open_arena = open_arena
         self._promote = promote
+        self.busy = busy
         self.arena: Arena | None = None
 
     async def compare(self, folder: Path, may_ask: Callable[[], Awaitable[None]]) -> Compared:

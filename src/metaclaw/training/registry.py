@@ -85,6 +85,16 @@ class Registry:
         self._database.write(work)
         self._write_manifest(self._root / name, {**manifest, "verdict": asdict(verdict)})
 
+    def note(self, name: str, verdict: Verdict, state: AdapterState | None = None) -> None:
+        """Store what was found of an adapter since it was decided on, and the state that follows, if one does."""
+
+        def work(connection: Connection) -> None:
+            verdicts.insert(connection, self._namespace, verdict)
+            if state is not None:
+                _set_state(connection, self._namespace, name, state)
+
+        self._database.write(work)
+
     def set_state(self, name: str, state: AdapterState) -> None:
         self._database.write(lambda connection: _set_state(connection, self._namespace, name, state))
 
