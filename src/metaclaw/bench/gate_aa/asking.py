@@ -18,7 +18,7 @@ from metaclaw.training.comparison import Comparer, Trained
 from metaclaw.training.questions import as_user, body
 from metaclaw.upstream.client import UpstreamClient
 
-MOST_TOKENS = 24  # of a reply: the questions want a word
+MOST_TOKENS = 12  # of a reply: the questions want a word
 TEMPERATURE = 0.8
 START_SECONDS = 120.0
 
