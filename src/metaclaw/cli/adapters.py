@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from metaclaw.cli import adapters_why
 from metaclaw.cli.common import ConfigOption, DataDirOption, JsonOption, Rooms, load_settings, rooms, visible
@@ -43,7 +43,7 @@ def list_adapters(config: ConfigOption = None, data_dir: DataDirOption = None, a
             for one, verdicts in found
         ]))
         return
-    table = Table("name", "base model", "state", "in service", "verdict")
+    table = Table(Column("name", no_wrap=True), "base model", "state", "in service", "verdict")
     for adapter, verdicts in found:
         decision = verdicts[-1].decision if verdicts else "none"
         table.add_row(adapter.name, adapter.base_model, adapter.state.value, service[adapter.name], visible(decision))
