@@ -16,7 +16,7 @@ SOURCE = Path(metaclaw.__file__).parent
 HEAVY = ("torch", "transformers", "peft", "xllamacpp", "wordllama")
 
 COMMON = {"types", "errors", "config", "leash"}
-FREE = {"runtime", "learner", "link", "cli", "__main__", "erasure"}  # these build, open or clean out everything
+FREE = {"runtime", "learner", "link", "cli", "__main__", "erasure", "carrying"}  # these build, open, or reach into all
 RULES: dict[str, set[str]] = {
     "wire": set(),
     "heap": set(), "running": set(), "logs": set(),

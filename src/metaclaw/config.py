@@ -256,6 +256,9 @@ class ServingSettings(Section):
     """After this long it serves all even with fewer sessions, as long as nothing speaks against it."""
     spare_minutes: Annotated[float, Field(ge=0)] = 10.0
     """How long the engine of the version before is kept, so that a rollback takes no time; it costs its memory."""
+    carry_skills: bool = False
+    """Whether skills leave the context once an adapter that does without their text serves all sessions. They come back
+    with its rollback. Off, since the next training run begins at the base model, and learns from turns with skills."""
 
 
 class ScheduleSettings(Section):

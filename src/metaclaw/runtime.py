@@ -20,6 +20,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from metaclaw import __version__
+from metaclaw.carrying import Carrying
 from metaclaw.config import JudgeSettings, ScheduleSettings, Settings, ensure_token, known_secrets
 from metaclaw.context.embed import StaticEmbedder
 from metaclaw.context.live import LiveContext
@@ -62,6 +63,7 @@ from metaclaw.serving.arena import open_arena
 from metaclaw.serving.engine import EngineSpec
 from metaclaw.serving.host import EngineHost
 from metaclaw.serving.promotion import Promotions
+from metaclaw.serving.receipts import Receipts
 from metaclaw.serving.routes import Routes
 from metaclaw.serving.trial import Bar
 from metaclaw.serving.watch import CanaryWatch
@@ -319,12 +321,13 @@ class Gateway:
 
 class Learner:
     """The learner's process: the fast loop, the watch over the library's folder, and where there is a model to train,
-    the scheduler of the slow loop and the watch over an adapter on trial.
+    the scheduler of the slow loop, the watch over an adapter on trial, and what keeps the skills in step with it.
     """
 
     def __init__(
         self, database: Database, client: UpstreamClient, watch: Watch, loop: FastLoop | None,
         curator: Curator | None, scheduler: Scheduler | None, sandbox: Sandbox, canary: CanaryWatch | None,
+        carrying: Carrying | None,
     ) -> None:
         self._database = database
         self._client = client
@@ -334,6 +337,7 @@ class Learner:
         self._curator = curator
         self._scheduler = scheduler
         self._canary = canary
+        self._carrying = carrying
         self._new = asyncio.Event()
         self._tasks = Tasks()
 
@@ -350,6 +354,8 @@ class Learner:
             self._tasks.start(self._scheduler.run())
         if self._canary:
             self._tasks.start(self._canary.run())
+        if self._carrying:
+            self._tasks.start(self._carrying.run())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -413,7 +419,15 @@ def build_learner(settings: Settings, gateway_url: str, token: str, embedded: di
 
     watch = Watch(catalog, edits_of(catalog, redactor), prove)
     canary = canary_watch(settings, Embedded(**embedded), database) if embedded else None
-    return Learner(database, client, watch, loop, curator, scheduler, sandbox, canary)
+    carrying = carrying_of(settings, database, catalog) if embedded else None
+    return Learner(database, client, watch, loop, curator, scheduler, sandbox, canary, carrying)
+
+
+def carrying_of(settings: Settings, database: Database, catalog: Catalog) -> Carrying:
+    registry = Registry(database, settings.namespace, Home(settings).adapters)
+    receipts = Receipts(database, settings.namespace)
+    routes = Routes(database, settings.namespace)
+    return Carrying(catalog, routes, registry, receipts, leaves=settings.serving.carry_skills)
 
 
 def canary_watch(settings: Settings, embedded: Embedded, database: Database) -> CanaryWatch:

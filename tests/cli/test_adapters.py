@@ -84,7 +84,7 @@ def test_rollback_takes_back_the_trial_and_then_what_serves(stage: Stage, shell:
     b = stage.admitted("b", parent=a)
     stage.routes.want(a, "test")
     stage.routes.begin_canary(b, 0.25, "test")
-    assert shell.json("adapters", "rollback") == {"undone": b, "serves": a}
+    assert shell.json("adapters", "rollback") == {"undone": b, "serves": a, "skills_back": []}
     code, out, _ = shell("adapters", "rollback")
     assert (code, out) == (0, f"rolled back {a}; the base model serves all sessions\n")
     assert "no adapter to roll back" in shell.refused("adapters", "rollback")

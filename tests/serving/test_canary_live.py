@@ -196,7 +196,7 @@ async def test_rolling_back_what_serves_all_takes_less_than_a_second_while_its_s
         while await live.ask("s0") != "tiny@base":
             pass
         assert time.monotonic() - asked_at < 1.0
-        assert (code, json.loads(out)) == (0, {"undone": a, "serves": None})
+        assert (code, json.loads(out)) == (0, {"undone": a, "serves": None, "skills_back": []})
         assert StandIn.started == ["tiny@base", f"tiny@{a}"]
 
 

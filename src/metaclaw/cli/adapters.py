@@ -91,10 +91,13 @@ def rollback(config: ConfigOption = None, data_dir: DataDirOption = None, as_jso
     """
     with rooms(load_settings(config, data_dir)) as opened:
         undone, now = opened.promotions.roll_back()
+        back = opened.carrying.bring_back()
     if as_json:
-        typer.echo(json.dumps({"undone": undone, "serves": now}))
-    else:
-        typer.echo(f"rolled back {undone}; {now or 'the base model'} serves all sessions")
+        typer.echo(json.dumps({"undone": undone, "serves": now, "skills_back": back}))
+        return
+    typer.echo(f"rolled back {undone}; {now or 'the base model'} serves all sessions")
+    if back:
+        typer.echo(f"back in the context: {', '.join(back)}")
 
 
 def _promoted(opened: Rooms, name: str, force: str, *, at_once: bool) -> str:

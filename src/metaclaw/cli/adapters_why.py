@@ -109,6 +109,7 @@ def story_of(opened: Rooms, settings: Settings, name: str) -> dict[str, Any]:
         "training": adapter.lineage.get("result", {}),
         "verdicts": [asdict(verdict) for verdict in opened.registry.verdicts(name)],
         "canary": _trial_so_far(opened, settings, adapter, state) if name == state.canary else None,
+        "carried": [asdict(one) for one in opened.receipts.all() if one.adapter == name],
         "replaced": adapter.parent or "base",
         "compared_with_it_since": children,
         "stale": opened.registry.stale().get(name),
@@ -233,6 +234,12 @@ def _told(story: Mapping[str, Any]) -> Iterator[str]:
         yield "  none"
     if story["canary"]:
         yield from ("", "On trial", f"  {story['canary']['step']}: {story['canary'].get('told', '')}")
+    if story["carried"]:
+        yield from ("", "Skills that left the context, since the weights do without their text")
+    for one in story["carried"]:
+        right = f"{one['right_without']} of {one['n']} held-out prompts right, with it {one['right_with']}"
+        back = "; it is back" if one["returned_at"] else ""
+        yield f"  {one['name']}@{one['version']}: {right}; {one['tokens']} tokens less where it was injected{back}"
     if story["undo"]:
         yield from ("", "Undo", f"  {story['undo']}")
 

@@ -14,13 +14,15 @@ from typing import Annotated, Any
 import typer
 
 from metaclaw import logs
+from metaclaw.carrying import Carrying
 from metaclaw.config import Settings, known_secrets, load
 from metaclaw.errors import ConfigError, SkillError
 from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog
 from metaclaw.library.edits import Edits
-from metaclaw.runtime import Home, edits_of
+from metaclaw.runtime import Home, carrying_of, edits_of
 from metaclaw.serving.promotion import Promotions
+from metaclaw.serving.receipts import Receipts
 from metaclaw.serving.routes import Routes
 from metaclaw.store import Database
 from metaclaw.training.registry import Registry
@@ -54,6 +56,8 @@ class Rooms:
     registry: Registry
     routes: Routes
     promotions: Promotions
+    carrying: Carrying
+    receipts: Receipts
     database: Database
 
 
@@ -73,9 +77,10 @@ def rooms(settings: Settings) -> Iterator[Rooms]:
     with Database(home.store) as database:
         registry = Registry(database, settings.namespace, home.adapters)
         routes = Routes(database, settings.namespace)
+        catalog = Catalog(database, settings.namespace, home.skills)
         yield Rooms(
-            Catalog(database, settings.namespace, home.skills), registry, routes,
-            Promotions(routes, registry, settings.serving.canary_share), database,
+            catalog, registry, routes, Promotions(routes, registry, settings.serving.canary_share),
+            carrying_of(settings, database, catalog), Receipts(database, settings.namespace), database,
         )
 
 
