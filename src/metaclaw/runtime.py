@@ -534,6 +534,11 @@ def _training_job(
     routes = Routes(database, settings.namespace)
     promotions = Promotions(routes, registry, settings.serving.canary_share)
 
+    def incumbent() -> str | None:
+        """What serves; an adapter of another base model does not."""
+        wanted = routes.state().wanted
+        return wanted if wanted and registry.get(wanted).base_model == embedded.name else None
+
     def arena(candidate: Path, incumbent: str | None) -> AbstractAsyncContextManager[Arena]:
         loras = [candidate, *([registry.checked_gguf(incumbent)] if incumbent else [])]
         spec = engine_spec(settings, embedded, "arena", loras, apply=False)
@@ -550,7 +555,7 @@ def _training_job(
         ask=ask,
         evidence=lambda: Evidence(catalog.generation(), settled(database, settings.namespace)),
         judging=Judging(
-            registry, embedded.name, lambda: routes.state().wanted, arena, promotions.offer,
+            registry, embedded.name, incumbent, arena, promotions.offer,
             busy=lambda: routes.state().canary is not None,
         ),
     )

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from metaclaw.config import TrainingSettings
-from metaclaw.errors import LeaseLostError
+from metaclaw.errors import LeaseLostError, TrainingError
 from metaclaw.scheduler.leases import GRACE_SECONDS, LEASE_SECONDS
 from metaclaw.store import Database
 from metaclaw.training import jobs as module
@@ -63,6 +63,20 @@ async def test_a_job_that_was_taken_over_in_a_pause_does_not_go_on(
         await running
     assert others.holds(taken)
     assert others.latest() == taken  # nothing was written into it
+
+
+async def test_a_job_that_was_begun_on_another_base_model_fails_and_makes_room(
+    database: Database, tmp_path: Path, clock: list[float]
+) -> None:
+    jobs = Jobs(database, NAMESPACE, tmp_path)
+    row = jobs.take()
+    assert row is not None
+    jobs.report(row, "running", {"base_model": "another"}).result()
+    with pytest.raises(TrainingError, match="Another base model"):
+        await job_of(jobs, database, tmp_path).run()
+    latest = jobs.latest()
+    assert latest is not None
+    assert latest.state == "failed"
 
 
 async def test_what_another_learner_works_on_is_left_to_it(

@@ -96,7 +96,7 @@ class TrainingJob:
         seen = (needed, evidence.generation, *newest(self._database))
         if not evidence.settled or seen == self._found_too_little:
             return False
-        fresh = self._select(explain=False).fresh(self._jobs.trained_through())
+        fresh = self._select(explain=False).fresh(self._jobs.trained_through(self._base_model))
         self._found_too_little = seen if fresh < needed else None
         return fresh >= needed
 
@@ -147,6 +147,8 @@ class TrainingJob:
         await self._finish(row, "done")
 
     async def _steps(self, folder: Path) -> None:
+        if self._progress.get("base_model", self._base_model) != self._base_model:
+            raise TrainingError("Another base model is served than this job began with: a new job begins at that one.")
         await self._build_dataset(folder)
         await self._train(folder)
         await self._decide(folder)
@@ -192,7 +194,7 @@ class TrainingJob:
         if len(data.train) < 2 or not data.query:
             raise TrainingError("There is too little to learn from: fewer than two proven turns, or none to test on.")
         self._progress |= {
-            "generation": evidence.generation, "through": selection.through,
+            "base_model": self._base_model, "generation": evidence.generation, "through": selection.through,
             "examples": len(data.train), "held_out": len(data.query), "retention": len(data.retention),
             "safety": len(data.safety),
         }

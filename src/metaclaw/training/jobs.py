@@ -61,12 +61,14 @@ class Jobs:
         )
         return JobRow(rows[0][0], rows[0][1], Path(rows[0][2]), json.loads(rows[0][3])) if rows else None
 
-    def trained_through(self) -> int:
-        """Journal position up to which the finished jobs have seen the turns."""
+    def trained_through(self, base_model: str) -> int:
+        """Journal position up to which the finished jobs on this base model have seen the turns. A new base model has
+        seen none: it is trained over all that the journal keeps.
+        """
         rows = self._database.read(
             "SELECT coalesce(max(json_extract(progress, '$.through')), 0) FROM jobs"
-            " WHERE namespace = ? AND state = 'done'",
-            (self._namespace,),
+            " WHERE namespace = ?1 AND state = 'done' AND coalesce(json_extract(progress, '$.base_model'), ?2) = ?2",
+            (self._namespace, base_model),
         )
         return int(rows[0][0])
 
