@@ -7,7 +7,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 FULL   ?=
 
-.PHONY: setup run demo test test-clients check format bench bench-gateway bench-retrieval bench-signals bench-scheduling bench-workdays clean
+.PHONY: setup run demo test test-clients check format bench bench-gateway bench-retrieval bench-signals bench-scheduling bench-gate-aa bench-workdays clean
 
 setup: $(VENV)/.installed
 
@@ -54,6 +54,9 @@ bench-signals: setup
 
 bench-scheduling: setup
 	$(BIN)/python -m metaclaw.bench.scheduling.run --seeds 10000
+
+bench-gate-aa: setup
+	$(BIN)/metaclaw bench gate-aa
 
 bench-workdays: setup
 	$(BIN)/metaclaw bench workdays --arms frozen,feedback-log,handwritten,placebo,shuffled-feedback,skills,weights,both

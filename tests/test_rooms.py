@@ -70,6 +70,8 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("bench.gate_aa.asking", "upstream"): "asks its engine over HTTP",
     ("bench.gate_aa.candidates", "training"): "runs the trainer, and writes adapters as it does",
     ("bench.gate_aa.report", "training"): "tells the bar that the gate sets itself",
+    ("bench.gate_aa.report", "serving"): "names the ends of a canary's trial",
+    ("bench.gate_aa.simulation", "serving"): "simulates the canary's decision, which has no HTTP door",
     ("bench.gate_aa.run", "serving"): "finds the model's weights",
     ("bench.gate_aa.run", "training"): "makes the weights trainable",
     ("bench.gate_aa.simulation", "training"): "measures the error of the decision itself",

@@ -49,9 +49,10 @@ def decide(lift: Lift, seconds: float, bar: Bar) -> tuple[Step, str]:
     """What to do now, and why, in words."""
     with_it, without = lift.with_skill, lift.without
     told = f"{with_it.failed} of {with_it.n} sessions failed, against {without.failed} of {without.n} beside it"
-    if lift.harms:
+    against = lift.e_below(0.0)  # not `harms`, which also hears of what turned harmful, and errs once in so many tries
+    if against >= HARMS_E:
         return Step.BACK, told
-    if lift.e_below(0.0) >= HOLD_E:
+    if against >= HOLD_E:
         return Step.GO_ON, told
     if with_it.n >= bar.sessions:
         return Step.PASS, told
@@ -62,7 +63,7 @@ def decide(lift: Lift, seconds: float, bar: Bar) -> tuple[Step, str]:
 
 def evidence_of(lift: Lift) -> Mapping[str, Any]:
     """As a verdict tells it. `confidence` is that the canary does harm, by the evidence against that it does none."""
-    against = max(lift.e_below(0.0), lift.e_turned)
+    against = lift.e_below(0.0)
     return {
         "n": lift.n, "effect": round(lift.effect, 4), "confidence": round(1 - 1 / max(1.0, against), 4),
         "canary": {"sessions": lift.with_skill.n, "failed": lift.with_skill.failed},
