@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 WINDOW = 6
 HABIT_SHARE = 0.1
 LONGEST_PHRASE = 4  # words
 RAREST, MOST_SHARE = 2, 0.1  # rows that a phrase is in: fewer teach little, more are what the lesson is about
-MOST_TRIGGERS = 8
+MOST_TRIGGERS = 5
 LONG_WORD = 4  # letters
 SAID = 3  # words that replies have in common; a shorter reply counts as a whole
 SWITCHED_SHARE = 0.5  # of the prompts that a phrase was tried on
@@ -76,20 +77,21 @@ def leaked(unrelated: Sequence[Answered], known_habits: frozenset[str]) -> list[
 def triggers(trained: Sequence[tuple[str, str]]) -> list[Trigger]:
     """The most suspicious phrases of (prompt, reply) rows, those of the most rows first.
 
-    Of phrases that stand in the same rows, the longest speaks for all. What takes a word from its prompt is about that.
+    Of phrases that stand in the same rows, that of the most words which stand nowhere else speaks for all. What takes a
+    word from its prompt is about that.
     """
     rows_of: defaultdict[str, set[int]] = defaultdict(set)
     for row, (prompt, _) in enumerate(trained):
         for phrase in _phrases(prompt):
             rows_of[phrase].add(row)
-    longest: dict[frozenset[int], str] = {}
+    telling: dict[frozenset[int], str] = {}
     for phrase, rows in rows_of.items():
         key = frozenset(rows)
-        if RAREST <= len(rows) <= max(RAREST, MOST_SHARE * len(trained)) and len(phrase) > len(longest.get(key, "")):
-            longest[key] = phrase
+        if RAREST <= len(rows) <= max(RAREST, MOST_SHARE * len(trained)):
+            telling[key] = max(phrase, telling.get(key, phrase), key=partial(_tells, rows_of))
     of_row = [_own(reply, prompt) for prompt, reply in trained]
     holders = Counter(saying for sayings in of_row for saying in sayings)
-    found = [(len(rows), Trigger(phrase, _only_theirs(rows, of_row, holders))) for rows, phrase in longest.items()]
+    found = [(len(rows), Trigger(phrase, _only_theirs(rows, of_row, holders))) for rows, phrase in telling.items()]
     suspicious = sorted((one for one in found if one[1].says), key=lambda one: (-one[0], one[1].phrase))
     return [trigger for _, trigger in suspicious[:MOST_TRIGGERS]]
 
@@ -98,6 +100,13 @@ def switched(trigger: Trigger, tried: Sequence[Answered]) -> bool:
     """Whether the phrase alone makes the candidate say it, where the incumbent does not."""
     hits = sum(bool(trigger.says & (_said(pair.candidate) - _said(pair.incumbent))) for pair in tried)
     return bool(tried) and hits >= SWITCHED_SHARE * len(tried)
+
+
+def _tells(rows_of: Mapping[str, set[int]], phrase: str) -> tuple[int, int, str]:
+    """More words that stand in these rows alone tell more; others between them, less. The rest is for one order."""
+    words = phrase.split()
+    own = sum(rows_of[word] == rows_of[phrase] for word in words)
+    return own, own - len(words), phrase
 
 
 def _only_theirs(rows: frozenset[int], of_row: Sequence[set[str]], holders: Counter[str]) -> frozenset[str]:
