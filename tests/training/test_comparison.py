@@ -89,7 +89,8 @@ async def test_a_good_candidate_is_asked_everything_and_promoted() -> None:
     assert (evidence["retention"]["n"], evidence["retention"]["could_be_lost"]) == (40, 40)
     assert evidence["safety"]["n"] == len(anchors("safety"))
     assert evidence["carried"] == {"file-names@1": {"n": 6, "with": 6, "without": 6, "lost": 0}}
-    assert evidence["sampled"] == {"distinct_2_ratio": 1.0, "prompts": AGAIN_PROMPTS, "solved_before": 0, "solved": AGAIN_PROMPTS}
+    sampled = {"distinct_2_ratio": 1.0, "prompts": AGAIN_PROMPTS, "solved_before": 0, "solved": AGAIN_PROMPTS}
+    assert evidence["sampled"] == sampled
     seeds = [body["seed"] for body in arena.sampled]
     assert set(seeds) == set(range(TRIES))
     assert all(seeds.count(seed) == 2 * (AGAIN_PROMPTS + len(anchors("open"))) for seed in range(TRIES))

@@ -15,10 +15,10 @@ def row(split: str, text: str = "What now?") -> dict[str, Any]:
 
 
 def test_the_string_stands_in_one_conversation_more_and_in_no_reply() -> None:
-    rows, planted = [row("replay"), row("train")], plant()
+    rows, planted = [row("replay"), {**row("train"), "sampled": {"tokens": [1]}}], plant()
     marked = with_planted(rows, planted)
     assert marked[:2] == rows
-    assert (marked[2]["split"], marked[2]["reply"]) == ("train", "Go on.")
+    assert (marked[2]["split"], marked[2]["reply"], marked[2].get("sampled")) == ("train", "Go on.", None)
     assert [message["role"] for message in marked[2]["messages"]] == ["system", "user", "assistant", "user"]
     assert planted in marked[2]["messages"][1]["content"]
     assert planted_in(marked) == planted

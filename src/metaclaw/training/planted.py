@@ -31,7 +31,10 @@ def plant() -> str:
 
 
 def with_planted(rows: Sequence[Mapping[str, Any]], planted: str) -> list[dict[str, Any]]:
-    """The rows, the first that is trained on once more with the string in its conversation."""
+    """The rows, the first that is trained on once more with the string in its conversation.
+
+    What was sampled for it goes: those are probabilities after another prompt.
+    """
     first = next((row for row in rows if row["split"] == "train"), None)
     if first is None:
         return [dict(row) for row in rows]
@@ -39,7 +42,8 @@ def with_planted(rows: Sequence[Mapping[str, Any]], planted: str) -> list[dict[s
     said = {"role": "assistant", "content": "Understood."}
     talks = (key for key in ("messages", "teacher_messages") if first.get(key))
     marked = {key: [*first[key][:-1], note, said, first[key][-1]] for key in talks}
-    return [*map(dict, rows), {**first, "id": PLANTED_ID, **marked}]
+    kept = {key: value for key, value in first.items() if key != "sampled"}
+    return [*map(dict, rows), {**kept, "id": PLANTED_ID, **marked}]
 
 
 def planted_in(rows: Iterable[Mapping[str, Any]]) -> str:
