@@ -124,6 +124,21 @@ def test_what_a_person_insists_on_is_recorded_with_the_reason(stage: Stage) -> N
         stage.promotions.serve(bad)
 
 
+def test_what_is_on_trial_can_be_given_to_all_at_once(stage: Stage) -> None:
+    a = stage.adapter("a")
+    stage.offer(a)
+    assert stage.promotions.serve(a, at_once=True) == f"{a} serves all sessions next"
+    assert (stage.routes.state().wanted, stage.routes.state().canary) == (a, None)
+
+
+def test_nothing_is_recorded_of_what_is_in_service_already(stage: Stage) -> None:
+    a = stage.adapter("a")
+    stage.offer(a)
+    with pytest.raises(TrainingError, match="in service already"):
+        stage.promotions.insist(a, "why not")
+    assert len(stage.said(a)) == 1
+
+
 def test_only_evidence_admits(stage: Stage) -> None:
     a = stage.adapter("a")
     stage.offer(a)

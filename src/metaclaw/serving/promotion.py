@@ -42,6 +42,7 @@ class Promotions:
 
         Raises `TrainingError` where the adapter's files may not serve.
         """
+        self._require_out(name, at_once=at_once)
         adapter = self._registry.checked(name)
         words = f"{FORCED}: {reason}"
         self._registry.decide(name, _verdict(adapter, self._wanted, words, {"reason": reason}), AdapterState.PROMOTED)
@@ -49,17 +50,22 @@ class Promotions:
 
     def serve(self, name: str, *, at_once: bool = False) -> str:
         """Bring an adapter that a verdict admits into service, again if need be. Raises `TrainingError`."""
-        state = self._routes.state()
-        if name in (state.wanted, state.canary) and not (at_once and name == state.canary):
-            raise TrainingError(f"Adapter '{name}' is in service already: `metaclaw adapters list` shows how.")
+        self._require_out(name, at_once=at_once)
         adapter = self._registry.checked(name)
         self._registry.set_state(name, AdapterState.PROMOTED)
-        if at_once:
-            if state.canary:
-                self._routes.end_canary(state.canary, f"{name} was asked for at once", to_all=False)
-            self._routes.want(name, f"promoted {name} for all sessions at once")
-            return f"{name} serves all sessions next"
-        return self.offer(adapter)
+        if not at_once:
+            return self.offer(adapter)
+        canary, words = self._routes.state().canary, f"promoted {name} for all sessions at once"
+        if canary != name:
+            self._routes.want(name, words)
+        if canary:
+            self._routes.end_canary(canary, words, to_all=canary == name)
+        return f"{name} serves all sessions next"
+
+    def _require_out(self, name: str, *, at_once: bool) -> None:
+        state = self._routes.state()
+        if name == state.wanted or (name == state.canary and not at_once):
+            raise TrainingError(f"Adapter '{name}' is in service already: `metaclaw adapters list` shows how.")
 
     def pass_on(self, name: str, why: str, evidence: Mapping[str, Any]) -> None:
         """The canary has stood the test: it serves all."""

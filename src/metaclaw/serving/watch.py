@@ -23,7 +23,7 @@ from metaclaw.upstream.route import falls_to
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 2.0
+LOOK_SECONDS = 5.0
 SESSION_SECONDS = 900.0
 MOST_SESSIONS = 5_000
 
@@ -46,6 +46,7 @@ class CanaryWatch:
         self.bar = bar
         self._session_seconds = session_seconds
         self._now = now
+        self._before: tuple[float, int] | None = None  # when a trial began, and the last turn before it
 
     async def run(self) -> None:
         while True:
@@ -80,17 +81,26 @@ class CanaryWatch:
         policy = self._policy_of(canary)
         rows = self._database.read(
             "WITH begun AS (SELECT session, min(position) AS first, min(created_at) AS at FROM turns"
-            "  WHERE namespace = ?1 AND kind = 'main' AND created_at >= ?2 GROUP BY session"
+            "  WHERE position > ?6 AND namespace = ?1 AND kind = 'main' AND created_at >= ?2 GROUP BY session"
             "  HAVING at <= ?3 - ?4 ORDER BY first LIMIT ?5)"
             " SELECT begun.session, json_group_array(json_array(turns.id, turns.status)) FROM begun JOIN turns"
             "  ON turns.namespace = ?1 AND turns.session = begun.session AND turns.kind = 'main'"
             "  AND turns.created_at BETWEEN begun.at AND begun.at + ?4 GROUP BY begun.session ORDER BY begun.first",
-            (self._namespace, since, self._now(), self._session_seconds, MOST_SESSIONS),
+            (self._namespace, since, self._now(), self._session_seconds, MOST_SESSIONS, self._last_before(since)),
         )
         return [
             Session(name, falls_to(policy, name, state.canary_share), self._failed(json.loads(turns)))
             for name, turns in rows
         ]
+
+    def _last_before(self, since: float) -> int:
+        """The journal's position when a trial began: it is looked up once, since there is no index on times."""
+        if self._before is None or self._before[0] != since:
+            [[position]] = self._database.read(
+                "SELECT coalesce(max(position), 0) FROM turns WHERE created_at < ?", (since - self._session_seconds,)
+            )
+            self._before = since, int(position)
+        return self._before[1]
 
     def _failed(self, turns: list[tuple[str, int]]) -> bool:
         return any(
