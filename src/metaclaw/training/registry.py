@@ -75,7 +75,9 @@ class Registry:
         return verdicts.of_subject(self._database, self._namespace, f"adapter:{name}")
 
     def decide(self, name: str, verdict: Verdict, state: AdapterState) -> None:
-        """Store the verdict and the state that follows from it, in one transaction; then in the signed manifest."""
+        """Store the verdict and the state that follows from it, in one transaction; then in the signed manifest, without
+        the texts of its evidence: what is erased later must not be left there.
+        """
         manifest = self._own_manifest(self.get(name))
 
         def work(connection: Connection) -> None:
@@ -83,7 +85,8 @@ class Registry:
             _set_state(connection, self._namespace, name, state)
 
         self._database.write(work)
-        self._write_manifest(self._root / name, {**manifest, "verdict": asdict(verdict)})
+        told = {**asdict(verdict), "evidence": verdicts.without_text(dict(verdict.evidence), lambda _: True)}
+        self._write_manifest(self._root / name, {**manifest, "verdict": told})
 
     def note(self, name: str, verdict: Verdict, state: AdapterState | None = None) -> None:
         """Store what was found of an adapter since it was decided on, and the state that follows, if one does."""
