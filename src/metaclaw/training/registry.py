@@ -75,8 +75,9 @@ class Registry:
         return verdicts.of_subject(self._database, self._namespace, f"adapter:{name}")
 
     def decide(self, name: str, verdict: Verdict, state: AdapterState) -> None:
-        """Store the verdict and the state that follows from it, in one transaction; then in the signed manifest, without
-        the texts of its evidence: what is erased later must not be left there.
+        """Store the verdict and the state that follows from it, in one transaction; then in the signed manifest.
+
+        There it is without the texts of its evidence: what is erased later must not be left in it.
         """
         manifest = self._own_manifest(self.get(name))
 
