@@ -16,13 +16,14 @@ SOURCE = Path(metaclaw.__file__).parent
 HEAVY = ("torch", "transformers", "peft", "xllamacpp", "wordllama")
 
 COMMON = {"types", "errors", "config", "leash"}
-FREE = {"runtime", "learner", "link", "cli", "__main__", "erasure", "carrying"}  # these build, open, or reach into all
+FREE = {"runtime", "learner", "link", "cli", "__main__", "erasure", "backup", "carrying"}  # these reach into everything
 RULES: dict[str, set[str]] = {
-    "wire": set(),
+    "wire": set(), "client": {"wire"},
     "heap": set(), "running": set(), "logs": set(),
     "types": set(), "errors": set(), "config": set(), "leash": set(), "tasks": set(), "store": set(), "dialects": set(),
     "upstream": {"dialects", "wire"}, "sandbox": set(), "scheduler": set(), "connect": set(),
-    "gateway": {"context", "dialects", "upstream", "journal", "sandbox", "wire"},
+    "gateway": {"context", "dialects", "upstream", "journal", "sandbox", "wire", "telemetry.trace_context"},
+    "telemetry": {"dialects", "journal.redact"},
     "context": {"library"},
     "journal": {"store"},
     "signals": {"store", "journal", "dialects", "upstream"},  # it reads what was spoken: tool results, the next words
