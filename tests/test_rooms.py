@@ -52,6 +52,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("evolve.lessons", "store"): "hands the handle on to the modules that read",
     ("evolve.progress", "store"): "owns the tables cursors and evolve_state",
     ("evolve.rejected", "store"): "owns the table rejected_edits",
+    ("evolve.vouching", "store"): "hands the handle on to journal and signals",
     ("bench.gateway.library", "library"): "fills a library with ten thousand skills, for which there is no door",
     ("bench.gateway.library", "store"): "opens the library's store",
     ("bench.curation.run", "config"): "retrieves with the default settings",

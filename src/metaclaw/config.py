@@ -209,6 +209,11 @@ class EvolveSettings(Section):
     code_skills: bool = True
     """Whether the model also writes code skills, for failures that a program could mend. Only where a sandbox can run
     them, and never with the `extractive` proposer."""
+    conversation_skills: Literal["trial", "approve"] = "trial"
+    """What becomes of a correction that was said in a conversation, where it may pass on somebody else's words.
+    `trial`: what speaks of the reply alone is used on trial, is active only once you approve it or three sessions said
+    it, and trains nothing before; all else waits for you. `approve`: all of it waits for you. Posted feedback is used
+    at once in any case."""
     holdout_share: Annotated[float, Field(ge=0, le=0.5)] = 0.05
     """The share of sessions in which a matching skill is withheld by chance, to measure whether it helps; 0: none, and
     nothing is measured. Pinned skills are never withheld."""

@@ -410,11 +410,12 @@ def build_learner(settings: Settings, gateway_url: str, token: str, embedded: di
             log.warning("Only clients have a key (auth = 'passthrough'): no skill is replayed, or written by a model.")
         embedder = StaticEmbedder()
         writes_code = settings.evolve.code_skills and settings.evolve.proposer != "extractive" and settings.may_ask
+        overheard = settings.evolve.conversation_skills
         loop = FastLoop(
             database, catalog, ask, embedder.embed, redactor, settings.evolve.proposer,
             settings.context.max_skill_tokens, _judge(settings.judge, client, gateway),
             settings.gateway.session_idle_seconds,
-            code=CodeLearner(catalog, ask, sandbox, redactor) if writes_code else None,
+            code=CodeLearner(catalog, ask, sandbox, redactor, overheard) if writes_code else None, overheard=overheard,
         )
         curator = Curator(database, catalog, embedder.embed, settings.gateway.session_idle_seconds)
     scheduler = None
