@@ -83,6 +83,8 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("bench.poison.run", "journal"): "puts the conversations into the journal",
     ("bench.poison.run", "library"): "looks at what became live",
     ("bench.poison.run", "store"): "opens the store",
+    ("bench.poison.push", "library"): "names the skill that the evidence speaks for",
+    ("bench.poison.push", "store"): "writes tries that nobody had, for which there is no door",
     ("bench.research.pipeline", "sandbox"): "runs experiments that a model wrote, for which there is no HTTP door",
     ("bench.retrieval.methods", "context"): "measures retrieval in process: its bars are milliseconds",
     ("bench.retrieval.report", "config"): "tells the threshold in use",
