@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -90,14 +89,6 @@ def library(config: Path | None, data_dir: Path | None) -> Iterator[Library]:
         for one in taken:
             typer.echo(f"taken in from the folder: {one.name}: {one.what}", err=True)
         yield Library(catalog, edits, database)
-
-
-def visible(text: str) -> str:
-    """A stranger's text as it may go to a terminal: what would steer it, or what nobody sees, is spelled out."""
-    return "".join(
-        sign if sign in "\n\t" or not unicodedata.category(sign).startswith("C") else f"\\u{ord(sign):04x}"
-        for sign in text
-    )
 
 
 def interactive() -> bool:
