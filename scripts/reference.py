@@ -27,8 +27,8 @@ README, CONFIGURATION = ROOT / "README.md", ROOT / "docs" / "configuration.md"
 COMMANDS = ROOT / "docs" / "commands.md"
 FOLDERS = (  # in the order in which data visits them
     "store", "wire", "gateway", "dialects", "context", "upstream", "sandbox", "journal", "signals", "library",
-    "evolve", "training", "serving", "scheduler", "connect", "connect/clients", "connect/formats", "mcp_server", "cli",
-    "cli/doctor", "bench", "bench/curation", "bench/demo", "bench/gateway", "bench/metaclaw_bench",
+    "evolve", "training", "serving", "scheduler", "connect", "connect/clients", "connect/formats", "mcp_server",
+    "dashboard", "cli", "cli/doctor", "bench", "bench/curation", "bench/demo", "bench/gateway", "bench/metaclaw_bench",
     "bench/poison", "bench/retrieval", "bench/scheduling", "bench/workdays",
 )
 RESULT = ROOT / "bench" / "results" / "demo.json"

@@ -36,6 +36,13 @@ RULES: dict[str, set[str]] = {
     # scheduler.leases: the pure rule of who may hold a job, which the table `jobs` writes down
     "training": {"store", "journal", "signals", "dialects", "upstream", "scheduler.leases"},
     "serving": {"store", "training.registry", "signals"},
+    "visible": set(),
+    # a person's door: the read functions of those who own what is shown, and what it is handed
+    "dashboard": {
+        "wire", "gateway.auth", "store", "journal.glances", "journal.trajectories", "signals.ledger", "signals.combine",
+        "library", "evolve.exposures", "evolve.lift", "training.registry", "training.jobs", "serving.routes",
+        "scheduler", "visible",
+    },
     "mcp_server": {"library", "sandbox", "gateway.auth"},  # its HTTP stands behind the gateway's own door
 }
 EXCEPTIONS: dict[tuple[str, str], str] = {

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-
 GATEWAYS, DASHBOARDS = "run", "run/dashboards"  # folders below the data folder
 
 

@@ -1,4 +1,4 @@
-"""A stranger's text made safe to look at: what would steer a terminal or a reader, or what nobody sees, is spelled out."""
+"""A stranger's text, safe to look at: what would steer a terminal or a reader, or what nobody sees, is spelled out."""
 
 from __future__ import annotations
 

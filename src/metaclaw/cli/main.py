@@ -205,6 +205,22 @@ def stop(
 
 
 @app.command()
+def dashboard(
+    open_it: Annotated[bool, typer.Option("--open", help="Open it in this machine's browser.")] = False,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print a link into the dashboard: good for one browser, once, within five minutes.
+
+    Example: metaclaw dashboard --open
+    """
+    from metaclaw.cli.dashboard import dashboard as show
+
+    show(load_settings(config, data_dir), open_it=open_it, as_json=as_json)
+
+
+@app.command()
 def demo(
     full: Annotated[bool, typer.Option("--full", help="At least 60 held-out tasks; about half an hour.")] = False,
     model: Annotated[str | None, typer.Option(help="Another embedded model.")] = None,

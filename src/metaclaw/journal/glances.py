@@ -96,5 +96,10 @@ def counts(database: Database, namespace: str) -> tuple[int, int, int]:
 def _read(database: Database, where: str, values: tuple[Any, ...]) -> list[Glance]:
     rows = database.read(f"SELECT {COLUMNS} FROM turns WHERE {where}", values)
     return [
-        Glance(*row[:8], bool(row[8]), tuple(json.loads(row[9])), tuple(json.loads(row[10])), *row[11:]) for row in rows
+        Glance(
+            id=row[0], position=row[1], session=row[2], kind=row[3], side=row[4], query=row[5], reply=row[6],
+            status=row[7], complete=bool(row[8]), skills=tuple(json.loads(row[9])), withheld=tuple(json.loads(row[10])),
+            generation=row[11], policy=row[12], created_at=row[13],
+        )
+        for row in rows
     ]
