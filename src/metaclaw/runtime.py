@@ -437,14 +437,16 @@ def build_learner(settings: Settings, gateway_url: str, token: str, embedded: di
     if settings.dashboard.enabled:
         no_torch = "Training needs PyTorch: pip install 'metaclaw[train]', and start again."
         cannot = "" if scheduler else cannot_train(settings) or no_torch
-        shown = _shown(settings, catalog, database, edits.warnings, agenda, cannot, gateway_url, token)
+        pages = dashboard_of(settings, catalog, database, edits.warnings, agenda, cannot, gateway_url, token)
+        shown = Shown(pages, settings)
     return Learner(database, client, watch, loop, curator, scheduler, sandbox, shown)
 
 
-def _shown(
+def dashboard_of(
     settings: Settings, catalog: Catalog, database: Database, warnings: Callable[[Skill], Sequence[str]],
     agenda: Agenda | None, cannot_train: str, gateway_url: str, token: str,
-) -> Shown:
+) -> Dashboard:
+    """Over the rooms of the learner's process; `cannot_train` says why there is no slow loop, '' where there is one."""
     from metaclaw.dashboard.rooms import Rooms  # nothing of it is wanted in the gateway's process
     from metaclaw.dashboard.server import Dashboard
 
@@ -471,7 +473,7 @@ def _shown(
         cannot_train=cannot_train,
         holdout_share=settings.evolve.holdout_share if settings.evolve.enabled else 0.0,
     )
-    return Shown(Dashboard(rooms, token), settings)
+    return Dashboard(rooms, token)
 
 
 def _state_of(gateway_url: str, token: str) -> Mapping[str, Any]:

@@ -31,7 +31,7 @@ def dashboard(settings: Settings, *, open_it: bool, as_json: bool) -> None:
     if not opened:
         typer.echo(link)
     if open_it:
-        typer.echo("opened in your browser" if opened else "no browser was found here: open the link yourself", err=True)
+        typer.echo("opened in your browser" if opened else "there is no browser here: open the link yourself", err=True)
 
 
 def _why_none(settings: Settings) -> str:

@@ -8,7 +8,7 @@ from metaclaw.dashboard.skills import waiting_of
 from metaclaw.journal import glances
 
 WEEK = 7
-CHANGES = 12
+CHANGES = 9
 
 
 def overview(rooms: Rooms, asked: Asked) -> Page:

@@ -10,7 +10,7 @@ from metaclaw.scheduler.scheduler import TELL_AGAIN
 from metaclaw.scheduler.windows import upcoming
 from metaclaw.training.jobs import JobRow
 
-SHOWN_WINDOWS = 8
+SHOWN_WINDOWS = 4
 SHOWN_JOBS = 20
 ALIVE_SECONDS = 2 * TELL_AGAIN.total_seconds()
 UNFINISHED = ("running", "paused")

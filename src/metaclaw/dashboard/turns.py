@@ -10,7 +10,7 @@ from metaclaw.errors import RequestError
 from metaclaw.journal import glances, trajectories
 from metaclaw.journal.glances import Glance
 from metaclaw.signals import ledger
-from metaclaw.signals.combine import Outcome
+from metaclaw.signals.combine import Outcome, combine
 from metaclaw.types import Signal
 
 SHOWN = 40
@@ -24,6 +24,7 @@ class Row:
     turn: Glance
     outcome: Outcome
     signals: tuple[Signal, ...]
+    said: tuple[str, ...]
 
 
 def turns(rooms: Rooms, asked: Asked) -> Page:
@@ -79,8 +80,11 @@ def _found(rooms: Rooms, words: list[str], *, failed: bool, before: int | None, 
 
 def _row(rooms: Rooms, found: Glance) -> Row:
     signals = ledger.signals_on(rooms.database, rooms.namespace, found.id)
-    outcome = ledger.outcome_of(rooms.database, rooms.namespace, found.id)
-    return Row(found, outcome, tuple(one for one in signals if one.value is not None))
+    said = trajectories.feedback_on(rooms.database, rooms.namespace, found.id)
+    return Row(
+        found, combine(signals), tuple(one for one in signals if one.value is not None),
+        tuple(one.text for one in said if one.text),
+    )
 
 
 def _newest(rooms: Rooms) -> str:

@@ -30,12 +30,13 @@
         { stroke: LINE, width: 2.25, spanGaps: false, points: { show: true, size: 6, fill: LINE } }],
       bands: [{ series: [1, 2], fill: LINE + "26" }],
       axes: [
-        axis({ grid: { show: false }, space: 64, values: (_, ticks, __, ___, step) => ticks.map((tick) => step < 86400 ? "" :
+        axis({ grid: { show: false }, space: 64, size: 30, values: (_, ticks, __, ___, step) => ticks.map((tick) => step < 86400 ? "" :
           new Date(tick * 1000).toLocaleDateString("en-GB", { day: "numeric", month: "short", timeZone: "UTC" })) }),
         axis({ size: 48, values: (_, ticks) => ticks.map((tick) => Math.round(100 * tick) + " %"), space: 44 }),
       ],
       cursor: { y: false, points: { size: 9 }, drag: { x: false, y: false } },
-      hooks: { draw: [(plot) => marks(plot, days, at)], setCursor: [(plot) => told(plot.cursor.idx)] },
+      hooks: { ready: [() => told(days.length - 1)], draw: [(plot) => marks(plot, days, at)],
+        setCursor: [(plot) => told(plot.cursor.idx)] },
     }];
   }
 
@@ -59,7 +60,7 @@
         ctx.beginPath(); ctx.moveTo(x, bbox.top); ctx.lineTo(x, bottom); ctx.stroke();
         ctx.setLineDash([]);
         ctx.fillStyle = colour("--soft");
-        const name = row.dataset.policy.split("+").pop(), left = x + ctx.measureText(name).width > bbox.left + bbox.width - 8 * ratio;
+        const name = row.dataset.policy.split("@").pop(), left = x + ctx.measureText(name).width > bbox.left + bbox.width - 8 * ratio;
         ctx.textAlign = left ? "right" : "left";
         ctx.fillText(name, x + (left ? -6 : 6) * ratio, bottom - 12 * ratio);
       }
@@ -74,7 +75,7 @@
       scales: { x: { time: false }, loss: { range: top }, kl: { range: top } },
       series: [{}, { scale: "loss", stroke: LINE, width: 2.25, points: { show: false } },
         { scale: "kl", stroke: SECOND, width: 2, points: { show: false } }],
-      axes: [axis({ grid: { show: false } }), axis({ scale: "loss", size: 48 }),
+      axes: [axis({ grid: { show: false }, size: 30 }), axis({ scale: "loss", size: 48 }),
         axis({ scale: "kl", side: 1, size: 56, grid: { show: false } })],
       cursor: { y: false, drag: { x: false, y: false } },
     }];
@@ -127,7 +128,11 @@
     elements.forEach(draw);
   }
 
-  document.addEventListener("DOMContentLoaded", () => drawAll(document));
+  document.addEventListener("DOMContentLoaded", () => {
+    drawAll(document);
+    const here = document.querySelector(".nav [aria-current]"); // on a phone the pages' names may be wider than it
+    here?.closest(".nav").scrollTo({ left: here.offsetLeft - 60 });
+  });
   document.addEventListener("htmx:afterSettle", (event) => drawAll(event.target.parentElement || document));
   dark.addEventListener("change", redraw);
 })();
