@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -55,7 +57,7 @@ class Office:
 
 
 @asynccontextmanager
-async def opened(home: Path, cannot_train: str = "") -> AsyncIterator[Office]:
+async def opened(home: Path, cannot_train: str = "", port: int = 0) -> AsyncIterator[Office]:
     settings = Settings.model_validate({"data_dir": str(home), "schedule": {"sleep_hours": "23:00-07:00"}})
     places = Home(settings)
     with Database(places.store) as database:
@@ -64,7 +66,31 @@ async def opened(home: Path, cannot_train: str = "") -> AsyncIterator[Office]:
             settings, catalog, database, lambda skill: objections(skill, Redactor()), None, cannot_train,
             "http://127.0.0.1:9", TOKEN,  # nobody is there
         )
-        await dashboard.listen(0)
+        await dashboard.listen(port)
         async with aiohttp.ClientSession(dashboard.url, timeout=aiohttp.ClientTimeout(total=20)) as http:
             yield Office(dashboard, database, catalog, Routes(database, settings.namespace), settings, http)
         await dashboard.close()
+
+
+class Form:
+    """Sends the forms of a browser that came in."""
+
+    def __init__(self, office: Office) -> None:
+        self._office = office
+
+    async def led(self, path: str, referer: str, **fields: str) -> str:
+        """Where whoever sends it is led."""
+        found = re.search(r'name="word" value="(\w+)"', await self._office.text("/skills"))
+        assert found
+        headers = {"origin": self._office.url, "referer": referer}
+        data = {"word": found[1], **fields}
+        async with self._office.http.post(path, data=data, headers=headers, allow_redirects=False) as reply:
+            assert reply.status == 303, await reply.text()
+            return reply.headers["location"]
+
+    async def send(self, path: str, page: str, **fields: str) -> str:
+        """What the next page says of it."""
+        shown = await self._office.text(await self.led(path, f"{self._office.url}{page}", **fields))
+        found = re.search(r'<p class="notice[^>]*>(.*?)</p>', shown)
+        assert found
+        return html.unescape(found[1])

@@ -1,4 +1,4 @@
-"""Three weeks of a small office, put into a store through the rooms that own it: for the dashboard's tests and pictures.
+"""Three weeks of a small office, put into a store through the rooms that own it: for tests of the dashboard.
 
 In: a data folder. Out: the same store for the same moment. People ask for file names, dates, summaries; corrections
 become skills; one adapter is refused, one promoted; a training run is under way. `python tests/three_weeks.py FOLDER`
@@ -42,7 +42,7 @@ HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\u202e\x1b[31m"
 
 @dataclass(frozen=True)
 class Habit:
-    """A convention of the house: asked for from the first day on, a skill from day `learned`; `trained`: in the weights."""
+    """A convention of the house: asked for from the first day on, a skill from day `learned`, then perhaps weights."""
 
     skill: Skill
     ask: str

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -76,7 +77,8 @@ class Dashboard:
             found = await self._server.listen(HOST, port)
         except OSError as error:
             found = await self._server.listen(HOST, 0)
-            log.warning("the dashboard's port %d is taken (%s): it is at %d instead", port, error.strerror, found)
+            why = os.strerror(error.errno or 0)
+            log.warning("the dashboard's port %d is taken (%s): it is at %d instead", port, why, found)
         self.url = f"http://{HOST}:{found}"
         self._access = Access(self._token, f"metaclaw-{found}")
 
