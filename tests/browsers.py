@@ -43,11 +43,12 @@ class Tab:
             Path(PICTURES).mkdir(parents=True, exist_ok=True)
             await self.page.screenshot(path=Path(PICTURES) / f"{name}.png", full_page=True)
 
-    async def findings(self) -> list[str]:
-        """What axe finds that is serious, by rule, with the first element that it is about."""
+    async def findings(self, rule: str = "") -> list[str]:
+        """What axe finds that is serious, by rule, with the first element that it is about; with all rules or one."""
         if not await self.page.evaluate("typeof axe !== 'undefined'"):
             await self.page.evaluate(_axe())
-        result = await self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        options = {"resultTypes": ["violations"], **({"runOnly": [rule]} if rule else {})}
+        result = await self.page.evaluate("options => axe.run(document, options)", options)
         return [_told(one) for one in result["violations"] if one["impact"] in WORSE]
 
 

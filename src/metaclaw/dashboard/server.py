@@ -19,7 +19,6 @@ from importlib import resources
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
-from metaclaw import __version__
 from metaclaw.dashboard.access import Access, Session
 from metaclaw.dashboard.render import Renderer, static_version
 from metaclaw.dashboard.rooms import Asked, Done, Page, Rooms
@@ -59,9 +58,10 @@ NO_SESSION = "This browser has no session, or its session is over. Run `metaclaw
 class Dashboard:
     """Owned by the learner. `url` is where it listens."""
 
-    def __init__(self, rooms: Rooms, token: str) -> None:
+    def __init__(self, rooms: Rooms, token: str, version: str) -> None:
         self._rooms = rooms
         self._token = token
+        self._version = version
         self._door = Door(token, HOST)
         self._renderer = Renderer(rooms.now)
         self._access = Access(token, "metaclaw")
@@ -177,7 +177,7 @@ class Dashboard:
         whole = not page.template.startswith("_")
         notice = self._notices.pop(asked.session.id, None) if whole else None
         return {
-            "version": __version__, "namespace": self._rooms.namespace, "word": asked.session.word, "notice": notice,
+            "version": self._version, "namespace": self._rooms.namespace, "word": asked.session.word, "notice": notice,
             "waiting_count": len(self._rooms.catalog.waiting()) if whole else 0,
         }
 

@@ -12,10 +12,10 @@ Point = Sequence[float]  # step, loss, kl_to_base
 def with_step(points: Sequence[Point], event: Mapping[str, Any]) -> list[Point]:
     """The course so far with one more step. A run that resumed from a checkpoint repeats steps: the later one counts.
 
-    Where there are too many, every other one goes; the first and the last stay.
+    Where there are many, every second, fourth, ... is kept, with the first and the last.
     """
-    step = event["step"]
-    course = [point for point in points if point[0] < step]
-    if len(course) >= MOST:
-        course = course[::2]
+    step, every = event["step"], 1
+    while step / every > MOST - 1:
+        every *= 2
+    course = [point for point in points if point[0] < step and (point[0] - 1) % every == 0]
     return [*course, (step, round(event["loss"], 4), round(event["kl_to_base"], 5))]

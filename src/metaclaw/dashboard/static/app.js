@@ -14,13 +14,13 @@
 
   function curve(element, rows, reading) {
     const days = [...rows].reverse();
-    const at = days.map((row) => Date.parse(row.dataset.day + "T12:00:00Z") / 1000);
+    const at = days.map((row) => Date.parse(row.dataset.day + "T00:00:00Z") / 1000);
     const data = [at, ...["high", "low", "share"].map((name) => days.map((row) => value(row, name)))];
     const told = (index) => {
       if (!reading || index === null || index === undefined) return;
-      reading.textContent = [...days[index].cells].map((cell, n) => [cell.textContent.trim(),
-        ["", " right", "", " judged", " turns", "", ""][n]]).filter((pair, n) => pair[0] && n !== 5)
-        .map((pair, n) => (n === 2 ? `(${pair[0]})` : pair.join(""))).join("   ");
+      const [day, right, interval, judged, turns, , changed] = [...days[index].cells].map((cell) => cell.textContent.trim());
+      const share = days[index].dataset.n === "0" ? "nothing was judged" : `${right} right (${interval}) of ${judged} judged`;
+      reading.textContent = [day, share, `${turns} turns`, changed].filter(Boolean).join(" · ");
     };
     return [data, {
       scales: { x: { time: true, range: (_, low, high) => (low === high ? [low - 43200, high + 43200] : [low - 20000, high + 20000]) },
