@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser, Page
+    from playwright.async_api import Browser, Page, Request
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 MISSING = "" if CHROMIUM and find_spec("playwright") else "needs Chromium (apt-get install chromium) and Playwright"
@@ -35,8 +35,12 @@ class Tab:
         page = self.page
         page.on("console", lambda said: self.wrong.append(said.text) if said.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        page.on("requestfailed", lambda request: self.wrong.append(f"not loaded: {request.url}"))
+        page.on("requestfailed", self._not_loaded)
         page.on("dialog", lambda dialog: self.wrong.append(f"dialog: {dialog.message}"))
+
+    def _not_loaded(self, request: Request) -> None:
+        if request.failure != "net::ERR_ABORTED":  # a poll that was under way when the page was left
+            self.wrong.append(f"not loaded: {request.url}: {request.failure}")
 
     async def picture(self, name: str) -> None:
         if PICTURES:

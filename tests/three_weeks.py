@@ -131,9 +131,18 @@ class Office:
         weekend = datetime.fromtimestamp(self.now).astimezone().weekday() >= 5
         sessions = self.random.randint(6, 12) if weekend else self.random.randint(34, 48)
         begins, ends = (8.5 * HOUR, 18 * HOUR) if day < DAYS - 1 else (0.0, self._elapsed())
+        spoken: list[tuple[Habit, Turn, Feedback | None]] = []
         for moment in sorted(self.random.uniform(begins, ends) for _ in range(sessions)):
             self.at(day, moment)
-            await self._session(recorder, self.random.choice(HABITS), day)
+            spoken.append(self._session(self.random.choice(HABITS)))
+        assert all(await asyncio.gather(*(recorder.turn(turn) for _, turn, _ in spoken)))
+        await asyncio.gather(*(recorder.feedback(said) for _, _, said in spoken if said))
+        judged = [one for _, turn, said in spoken if said for one in detectors.explicit_feedback(turn, [said])]
+        ledger.record(self.database, NAMESPACE, judged)
+        for habit, turn, said in spoken:
+            if said and said.text and habit.skill.name not in self.live and day >= habit.learned:
+                self.now = said.created_at
+                self._learn(habit, turn)
         self.at(day, 19 * HOUR)
         self._evening(day)
 
@@ -142,7 +151,8 @@ class Office:
         now = datetime.fromtimestamp(self.end).astimezone()
         return (now - now.replace(hour=0, minute=0, second=0, microsecond=0)).total_seconds()
 
-    async def _session(self, recorder: Recorder, habit: Habit, day: int) -> None:
+    def _session(self, habit: Habit) -> tuple[Habit, Turn, Feedback | None]:
+        """A request, and what was said of it, where somebody spoke."""
         thing = self.random.choice(THINGS)
         live = self.live.get(habit.skill.name)
         withheld = live is not None and self.random.random() < SHARE
@@ -151,16 +161,11 @@ class Office:
             chance = min(chance, 0.05)
         failed = self.random.random() < chance
         turn = self._turn(habit, thing, live, withheld=withheld, failed=failed)
-        assert await recorder.turn(turn)
         if self.random.random() > (0.9 if failed else 0.55):
-            return
-        self.now += self.random.uniform(20, 300)
+            return habit, turn, None
         said = habit.filled(habit.said, thing) if failed else ""
-        feedback = Feedback(f"feedback-of-{turn.id}", NAMESPACE, turn.id, -1.0 if failed else 1.0, said, None, self.now)
-        await recorder.feedback(feedback)
-        ledger.record(self.database, NAMESPACE, detectors.explicit_feedback(turn, [feedback]))
-        if failed and live is None and day >= habit.learned:
-            self._learn(habit, turn)
+        score, when = -1.0 if failed else 1.0, min(self.end, self.now + self.random.uniform(20, 300))
+        return habit, turn, Feedback(f"feedback-of-{turn.id}", NAMESPACE, turn.id, score, said, None, when)
 
     def _turn(self, habit: Habit, thing: str, live: Skill | None, *, withheld: bool, failed: bool) -> Turn:
         self._turns += 1
