@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import webbrowser
 from http.client import HTTPException
-from typing import Any
+from typing import Annotated, Any
 from urllib.error import HTTPError, URLError
 from urllib.request import ProxyHandler, Request, build_opener
 
 import typer
 
+from metaclaw.cli.common import ConfigOption, DataDirOption, JsonOption, load_settings
 from metaclaw.config import Settings, ensure_token
 from metaclaw.errors import MetaClawError
 from metaclaw.running import dashboards, gateways
@@ -18,8 +19,17 @@ from metaclaw.running import dashboards, gateways
 TIMEOUT_SECONDS = 10.0
 
 
-def dashboard(settings: Settings, *, open_it: bool, as_json: bool) -> None:
-    """Raises `MetaClawError` where no dashboard runs on the data folder, and says what to do."""
+def dashboard(
+    open_it: Annotated[bool, typer.Option("--open", help="Open it in this machine's browser.")] = False,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print a link into the dashboard: good for one browser, once, within five minutes.
+
+    Example: metaclaw dashboard --open
+    """
+    settings = load_settings(config, data_dir)
     running = dashboards(settings.home, settings.namespace)
     if not running:
         raise MetaClawError(_why_none(settings))
