@@ -61,7 +61,7 @@ from metaclaw.scheduler.windows import Rule, SleepHours
 from metaclaw.serving.arena import open_arena
 from metaclaw.serving.engine import EngineSpec
 from metaclaw.serving.host import EngineHost
-from metaclaw.serving.routes import Routes, promote
+from metaclaw.serving.routes import Routes, promote, rollback
 from metaclaw.signals.judge import judge
 from metaclaw.store import Database
 from metaclaw.tasks import Tasks
@@ -452,17 +452,19 @@ def dashboard_of(
     from metaclaw.dashboard.server import Dashboard
 
     home, namespace = Home(settings), settings.namespace
+    routes, registry = Routes(database, namespace), Registry(database, namespace, home.adapters)
     rooms = Rooms(
         database=database,
         namespace=namespace,
         catalog=catalog,
-        registry=Registry(database, namespace, home.adapters),
-        routes=Routes(database, namespace),
+        registry=registry,
+        routes=routes,
         jobs=Jobs(database, namespace, home.jobs),
         board=Board(database, namespace),
         rule=rule_of(settings.schedule),
         now=utc_now,
         meetings=lambda: agenda.meetings(utc_now()) if agenda else (),
+        roll_back_adapter=partial(rollback, routes, registry),
         gateway=partial(_state_of, gateway_url, token),
         settled=lambda: settled(database, namespace),
         warnings=warnings,

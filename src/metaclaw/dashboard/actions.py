@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from metaclaw.dashboard.rooms import Asked, Done, Rooms
 from metaclaw.errors import SkillError, TrainingError
-from metaclaw.serving.routes import rollback
 from metaclaw.types import LIVE_STATES, Skill, SkillState
 
 BY = "by a person, on the dashboard"
@@ -58,7 +57,7 @@ def roll_back_adapter(rooms: Rooms, asked: Asked) -> Done:
     wanted = rooms.routes.state().wanted
     if wanted != asked.named["name"]:
         raise TrainingError(f"{asked.named['name']} is no longer what is wanted: {wanted or 'the base model'} is.")
-    parent = rollback(rooms.routes, rooms.registry)
+    parent = rooms.roll_back_adapter()
     return Done(f"{wanted} was rolled back: {parent or 'the base model'} serves from now on.", "/adapters")
 
 

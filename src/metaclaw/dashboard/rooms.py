@@ -23,9 +23,10 @@ from metaclaw.types import Skill
 class Rooms:
     """Read from several threads at once.
 
-    `places` are the files that hold what was learned, by what a person calls them. `gateway` asks the gateway how it is
-    (`{}` where it does not say); `warnings` is the screen; `cannot_train` says why there is no slow loop, '' where
-    there is one.
+    `roll_back_adapter` takes the adapter that is wanted out of service and returns what serves then, None for the base
+    model. `gateway` asks the gateway how it is (`{}` where it does not say); `warnings` is the screen; `places` are the
+    files that hold what was learned, by what a person calls them; `cannot_train` says why there is no slow loop, ''
+    where there is one.
     """
 
     database: Database
@@ -38,6 +39,7 @@ class Rooms:
     rule: Rule
     now: Callable[[], datetime]
     meetings: Callable[[], Sequence[Span]]
+    roll_back_adapter: Callable[[], str | None]
     gateway: Callable[[], Mapping[str, Any]]
     settled: Callable[[], bool]
     warnings: Callable[[Skill], Sequence[str]]
