@@ -23,7 +23,7 @@ from metaclaw.journal.recorder import Recorder
 from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog
 from metaclaw.scheduler.board import Board
-from metaclaw.serving.routes import Routes, promote
+from metaclaw.serving.routes import Routes
 from metaclaw.signals import detectors, ledger
 from metaclaw.store import Database
 from metaclaw.training import gate
@@ -239,7 +239,7 @@ class Office:
 
     def _a_promoted_adapter(self) -> None:
         adapter = self._trained(b"second", wins=19, losses=1, steps=48)
-        promote(self.routes, adapter)
+        self.routes.want(adapter.name, f"promoted {adapter.name}")
         self.routes.now_serving(adapter.name, f"serving {BASE}@{adapter.name}")
         self.adapter = adapter.name
 
@@ -260,7 +260,7 @@ class Office:
         adapter = self.registry.register(folder, BASE, self.routes.state().wanted, lineage)
         pairs = [_pair(candidate=True)] * wins + [_pair(candidate=False)] * losses + [_pair(candidate=None)] * 2
         kept = [_pair(candidate=None)] * 12
-        verdict = gate.judge(adapter.name, "base", gate.Comparison(pairs, kept, kept, frozenset()))
+        verdict = gate.judge(adapter.name, "base", gate.Comparison(pairs, kept, kept))
         promoted = verdict.decision.startswith("promoted")
         self.registry.decide(adapter.name, verdict, AdapterState.PROMOTED if promoted else AdapterState.REJECTED)
         self._report(job, "done", {

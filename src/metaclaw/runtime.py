@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from metaclaw import __version__
+from metaclaw.carrying import Carrying
 from metaclaw.config import JudgeSettings, ScheduleSettings, Settings, ensure_token, known_secrets
 from metaclaw.context.embed import StaticEmbedder
 from metaclaw.context.live import LiveContext
 from metaclaw.dialects import chat
-from metaclaw.errors import ConnectError, MetaClawError, StoreError
+from metaclaw.errors import ConnectError, MetaClawError, StoreError, TrainingError
 from metaclaw.evolve.code import CodeLearner
 from metaclaw.evolve.curate import Curator
 from metaclaw.evolve.edited_code import retest
@@ -61,13 +62,18 @@ from metaclaw.scheduler.windows import Rule, SleepHours
 from metaclaw.serving.arena import open_arena
 from metaclaw.serving.engine import EngineSpec
 from metaclaw.serving.host import EngineHost
-from metaclaw.serving.routes import Routes, promote, rollback
+from metaclaw.serving.promotion import Promotions, admitted
+from metaclaw.serving.receipts import Receipts
+from metaclaw.serving.routes import Routes
+from metaclaw.serving.trial import Bar
+from metaclaw.serving.watch import CanaryWatch
 from metaclaw.signals.judge import judge
 from metaclaw.store import Database
 from metaclaw.tasks import Tasks
 from metaclaw.training.comparison import Arena
 from metaclaw.training.job import TrainingJob
 from metaclaw.training.jobs import Jobs
+from metaclaw.training.judging import Judging
 from metaclaw.training.registry import Registry
 from metaclaw.training.selection import Evidence
 from metaclaw.types import Skill, Verdict
@@ -213,7 +219,10 @@ class Gateway:
             "skills": [{"name": s.name, "version": s.version, "state": s.state.value} for s in live],
             "waiting_skills": [skill.ref for skill in self._catalog.waiting()],
             "broken_files": self._catalog.mirror.problems(),
-            "adapter": {"wanted": route.wanted, "serving": route.serving, "detail": route.detail},
+            "adapter": {
+                "wanted": route.wanted, "serving": route.serving, "detail": route.detail, "canary": route.canary,
+                "canary_share": route.canary_share, "waiting": route.waiting,
+            },
             "job": {"id": job.id, "state": job.state, **job.progress} if job else None,
             "learning": "settled" if settled(self._database, self._settings.namespace) else "working",
             "in_flight": self._router.in_flight(),
@@ -299,8 +308,10 @@ class Gateway:
             self._settings.model.start_timeout_seconds,
             self._routes,
             self._registry,
+            Promotions(self._routes, self._registry, self._settings.serving.canary_share),
             self._router,
             self._client,
+            60 * self._settings.serving.spare_minutes,
         )
 
     def _recorded(self) -> None:
@@ -337,13 +348,14 @@ class Shown:
 
 
 class Learner:
-    """The learner's process: the fast loop, the watch over the library's folder, and the scheduler of the slow loop
-    where there is a model to train.
+    """The learner's process: the fast loop, the watch over the library's folder, and where there is a model to train,
+    the scheduler of the slow loop, the watch over an adapter on trial, and what keeps the skills in step with it.
     """
 
     def __init__(
         self, database: Database, client: UpstreamClient, watch: Watch, loop: FastLoop | None,
-        curator: Curator | None, scheduler: Scheduler | None, sandbox: Sandbox, shown: Shown | None = None,
+        curator: Curator | None, scheduler: Scheduler | None, sandbox: Sandbox, canary: CanaryWatch | None,
+        carrying: Carrying | None, shown: Shown | None,
     ) -> None:
         self._database = database
         self._client = client
@@ -352,6 +364,8 @@ class Learner:
         self._loop = loop
         self._curator = curator
         self._scheduler = scheduler
+        self._canary = canary
+        self._carrying = carrying
         self._shown = shown
         self._new = asyncio.Event()
         self._tasks = Tasks()
@@ -367,6 +381,10 @@ class Learner:
             self._tasks.start(self._curator.run())
         if self._scheduler:
             self._tasks.start(self._scheduler.run())
+        if self._canary:
+            self._tasks.start(self._canary.run())
+        if self._carrying:
+            self._tasks.start(self._carrying.run())
         if self._shown:
             await self._shown.begin()
         return self
@@ -440,7 +458,9 @@ def build_learner(settings: Settings, gateway_url: str, token: str, embedded: di
         cannot = "" if scheduler else cannot_train(settings) or no_torch
         pages = dashboard_of(settings, catalog, database, edits.warnings, agenda, cannot, gateway_url, token)
         shown = Shown(pages, settings)
-    return Learner(database, client, watch, loop, curator, scheduler, sandbox, shown)
+    canary = canary_watch(settings, Embedded(**embedded), database) if embedded else None
+    carrying = carrying_of(settings, database, catalog) if embedded else None
+    return Learner(database, client, watch, loop, curator, scheduler, sandbox, canary, carrying, shown)
 
 
 def dashboard_of(
@@ -453,6 +473,19 @@ def dashboard_of(
 
     home, namespace = Home(settings), settings.namespace
     routes, registry = Routes(database, namespace), Registry(database, namespace, home.adapters)
+    promotions = Promotions(routes, registry, settings.serving.canary_share)
+    carrying = carrying_of(settings, database, catalog)
+
+    def roll_back() -> str | None:
+        _, serves = promotions.roll_back()
+        carrying.bring_back()
+        return serves
+
+    def promote(name: str) -> str:
+        if not admitted(registry.verdicts(name)):
+            raise TrainingError(f"No verdict admits '{name}'. `metaclaw adapters promote` can insist, with a reason.")
+        return promotions.serve(name, at_once=False)
+
     rooms = Rooms(
         database=database,
         namespace=namespace,
@@ -464,7 +497,8 @@ def dashboard_of(
         rule=rule_of(settings.schedule),
         now=utc_now,
         meetings=lambda: agenda.meetings(utc_now()) if agenda else (),
-        roll_back_adapter=partial(rollback, routes, registry),
+        roll_back_adapter=roll_back,
+        promote_adapter=promote,
         gateway=partial(_state_of, gateway_url, token),
         settled=lambda: settled(database, namespace),
         warnings=warnings,
@@ -497,6 +531,23 @@ def cannot_train(settings: Settings) -> str:
     if not settings.embedded:
         return "With a provider there is no model here to train: skills only."
     return ""
+
+
+def carrying_of(settings: Settings, database: Database, catalog: Catalog) -> Carrying:
+    registry = Registry(database, settings.namespace, Home(settings).adapters)
+    receipts = Receipts(database, settings.namespace)
+    routes = Routes(database, settings.namespace)
+    return Carrying(catalog, routes, registry, receipts, leaves=settings.serving.carry_skills)
+
+
+def canary_watch(settings: Settings, embedded: Embedded, database: Database) -> CanaryWatch:
+    home, serving = Home(settings), settings.serving
+    routes = Routes(database, settings.namespace)
+    promotions = Promotions(routes, Registry(database, settings.namespace, home.adapters), serving.canary_share)
+    bar = Bar(serving.canary_sessions, 3600 * serving.canary_hours)
+    return CanaryWatch(
+        database, settings.namespace, routes, promotions, lambda adapter: f"{embedded.name}@{adapter}", bar
+    )
 
 
 def rule_of(schedule: ScheduleSettings) -> Rule:
@@ -591,6 +642,12 @@ def _training_job(
     home = Home(settings)
     registry = Registry(database, settings.namespace, home.adapters)
     routes = Routes(database, settings.namespace)
+    promotions = Promotions(routes, registry, settings.serving.canary_share)
+
+    def incumbent() -> str | None:
+        """What serves; an adapter of another base model does not."""
+        wanted = routes.state().wanted
+        return wanted if wanted and registry.get(wanted).base_model == embedded.name else None
 
     def arena(candidate: Path, incumbent: str | None) -> AbstractAsyncContextManager[Arena]:
         loras = [candidate, *([registry.checked_gguf(incumbent)] if incumbent else [])]
@@ -605,12 +662,12 @@ def _training_job(
         base_gguf=embedded.path,
         prepared_dir=home.prepared,
         jobs=Jobs(database, settings.namespace, home.jobs),
-        registry=registry,
         ask=ask,
         evidence=lambda: Evidence(catalog.generation(), settled(database, settings.namespace)),
-        incumbent=lambda: routes.state().wanted,
-        open_arena=arena,
-        promote=lambda adapter: promote(routes, adapter),
+        judging=Judging(
+            registry, embedded.name, incumbent, arena, promotions.offer,
+            busy=lambda: routes.state().canary is not None,
+        ),
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import typer
 
 from metaclaw import logs
+from metaclaw.carrying import Carrying
 from metaclaw.cli.options import ConfigOption as ConfigOption
 from metaclaw.cli.options import DataDirOption as DataDirOption
 from metaclaw.cli.options import JsonOption as JsonOption
@@ -22,7 +23,9 @@ from metaclaw.errors import ConfigError, SkillError
 from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog
 from metaclaw.library.edits import Edits
-from metaclaw.runtime import Home, edits_of
+from metaclaw.runtime import Home, carrying_of, edits_of
+from metaclaw.serving.promotion import Promotions
+from metaclaw.serving.receipts import Receipts
 from metaclaw.serving.routes import Routes
 from metaclaw.store import Database
 from metaclaw.training.registry import Registry
@@ -50,6 +53,10 @@ class Rooms:
     catalog: Catalog
     registry: Registry
     routes: Routes
+    promotions: Promotions
+    carrying: Carrying
+    receipts: Receipts
+    database: Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +73,12 @@ def rooms(settings: Settings) -> Iterator[Rooms]:
     """The rooms of the namespace, over the store; a running gateway sees what is changed here at once."""
     home = Home(settings)
     with Database(home.store) as database:
+        registry = Registry(database, settings.namespace, home.adapters)
+        routes = Routes(database, settings.namespace)
+        catalog = Catalog(database, settings.namespace, home.skills)
         yield Rooms(
-            Catalog(database, settings.namespace, home.skills),
-            Registry(database, settings.namespace, home.adapters),
-            Routes(database, settings.namespace),
+            catalog, registry, routes, Promotions(routes, registry, settings.serving.canary_share),
+            carrying_of(settings, database, catalog), Receipts(database, settings.namespace), database,
         )
 
 

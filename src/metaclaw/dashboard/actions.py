@@ -5,6 +5,7 @@ Each takes the fields of a form and returns what it did. Raises `MetaClawError` 
 
 from __future__ import annotations
 
+from metaclaw.dashboard.adapters import undone_next
 from metaclaw.dashboard.rooms import Asked, Done, Rooms
 from metaclaw.errors import SkillError, TrainingError
 from metaclaw.types import LIVE_STATES, Skill, SkillState
@@ -53,12 +54,18 @@ def roll_back(rooms: Rooms, asked: Asked) -> Done:
 
 
 def roll_back_adapter(rooms: Rooms, asked: Asked) -> Done:
-    """Undo the adapter that the person saw as wanted, and no other."""
-    wanted = rooms.routes.state().wanted
-    if wanted != asked.named["name"]:
-        raise TrainingError(f"{asked.named['name']} is no longer what is wanted: {wanted or 'the base model'} is.")
-    parent = rooms.roll_back_adapter()
-    return Done(f"{wanted} was rolled back: {parent or 'the base model'} serves from now on.", "/adapters")
+    """Undo the step that the person saw as the newest, a trial or else a promotion, and no other."""
+    newest = undone_next(rooms.routes.state())
+    if newest != asked.named["name"]:
+        raise TrainingError(f"{asked.named['name']} is no longer what is wanted: {newest or 'the base model'} is.")
+    serves = rooms.roll_back_adapter()
+    return Done(f"{newest} was rolled back: {serves or 'the base model'} serves from now on.", "/adapters")
+
+
+def promote_adapter(rooms: Rooms, asked: Asked) -> Done:
+    """Put an adapter that a verdict admits into service, for a share of the sessions first."""
+    told = rooms.promote_adapter(asked.named["name"])
+    return Done(told, "/adapters")
 
 
 def train_now(rooms: Rooms, asked: Asked) -> Done:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from metaclaw.dashboard.rooms import Asked, Page, Rooms
 from metaclaw.errors import RequestError, TrainingError
+from metaclaw.serving.promotion import admitted
+from metaclaw.serving.routes import RouteState
 from metaclaw.types import Adapter, Verdict
 
 
@@ -14,8 +16,7 @@ from metaclaw.types import Adapter, Verdict
 class Row:
     adapter: Adapter
     verdict: Verdict | None
-    serves: bool
-    wanted: bool
+    service: str
     stale: str
 
 
@@ -23,12 +24,13 @@ def adapters(rooms: Rooms, asked: Asked) -> Page:
     route, stale = rooms.routes.state(), rooms.registry.stale()
     return Page("adapters.html", {
         "rows": [
-            Row(one, next(reversed(rooms.registry.verdicts(one.name)), None), one.name == route.serving,
-                one.name == route.wanted, stale.get(one.name, ""))
+            Row(one, next(reversed(rooms.registry.verdicts(one.name)), None), service_of(route, one.name),
+                stale.get(one.name, ""))
             for one in reversed(rooms.registry.all())
         ],
         "route": route,
-        "goes_back_to": _parent(rooms, route.wanted),
+        "undone": undone_next(route),
+        "goes_back_to": _goes_back_to(rooms, route),
         "cannot_train": rooms.cannot_train,
     })
 
@@ -44,9 +46,10 @@ def adapter(rooms: Rooms, asked: Asked) -> Page:
     return Page("adapter.html", {
         "adapter": found,
         "verdicts": rooms.registry.verdicts(found.name)[::-1],
-        "serves": found.name == route.serving,
-        "wanted": found.name == route.wanted,
-        "goes_back_to": _parent(rooms, route.wanted),
+        "service": service_of(route, found.name),
+        "undone": undone_next(route) == found.name,
+        "may_serve": admitted(rooms.registry.verdicts(found.name)) and not service_of(route, found.name),
+        "goes_back_to": _goes_back_to(rooms, route),
         "stale": rooms.registry.stale().get(found.name, ""),
         "splits": Counter(row["split"] for row in manifest),
         "skills": Counter(ref for row in manifest for ref in row.get("skills", ())).most_common(),
@@ -56,9 +59,27 @@ def adapter(rooms: Rooms, asked: Asked) -> Page:
     })
 
 
-def _parent(rooms: Rooms, name: str | None) -> str | None:
-    """What serves again after a roll-back; None for the base model."""
-    return rooms.registry.get(name).parent if name else None
+def undone_next(route: RouteState) -> str | None:
+    """The adapter that a roll-back would undo; None where the base model alone serves."""
+    return route.canary or route.wanted
+
+
+def service_of(route: RouteState, name: str) -> str:
+    """How an adapter is in service, in words; "" where it is not."""
+    if name == route.canary:
+        return f"on trial, {route.canary_share:.0%}" if route.canary_since else "about to go on trial"
+    if name == route.waiting:
+        return "waits for a trial"
+    if name == route.serving:
+        return "serves" if name == route.wanted else "about to leave"
+    return "about to serve" if name == route.wanted else ""
+
+
+def _goes_back_to(rooms: Rooms, route: RouteState) -> str | None:
+    """What serves all after a roll-back; None for the base model."""
+    if route.canary:
+        return route.wanted
+    return rooms.registry.get(route.wanted).parent if route.wanted else None
 
 
 def _ancestors(rooms: Rooms, adapter: Adapter) -> list[str]:

@@ -23,10 +23,10 @@ from metaclaw.types import Skill
 class Rooms:
     """Read from several threads at once.
 
-    `roll_back_adapter` takes the adapter that is wanted out of service and returns what serves then, None for the base
-    model. `gateway` asks the gateway how it is (`{}` where it does not say); `warnings` is the screen; `places` are the
-    files that hold what was learned, by what a person calls them; `cannot_train` says why there is no slow loop, ''
-    where there is one.
+    `roll_back_adapter` takes back the adapter on trial, or else the one that is wanted, and returns what serves all then,
+    None for the base model; `promote_adapter` puts one that a verdict admits on trial, and says so. `gateway` asks the
+    gateway how it is (`{}` where it does not say); `warnings` is the screen; `places` are the files that hold what was
+    learned, by what a person calls them; `cannot_train` says why there is no slow loop, '' where there is one.
     """
 
     database: Database
@@ -40,6 +40,7 @@ class Rooms:
     now: Callable[[], datetime]
     meetings: Callable[[], Sequence[Span]]
     roll_back_adapter: Callable[[], str | None]
+    promote_adapter: Callable[[str], str]
     gateway: Callable[[], Mapping[str, Any]]
     settled: Callable[[], bool]
     warnings: Callable[[Skill], Sequence[str]]

@@ -39,5 +39,6 @@ ACTIONS: Mapping[re.Pattern[str], Act] = _paths({
     "/skills/{name}/retire": actions.retire,
     "/skills/{name}/rollback": actions.roll_back,
     "/adapters/{name}/rollback": actions.roll_back_adapter,
+    "/adapters/{name}/promote": actions.promote_adapter,
     "/training/now": actions.train_now,
 })

@@ -9,11 +9,11 @@ from typing import Any
 from metaclaw.dashboard.rooms import Asked, Page, Rooms
 from metaclaw.errors import RequestError, SkillError
 from metaclaw.evolve.exposures import lifts_of, settled_tries
-from metaclaw.evolve.lift import Lift
 from metaclaw.journal import trajectories
 from metaclaw.library.difference import difference
 from metaclaw.library.undo import last_step
 from metaclaw.signals import ledger
+from metaclaw.signals.lift import Lift
 from metaclaw.types import LIVE_STATES, Signal, Skill, SkillState, Turn
 
 SHOWN = 50

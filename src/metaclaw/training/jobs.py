@@ -68,12 +68,14 @@ class Jobs:
         )
         return [JobRow(row[0], row[1], Path(row[2]), json.loads(row[3]), row[4], row[5]) for row in rows]
 
-    def trained_through(self) -> int:
-        """Journal position up to which the finished jobs have seen the turns."""
+    def trained_through(self, base_model: str) -> int:
+        """Journal position up to which the finished jobs on this base model have seen the turns. A new base model has
+        seen none: it is trained over all that the journal keeps.
+        """
         rows = self._database.read(
             "SELECT coalesce(max(json_extract(progress, '$.through')), 0) FROM jobs"
-            " WHERE namespace = ? AND state = 'done'",
-            (self._namespace,),
+            " WHERE namespace = ?1 AND state = 'done' AND coalesce(json_extract(progress, '$.base_model'), ?2) = ?2",
+            (self._namespace, base_model),
         )
         return int(rows[0][0])
 
