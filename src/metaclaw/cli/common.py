@@ -26,6 +26,7 @@ from metaclaw.runtime import Home, edits_of
 from metaclaw.serving.routes import Routes
 from metaclaw.store import Database
 from metaclaw.training.registry import Registry
+from metaclaw.visible import visible as visible
 
 WAITS = 3  # exit code: not all was done, since something waits for a person
 
