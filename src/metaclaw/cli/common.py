@@ -29,6 +29,7 @@ from metaclaw.serving.receipts import Receipts
 from metaclaw.serving.routes import Routes
 from metaclaw.store import Database
 from metaclaw.training.registry import Registry
+from metaclaw.visible import visible as visible
 
 WAITS = 3  # exit code: not all was done, since something waits for a person
 
