@@ -84,6 +84,29 @@ async def test_an_adapter_is_rolled_back(office: Office, form: Form) -> None:
     assert "no longer what is wanted" in await form.send(f"/adapters/{adapter}/rollback", "/adapters")
 
 
+async def test_an_adapter_is_put_on_trial_and_taken_back(office: Office, form: Form) -> None:
+    """What a verdict admits may serve a share; a roll-back undoes the trial, and leaves what serves all."""
+    adapter = office.routes.state().wanted
+    assert adapter
+    office.routes.want(None, "test")
+    office.routes.now_serving(None, "test")
+    assert "Promote" in await office.text(f"/adapters/{adapter}")
+    await form.send(f"/adapters/{adapter}/promote", f"/adapters/{adapter}")
+    assert office.routes.state().canary == adapter
+    assert "about to go on trial" in await office.text("/adapters")
+    await form.send(f"/adapters/{adapter}/rollback", "/adapters")
+    assert (office.routes.state().canary, office.routes.state().wanted) == (None, None)
+
+
+async def test_what_no_verdict_admits_is_not_promoted(office: Office, form: Form) -> None:
+    registry = Registry(office.database, "default", Home(office.settings).adapters)
+    rejected = next(one for one in registry.all() if one.state is AdapterState.REJECTED)
+    assert "Promote" not in await office.text(f"/adapters/{rejected.name}")
+    told = await form.send(f"/adapters/{rejected.name}/promote", f"/adapters/{rejected.name}")
+    assert "No verdict admits" in told
+    assert office.routes.state().canary is None
+
+
 async def test_training_is_asked_for(office: Office, form: Form) -> None:
     board = Board(office.database, "default")
     assert board.asked_seconds() is None

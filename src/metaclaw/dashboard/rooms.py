@@ -23,7 +23,7 @@ from metaclaw.types import Skill
 class Rooms:
     """Read from several threads at once.
 
-    `roll_back_adapter` takes back the adapter on trial, or else the one that is wanted, and returns what serves all then,
+    `roll_back_adapter` takes back the adapter on trial, or else the one that is wanted, and tells what serves all then,
     None for the base model; `promote_adapter` puts one that a verdict admits on trial, and says so. `gateway` asks the
     gateway how it is (`{}` where it does not say); `warnings` is the screen; `places` are the files that hold what was
     learned, by what a person calls them; `cannot_train` says why there is no slow loop, '' where there is one.
