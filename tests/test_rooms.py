@@ -16,7 +16,8 @@ SOURCE = Path(metaclaw.__file__).parent
 HEAVY = ("torch", "transformers", "peft", "xllamacpp", "wordllama")
 
 COMMON = {"types", "errors", "config", "leash"}
-FREE = {"runtime", "learner", "link", "cli", "__main__", "erasure", "backup", "carrying"}  # these reach into everything
+# these build, open, hold, or reach into everything
+FREE = {"runtime", "learner", "link", "cli", "__main__", "erasure", "backup", "carrying"}
 RULES: dict[str, set[str]] = {
     "wire": set(), "client": {"wire"},
     "heap": set(), "running": set(), "logs": set(),
@@ -37,6 +38,14 @@ RULES: dict[str, set[str]] = {
     # scheduler.leases: the pure rule of who may hold a job, which the table `jobs` writes down
     "training": {"store", "journal", "signals", "dialects", "upstream", "scheduler.leases"},
     "serving": {"store", "training.registry", "signals"},
+    "visible": set(),
+    # a person's door: the read functions of those who own what is shown, and what it is handed
+    "dashboard": {
+        "wire", "gateway.auth", "store", "journal.glances", "journal.trajectories", "signals.ledger", "signals.combine",
+        "signals.lift", "serving.promotion",
+        "library", "evolve.exposures", "training.registry", "training.jobs", "serving.routes",
+        "scheduler", "visible",
+    },
     "mcp_server": {"library", "sandbox", "gateway.auth"},  # its HTTP stands behind the gateway's own door
 }
 EXCEPTIONS: dict[tuple[str, str], str] = {

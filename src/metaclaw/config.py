@@ -312,6 +312,13 @@ class ScheduleSettings(Section):
     """Share of the processors that other programs may use while training starts; 1 does not look at it. Linux only."""
 
 
+class DashboardSettings(Section):
+    enabled: bool = True
+    """Whether the learner serves the dashboard, on 127.0.0.1: `metaclaw dashboard` prints its link."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8792
+    """Port of the dashboard; 0 takes a free one, and so does a port that is taken."""
+
+
 class LogSettings(Section):
     format: Literal["text", "json"] = "text"
     """Lines for people, or one JSON object a line, with the ids of what it is about. Secrets are masked in both."""
@@ -357,6 +364,7 @@ class Settings(BaseSettings):
     training: TrainingSettings = TrainingSettings()
     serving: ServingSettings = ServingSettings()
     schedule: ScheduleSettings = ScheduleSettings()
+    dashboard: DashboardSettings = DashboardSettings()
     log: LogSettings = LogSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
 

@@ -32,6 +32,7 @@ from metaclaw.training.planted import plant, with_planted
 from metaclaw.training.process import Event, ReportingProcess
 from metaclaw.training.questions import MAX_UNRELATED_TOKENS, anchors, as_user, body, in_order
 from metaclaw.training.selection import Evidence, Selection, newest, select
+from metaclaw.training.steps import with_step
 from metaclaw.types import Message
 
 log = logging.getLogger(__name__)
@@ -279,6 +280,8 @@ class TrainingJob:
 
     def _on_event(self, event: Event) -> None:
         self._progress["trainer"] = {**self._progress.get("trainer", {}), **event}
+        if event.get("event") == "step":
+            self._progress["steps"] = with_step(self._progress.get("steps", ()), event)
         self._report("running" if self._going.is_set() else "paused")
 
     def _phase(self, name: str) -> None:
