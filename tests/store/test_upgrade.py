@@ -129,7 +129,7 @@ def test_what_was_learned_under_each_schema_is_in_use(tmp_path: Path, schema: in
         assert (adapter.name, adapter.state) == (ADAPTER, AdapterState.PROMOTED)
         assert Routes(database, "default").state().wanted == ADAPTER
         jobs = Jobs(database, "default", tmp_path / "jobs")
-        assert jobs.trained_through() == 1
+        assert jobs.trained_through("tiny") == 1
         catalog.change_state(skill, SkillState.RETIRED, "it can still be changed")
         ledger.record(database, "default", [Evidence(TURN, "check", 1.0, "and be judged")])
         assert catalog.snapshot() == (4, [])

@@ -114,6 +114,22 @@ def skills_aa(
     main(seed, results)
 
 
+@app.command(name="gate-aa")
+def gate_aa(
+    minutes: Annotated[float, typer.Option(help="Length of this slice; the next one goes on where it ends.")] = 600.0,
+    models_dir: Annotated[Path, typer.Option(help="Where model weights are cached.")] = Path("~/.metaclaw/models"),
+    results: ResultsOption = Path("bench/results"),
+) -> None:
+    """200 adapters without effect and 16 spoiled ones before the gate, on SmolLM2-135M. Resumable.
+
+    Example: metaclaw bench gate-aa --minutes 10
+    """
+    need("torch", "metaclaw bench gate-aa", "train")
+    from metaclaw.bench.gate_aa.run import Plan, main
+
+    main(Plan(), minutes, models_dir.expanduser(), results)
+
+
 @app.command()
 def poison(results: ResultsOption = Path("bench/results")) -> None:
     """Attempts to plant a skill, through the real learner, and genuine corrections, most of which must be kept.

@@ -17,12 +17,12 @@ from metaclaw.errors import MetaClawError
 from metaclaw.evolve.alike import Embed, Origin
 from metaclaw.evolve.corroborate import VOICES
 from metaclaw.evolve.exposures import begin_tries, end_tries, lifts_of, settled_tries
-from metaclaw.evolve.lift import Lift
 from metaclaw.evolve.merge import better_first, widened
 from metaclaw.evolve.origins import Origins
 from metaclaw.evolve.progress import settled
 from metaclaw.evolve.vouching import promote, vouch_if_corroborated
 from metaclaw.library.catalog import Catalog
+from metaclaw.signals.lift import Lift
 from metaclaw.store import Database
 from metaclaw.types import Skill, SkillState, Verdict
 

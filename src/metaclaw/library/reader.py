@@ -150,6 +150,15 @@ class Reader:
         )
         return [Change(r[0], r[1], STATES.get(r[2]), STATES[r[3]], *r[4:]) for r in rows]
 
+    def changes_since(self, since: float, limit: int) -> list[tuple[str, Change]]:
+        """The last changes of any skill since then, each with its skill's name; the newest first."""
+        rows = self._database.read(
+            "SELECT name, generation, version, old_state, new_state, reason, created_at, cause FROM skill_history"
+            " WHERE namespace = ? AND created_at >= ? ORDER BY id DESC LIMIT ?",
+            (self.namespace, since, limit),
+        )
+        return [(r[0], Change(r[1], r[2], STATES.get(r[3]), STATES[r[4]], *r[5:])) for r in rows]
+
     def verdicts(self, skill_ref: str) -> list[Verdict]:
         return verdicts.of_subject(self._database, self.namespace, f"skill:{skill_ref}")
 
