@@ -9,7 +9,7 @@ from metaclaw.config import Settings
 from metaclaw.journal import trajectories
 from metaclaw.library.catalog import Catalog
 from metaclaw.runtime import Home
-from metaclaw.serving.routes import Routes, promote
+from metaclaw.serving.routes import Routes
 from metaclaw.store import Database
 from metaclaw.training.jobs import Jobs
 from metaclaw.training.registry import Registry
@@ -35,7 +35,7 @@ def learned(folder: Path) -> Adapter:
         registry = Registry(database, "default", home.adapters)
         adapter = registry.register(write_adapter(folder / "out"), "tiny", None, {"job": "train-1"})
         registry.set_state(adapter.name, AdapterState.PROMOTED)
-        promote(Routes(database, "default"), adapter)
+        Routes(database, "default").want(adapter.name, "promoted by a test")
         assert Jobs(database, "default", home.jobs).take()
         return adapter
 

@@ -180,7 +180,7 @@ class ModelSettings(Section):
 
 
 class ContextSettings(Section):
-    max_skills: Count = 2
+    max_skills: Count = 8
     """Skills injected into one request, at most."""
     max_skill_tokens: Count = 800
     """Budget of the injected text, in tokens (estimated at four characters each)."""
@@ -273,6 +273,21 @@ class TrainingSettings(Section):
     once, `flag` marks it and lets it serve until you decide."""
 
 
+class ServingSettings(Section):
+    canary_share: Annotated[float, Field(ge=0, le=0.5)] = 0.25
+    """The share of sessions that a new adapter serves at first, while it is compared with what served before; 0 lets
+    it serve all of them at once. For this embedded model, both engines are then in memory."""
+    canary_sessions: Count = 20
+    """Sessions that a new adapter must have served without harm before it serves all."""
+    canary_hours: Positive = 24.0
+    """After this long it serves all even with fewer sessions, as long as nothing speaks against it."""
+    spare_minutes: Annotated[float, Field(ge=0)] = 10.0
+    """How long the engine of the version before is kept, so that a rollback takes no time; it costs its memory."""
+    carry_skills: bool = False
+    """Whether skills leave the context once an adapter that does without their text serves all sessions. They come back
+    with its rollback. Off, since the next training run begins at the base model, and learns from turns with skills."""
+
+
 class ScheduleSettings(Section):
     idle_seconds: Positive = 900.0
     """Without a request for this long, and where the machine tells it, without keyboard or mouse, a training window is
@@ -295,6 +310,13 @@ class ScheduleSettings(Section):
     """Whether to train on battery."""
     max_load: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Share of the processors that other programs may use while training starts; 1 does not look at it. Linux only."""
+
+
+class DashboardSettings(Section):
+    enabled: bool = True
+    """Whether the learner serves the dashboard, on 127.0.0.1: `metaclaw dashboard` prints its link."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8792
+    """Port of the dashboard; 0 takes a free one, and so does a port that is taken."""
 
 
 class LogSettings(Section):
@@ -340,7 +362,9 @@ class Settings(BaseSettings):
     judge: JudgeSettings = JudgeSettings()
     sandbox: SandboxSettings = SandboxSettings()
     training: TrainingSettings = TrainingSettings()
+    serving: ServingSettings = ServingSettings()
     schedule: ScheduleSettings = ScheduleSettings()
+    dashboard: DashboardSettings = DashboardSettings()
     log: LogSettings = LogSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
 

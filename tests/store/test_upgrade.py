@@ -37,7 +37,8 @@ VALUES: dict[str, Any] = {  # by `table.column`, else by `column`, else by the c
     "drawn": "[]", "turns.withheld": "[]", "holdout_share": 0.05, "agent": "", "side": "",
     "feedback.score": -1.0, "feedback.text": "no", "pattern": None, "signals.value": -1.0, "source": "feedback",
     "generations.generation": 3, "skills.state": "active", "skills.origin": "feedback", "skills.kind": "instruction",
-    "skills.files": "", "skills.description": "Write dates the ISO way", "skills.body": "Like 2026-01-31.",
+    "skills.files": "", "skills.cues": "",
+    "skills.description": "Write dates the ISO way", "skills.body": "Like 2026-01-31.",
     "skills.generation": 3, "skill_history.generation": 3, "old_state": None, "new_state": "active",
     "verdicts.subject": f"skill:{SKILL}@1", "evidence": "{}", "confidence": 0.97, "effect": 0.5, "decision": "active",
     "adapters.name": ADAPTER, "adapters.state": "promoted", "lineage": "{}", "parent": None, "base_model": "tiny",
@@ -128,7 +129,7 @@ def test_what_was_learned_under_each_schema_is_in_use(tmp_path: Path, schema: in
         assert (adapter.name, adapter.state) == (ADAPTER, AdapterState.PROMOTED)
         assert Routes(database, "default").state().wanted == ADAPTER
         jobs = Jobs(database, "default", tmp_path / "jobs")
-        assert jobs.trained_through() == 1
+        assert jobs.trained_through("tiny") == 1
         catalog.change_state(skill, SkillState.RETIRED, "it can still be changed")
         ledger.record(database, "default", [Evidence(TURN, "check", 1.0, "and be judged")])
         assert catalog.snapshot() == (4, [])

@@ -24,6 +24,7 @@ from metaclaw.evolve.failure import Failure
 from metaclaw.evolve.kin import failure_of
 from metaclaw.evolve.lessons import Lessons, Overheard, Proposer
 from metaclaw.evolve.nearest import Embed
+from metaclaw.evolve.parts import about, rule_of
 from metaclaw.evolve.progress import CLOSED_CURSOR, FEEDBACK_CURSOR, TURN_CURSOR, advance, cursor, write_unsettled
 from metaclaw.evolve.verify import Ask
 from metaclaw.journal import open_sessions, trajectories
@@ -113,7 +114,7 @@ class FastLoop:
                 for turn_id in self._catalog.support_of(skill):
                     failure = failure_of(turn_id, self._database, self._namespace)
                     if failure and failure.correction:
-                        self._queue(failure, skill)
+                        self._queue(about(failure, rule_of(skill)), skill)
 
     async def verify_pending(self) -> None:
         """Verify what is on trial, let the model propose where words are missing or did not hold, and judge."""
@@ -224,6 +225,5 @@ class FastLoop:
 
     def _learn(self, failure: Failure) -> None:
         """At once, and without a model: the user's words as a skill on trial."""
-        unsettled, skill = self._lessons.at_once(failure)
-        if unsettled:
-            self._queue(failure, skill)
+        for said, skill in self._lessons.at_once(failure):
+            self._queue(said, skill)

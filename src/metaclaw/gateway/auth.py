@@ -37,6 +37,17 @@ class Door:
 
     def check(self, target: str, headers: Mapping[str, str]) -> None:
         """Raise `RequestError` (400, 401, 403) unless the request may come in. `target` is the request line's."""
+        self.check_place(target, headers)
+        self._refuse_forms(headers)
+        path = target.partition("?")[0]
+        if not OPEN_PATHS.fullmatch(path) and not any(map(self._knows, _presented(target, headers))):
+            raise RequestError(
+                401, "invalid_api_key",
+                "Wrong or missing token. Send it as 'Authorization: Bearer TOKEN'; `metaclaw status` shows it.",
+            )
+
+    def check_place(self, target: str, headers: Mapping[str, str]) -> None:
+        """The same (400, 403) but for token and forms: is it sent to us, for what is ours, and by no foreign page?"""
         path = target.partition("?")[0]
         if not path.startswith("/") or DOT_SEGMENT.search(path):
             raise RequestError(400, "invalid_target", "The request line must name a path, and none that leads upwards.")
@@ -46,16 +57,14 @@ class Door:
                 " name this one in gateway.allowed_hosts."
             )
         self._refuse_foreign_pages(headers)
-        if not OPEN_PATHS.fullmatch(path) and not any(map(self._knows, _presented(target, headers))):
-            raise RequestError(
-                401, "invalid_api_key",
-                "Wrong or missing token. Send it as 'Authorization: Bearer TOKEN'; `metaclaw status` shows it.",
-            )
 
     def _refuse_foreign_pages(self, headers: Mapping[str, str]) -> None:
         origin, site = headers.get("origin", ""), headers.get("sec-fetch-site", "")
         if (origin and _host_name(origin) not in self._names) or site.lower() in FOREIGN_SITES:
             raise RequestError(403, "forbidden_origin", "Requests from web pages of other sites are refused.")
+
+    def _refuse_forms(self, headers: Mapping[str, str]) -> None:
+        origin, site = headers.get("origin", ""), headers.get("sec-fetch-site", "")
         of_browser = origin or site or headers.get("user-agent", "").startswith("Mozilla/")
         if of_browser and headers.get("content-type", "").partition(";")[0].strip().lower() in FORM_TYPES:
             raise RequestError(403, "forbidden_form", "Forms of web pages are refused. Send application/json.")
