@@ -15,7 +15,7 @@ SHOWN = 160  # characters of a request or reply in a list
 
 def as_json(turn: Turn, signals: Sequence[Signal], feedback: Sequence[Feedback]) -> dict[str, Any]:
     """All of a turn but its native bytes, and what came of it."""
-    kept = {name: value for name, value in asdict(turn).items() if name not in ("request", "response", "namespace")}
+    kept = {name: value for name, value in asdict(turn).items() if name not in ("request", "response", "namespace", "sampled")}
     outcome = combine(signals)
     return {
         "event": "turn",
