@@ -515,6 +515,7 @@ def _training_job(
         incumbent=lambda: routes.state().wanted,
         open_arena=arena,
         promote=lambda adapter: promote(routes, adapter),
+        judge=settings.judge,
     )
 
 
@@ -534,6 +535,8 @@ def _shareable(settings: Settings) -> dict[str, Any]:
     tree["gateway"]["token"] = tree["context"]["embeddings_api_key"] = None
     key = settings.judge.api_key
     tree["judge"]["api_key"] = key.get_secret_value() if key else None
+    key = settings.training.teacher_api_key
+    tree["training"]["teacher_api_key"] = key.get_secret_value() if key else None
     calendar = settings.schedule.calendar
     tree["schedule"]["calendar"] = calendar.get_secret_value() if calendar else None
     return tree

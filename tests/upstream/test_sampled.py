@@ -80,7 +80,9 @@ def test_what_does_not_add_up_stays_text_only(
     assert tap.sampled(text) is None
 
 
-@pytest.mark.parametrize("raw", [b"", b"{", b'{"choices":[]}', b'{"a":1,"logprobs":', b'{"choices":[{"x":1,"logprobs":3}]}'])
+@pytest.mark.parametrize(
+    "raw", [b"", b"{", b'{"choices":[]}', b'{"a":1,"logprobs":', b'{"choices":[{"x":1,"logprobs":3}]}']
+)
 def test_garbage_is_nobodys_token(raw: bytes) -> None:
     tap = SampleTap()
     tap.whole(raw)

@@ -15,17 +15,17 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from metaclaw.config import TrainingSettings
+from metaclaw.config import JudgeSettings, TrainingSettings
 from metaclaw.errors import ChildInterruptedError, LeaseLostError, StoreError, TrainingError
 from metaclaw.journal.erasing import erased_among
 from metaclaw.scheduler.leases import RENEW_SECONDS
 from metaclaw.store import Database
-from metaclaw.training import dataset, gate
+from metaclaw.training import dataset, gate, outside
 from metaclaw.training.comparison import Arena, Comparer, OpenArena
 from metaclaw.training.jobs import ERASED, JobRow, Jobs, entered, wipe
 from metaclaw.training.process import Event, ReportingProcess
@@ -61,6 +61,7 @@ class TrainingJob:
         incumbent: Callable[[], str | None],
         open_arena: OpenArena,
         promote: Callable[[Adapter], None],
+        judge: JudgeSettings | None = None,
         prepare_module: str = "metaclaw.training.prepare",
         trainer_module: str = "metaclaw.training.trainer",
     ) -> None:
@@ -77,6 +78,7 @@ class TrainingJob:
         self._incumbent = incumbent
         self._open_arena = open_arena
         self._promote = promote
+        self._judge = judge
         self._prepare_module = prepare_module
         self._trainer_module = trainer_module
         self._going = asyncio.Event()
@@ -200,13 +202,14 @@ class TrainingJob:
             "safety": len(data.safety),
         }
         replay = await self._rehearsals(data)
+        watched, judged = dataset.apart(data.query)
         held_out = {
             split: [asdict(example) for example in examples]
-            for split, examples in (("query", data.query), ("retention", data.retention), ("safety", data.safety))
+            for split, examples in (("query", judged), ("retention", data.retention), ("safety", data.safety))
         }
         _write(folder / "manifest.jsonl", "\n".join(dataset.manifest_lines(data)))
         _write(folder / "held_out.json", json.dumps(held_out, ensure_ascii=False))
-        _write(folder / "dataset.jsonl", "\n".join(dataset.lines(data, replay)) + "\n")
+        _write(folder / "dataset.jsonl", "\n".join(dataset.lines(data, replay, watched, self._base_model)) + "\n")
 
     async def _rehearsals(self, data: dataset.Dataset) -> list[tuple[list[Message], str]]:
         """What the model is made to remember: a third its own good turns without skills, the rest general answers."""
@@ -227,7 +230,7 @@ class TrainingJob:
         made = await self._child(self._prepare_module, str(self._base_gguf), str(self._prepared_dir))
         _write(folder / "job.json", json.dumps(self._trainer_settings(str(made["folder"])), indent=2))
         self._phase("training")
-        await self._child(self._trainer_module, str(folder))
+        await self._child(self._trainer_module, str(folder), secrets=outside.keys(self._settings, self._judge))
 
     def _trainer_settings(self, model_dir: str) -> dict[str, Any]:
         """What the trainer must be told; the rest is its measured recipe."""
@@ -239,6 +242,8 @@ class TrainingJob:
             "dtype": "float32" if self._base_gguf.stat().st_size < SMALL_MODEL_BYTES else "bfloat16",
             "epochs": self._settings.epochs,
             "threads": self._settings.threads or os.cpu_count(),
+            "kl_budget": self._settings.kl_budget,
+            **outside.endpoints(self._settings, self._judge),
         }
         return {key: value for key, value in job.items() if value is not None}
 
@@ -290,11 +295,11 @@ class TrainingJob:
         await self._going.wait()
         self._count("asked")
 
-    async def _child(self, module: str, *arguments: str) -> Event:
+    async def _child(self, module: str, *arguments: str, secrets: Mapping[str, str] | None = None) -> Event:
         """Run a process of ours; one that is killed starts again, from its checkpoint if it keeps one."""
         for attempt in range(1, MOST_STARTS + 1):
             await self._going.wait()
-            self._process = ReportingProcess(module, *arguments)
+            self._process = ReportingProcess(module, *arguments, secrets=secrets)
             try:
                 return await self._process.run(self._on_event)
             except ChildInterruptedError as error:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import resource
 import shutil
@@ -27,16 +26,22 @@ import torch
 from metaclaw.errors import TrainingError
 from metaclaw.leash import die_with_parent
 from metaclaw.training import features, model
-from metaclaw.training.examples import Example, encode, steps_of_epoch
-from metaclaw.training.features import Features
+from metaclaw.training.examples import Example, encode
+from metaclaw.training.features import Features, Wanted
 from metaclaw.training.gguf import convert_adapter
-from metaclaw.training.recipe import TrainJob, read_job, read_rows
+from metaclaw.training.own import Lesson, OwnWords
+from metaclaw.training.plan import Step, learning_rate, plan
+from metaclaw.training.recipe import SAMPLED_ONLY, TrainJob, read_job, read_rows
+from metaclaw.training.scoring import CheckOrJudge, Scorer
 from metaclaw.training.student import StepReport, Student, first_adapted_layer
+from metaclaw.training.teacher import RemoteTeacher
 
 ORPHANED = 74
 INTERRUPTED = 75
 KEPT_REPORTS = 8
 """The final figures are means over the last steps: one step alone is a handful of examples."""
+BUDGET_STEPS = 3
+"""The budget is held against their mean: a single step's few rehearsed tokens are no measure."""
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error: the parent asked
@@ -45,27 +50,43 @@ class Interrupted(Exception):  # noqa: N818 - not an error: the parent asked
 
 @dataclass
 class Progress:
-    """What a checkpoint keeps besides the adapter. `seconds` is working time over all runs, preparation included."""
+    """What a checkpoint keeps besides the adapters. `seconds` is working time over all runs, preparation included.
+
+    `skipped_steps` taught nothing and changed nothing; `stopped` says why the run ended before its last step.
+    """
 
     step: int = 0
     tokens: int = 0
     seconds: float = 0.0
     train_seconds: float = 0.0
     recent: list[dict[str, Any]] = field(default_factory=list)
+    own_samples: int = 0
+    flat_groups: int = 0
+    unscored_samples: int = 0
+    skipped_steps: int = 0
+    query_loss: float | None = None
+    waited: int = 0
+    stopped: str = ""
 
-    def add(self, report: StepReport, seconds: float) -> None:
+    def add(self, report: StepReport | None, lesson: Lesson, seconds: float) -> None:
         self.step += 1
-        self.tokens += report.tokens
         self.seconds += seconds
         self.train_seconds += seconds
+        self.own_samples += len(lesson.examples)
+        self.flat_groups += lesson.flat_groups
+        self.unscored_samples += lesson.unscored
+        if report is None:
+            self.skipped_steps += 1
+            return
+        self.tokens += report.tokens
         self.recent = [*self.recent, asdict(report)][-KEPT_REPORTS:]
 
     @property
     def tokens_per_second(self) -> float:
         return self.tokens / self.train_seconds if self.train_seconds else 0.0
 
-    def mean(self, key: str) -> float | None:
-        values = [report[key] for report in self.recent if report[key] is not None]
+    def mean(self, key: str, last: int = KEPT_REPORTS) -> float | None:
+        values = [report[key] for report in self.recent[-last:]]
         return sum(values) / len(values) if values else None
 
 
@@ -92,71 +113,136 @@ def train(job_dir: Path, stop: threading.Event) -> None:
     """The job from wherever it stands to its result. Raises `TrainingError` or `Interrupted`."""
     started = time.monotonic()
     job = read_job(job_dir)
+    if job.objective == "opd" and job.teacher is None:
+        raise TrainingError("opd needs a teacher: set training.teacher_url and training.teacher_model")
     torch.set_num_threads(job.threads)
     say("phase", phase="loading")
     base, tokenizer = model.load(job.model_dir, getattr(torch, job.dtype))
-    examples = tokenise(job, job_dir, tokenizer)
-    kept = _features(job, job_dir, base, examples, stop)
+    scorer = CheckOrJudge(job)
+    examples = tokenise(job, job_dir, tokenizer, scorer)
+    wanted = Wanted(
+        first_adapted_layer(len(base.model.layers), job.adapted_share), job.top_k, taught=job.objective == "distill",
+        base=not any(example.replay for example in examples),
+    )
+    kept = _features(job, job_dir, base, examples, wanted, stop)
     student = Student(base, job)
-    progress = _resume(job_dir, student)
-    progress.seconds += time.monotonic() - started
-    _loop(job, job_dir, student, examples, kept, progress, stop)
-    _finish(job, job_dir, student, progress)
+    teacher = RemoteTeacher(job.teacher, tokenizer, job.top_k) if job.objective == "opd" and job.teacher else None
+    own = OwnWords(job, base, tokenizer, student, wanted, scorer, teacher)
+    run = Run(job, job_dir, student, own, examples, kept, stop)
+    run.progress.seconds += time.monotonic() - started
+    run.to_the_end()
+    _finish(job, job_dir, student, run.progress)
 
 
-def _loop(
-    job: TrainJob,
-    job_dir: Path,
-    student: Student,
-    examples: list[Example],
-    kept: Features,
-    progress: Progress,
-    stop: threading.Event,
-) -> None:
-    say("phase", phase="training")
-    steps = plan(job, len(examples))
-    saved = time.monotonic()
-    while progress.step < len(steps):
-        began = time.monotonic()
-        try:
-            rate = learning_rate(job, progress.step, len(steps))
-            report = student.step(examples, steps[progress.step], kept, rate, lambda: _check(stop))
-        except Interrupted:
-            _checkpoint(job_dir, student, progress)
-            raise
-        progress.add(report, time.monotonic() - began)
-        _say_step(report, progress, len(steps))
-        if progress.step < len(steps) and time.monotonic() - saved >= job.checkpoint_every_seconds:
-            _checkpoint(job_dir, student, progress)
-            saved = time.monotonic()
+class Run:
+    """The loop: one step after the other, from the checkpoint if there is one."""
+
+    def __init__(
+        self,
+        job: TrainJob,
+        job_dir: Path,
+        student: Student,
+        own: OwnWords,
+        examples: list[Example],
+        kept: Features,
+        stop: threading.Event,
+    ) -> None:
+        self._job = job
+        self._path = job_dir / "checkpoint.pt"
+        self._student = student
+        self._own = own
+        self._examples = examples
+        self._kept = kept
+        self._query = [index for index, example in enumerate(examples) if example.kind == "query"]
+        self._stop = stop
+        self.progress = Progress()
+        self._best: dict[str, torch.Tensor] | None = None
+        if self._path.exists():
+            found, self._best = student.restore(self._path)
+            self.progress = Progress(**found)
+            say("phase", phase="resumed", step=self.progress.step)
+
+    def to_the_end(self) -> None:
+        """Raises `Interrupted` with everything in the checkpoint."""
+        say("phase", phase="training")
+        steps = plan(self._job, self._examples)
+        saved = time.monotonic()
+        while self.progress.step < len(steps) and not self.progress.stopped:
+            step, began = steps[self.progress.step], time.monotonic()
+            try:
+                report, lesson = self._step(step, learning_rate(self._job, self.progress.step, len(steps)))
+            except Interrupted:
+                self._checkpoint()
+                raise
+            self.progress.add(report, lesson, time.monotonic() - began)
+            _say_step(report, lesson, self.progress, len(steps))
+            self._look_whether_to_stop(step)
+            if self.progress.step < len(steps) and time.monotonic() - saved >= self._job.checkpoint_every_seconds:
+                self._checkpoint()
+                saved = time.monotonic()
+        if self._best is not None:
+            self._student.take(self._best)
+
+    def _step(self, step: Step, rate: float) -> tuple[StepReport | None, Lesson]:
+        """No report where there was nothing to learn: the student stays as it is."""
+        prompts = [self._examples[index] for index in step.own]
+        lesson = self._own.lesson(prompts, self.progress.step, self._check)
+        examples = [*(self._examples[index] for index in step.given), *lesson.examples]
+        if not any(not example.replay for example in examples):
+            return None, lesson
+        features = self._kept.of(step.given).and_(lesson.features)
+        report = self._student.step(examples, features, rate, self._check)
+        for _ in range(self._job.updates_per_sample - 1 if lesson.examples else 0):
+            report = self._student.step(examples, features, rate, lambda: None)  # half a step is no place to stop
+        return report, lesson
+
+    def _look_whether_to_stop(self, step: Step) -> None:
+        progress, drift = self.progress, self.progress.mean("kl_to_base", BUDGET_STEPS)
+        if self._job.kl_budget is not None and drift is not None and drift > self._job.kl_budget:
+            progress.stopped = f"the divergence from the base, {drift:.3f} nats a token, is over its budget"
+        elif step.last and self._query:
+            loss = self._student.mean_loss(self._examples, self._query, self._kept)
+            better = progress.query_loss is None or loss < progress.query_loss
+            if better:
+                progress.query_loss, progress.waited, self._best = loss, 0, self._student.adapter()
+            else:
+                progress.waited += 1
+            if self._job.patience is not None and progress.waited >= self._job.patience:
+                progress.stopped = f"no better on held-out query replies since epoch {step.epoch - progress.waited + 1}"
+            say("query", epoch=step.epoch + 1, loss=loss, best=progress.query_loss)
+        if progress.stopped:
+            say("phase", phase="stopped", reason=progress.stopped, step=progress.step)
+
+    def _check(self) -> None:
+        _check(self._stop)
+
+    def _checkpoint(self) -> None:
+        self._student.checkpoint(self._path, asdict(self.progress), self._best)
+        say("checkpoint", step=self.progress.step)
 
 
-def plan(job: TrainJob, examples: int) -> list[list[int]]:
-    """Indices of the examples of each step, all epochs in order; it depends on the job alone."""
-    epochs = (steps_of_epoch(examples, job.batch_size, job.seed, epoch) for epoch in range(job.epochs))
-    return [step for epoch in epochs for step in epoch][: job.max_steps]
+def tokenise(job: TrainJob, job_dir: Path, tokenizer: Any, scorer: Scorer) -> list[Example]:
+    """All examples that fit `max_tokens` and that somebody can score; what was left out is said.
 
-
-def learning_rate(job: TrainJob, step: int, total: int) -> float:
-    """A linear warm-up, then half a cosine down to a tenth."""
-    warmup = max(1, round(job.warmup_share * total))
-    if step < warmup:
-        return job.learning_rate * (step + 1) / warmup
-    done = (step - warmup) / max(1, total - warmup)
-    return job.learning_rate * (0.1 + 0.45 * (1 + math.cos(math.pi * done)))
-
-
-def tokenise(job: TrainJob, job_dir: Path, tokenizer: Any) -> list[Example]:
-    """All examples that fit `max_tokens`; what was left out is said. Raises `TrainingError` when none is left."""
+    Raises `TrainingError` when there is none to practise.
+    """
     examples = [encode(tokenizer, row) for row in read_rows(job_dir)]
     fitting = [example for example in examples if example.tokens <= job.max_tokens]
-    if not any(not example.replay for example in fitting):
+    if not any(example.kind == "proven" for example in fitting):
         raise TrainingError(f"every example is longer than max_tokens = {job.max_tokens}")
-    say("phase", phase="tokenised", examples=len(fitting), left_out=len(examples) - len(fitting))
-    return fitting
+    kept = [one for one in fitting if job.objective != "grpo" or one.kind != "proven" or scorer.can(one)]
+    if not any(example.kind == "proven" for example in kept):
+        raise TrainingError("grpo needs a check for its prompts, or a judge: set training.judge_url and judge_model")
+    say(
+        "phase", phase="tokenised", examples=len(kept), left_out=len(examples) - len(fitting),
+        without_score=len(fitting) - len(kept),
+    )
+    return kept
 
 
-def _features(job: TrainJob, job_dir: Path, base: Any, examples: list[Example], stop: threading.Event) -> Features:
+def _features(
+    job: TrainJob, job_dir: Path, base: Any, examples: list[Example], wanted: Wanted, stop: threading.Event
+) -> Features:
     path, key = job_dir / "features.safetensors", _key(job, examples)
     found = features.load(path, len(examples), key)
     if found is not None:
@@ -166,8 +252,8 @@ def _features(job: TrainJob, job_dir: Path, base: Any, examples: list[Example], 
         say("phase", phase="teacher", done=done, total=total)
         _check(stop)
 
-    first = first_adapted_layer(len(base.model.layers), job.adapted_share)
-    computed = features.compute(base, examples, first, job.top_k, job.objective == "distill", on)
+    given = [i for i, one in enumerate(examples) if one.kind != "proven" or job.objective not in SAMPLED_ONLY]
+    computed = features.compute(base, examples, given, wanted, on)
     features.save(computed, path, key)
     return computed
 
@@ -175,20 +261,6 @@ def _features(job: TrainJob, job_dir: Path, base: Any, examples: list[Example], 
 def _key(job: TrainJob, examples: list[Example]) -> str:
     text = json.dumps([job.model_dump_json(), [asdict(example) for example in examples]])
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _resume(job_dir: Path, student: Student) -> Progress:
-    path = job_dir / "checkpoint.pt"
-    if not path.exists():
-        return Progress()
-    progress = Progress(**student.restore(path))
-    say("phase", phase="resumed", step=progress.step)
-    return progress
-
-
-def _checkpoint(job_dir: Path, student: Student, progress: Progress) -> None:
-    student.checkpoint(job_dir / "checkpoint.pt", asdict(progress))
-    say("checkpoint", step=progress.step)
 
 
 def _finish(job: TrainJob, job_dir: Path, student: Student, progress: Progress) -> None:
@@ -206,6 +278,12 @@ def _finish(job: TrainJob, job_dir: Path, student: Student, progress: Progress) 
         "tokens_per_second": round(progress.tokens_per_second, 1),
         "loss": progress.mean("loss"),
         "kl_to_base": progress.mean("kl_to_base"),
+        "query_loss": progress.query_loss,
+        "stopped": progress.stopped,
+        "own_samples": progress.own_samples,
+        "flat_groups": progress.flat_groups,
+        "unscored_samples": progress.unscored_samples,
+        "skipped_steps": progress.skipped_steps,
         "peak_rss_mb": peak_rss_mb(),
         "recipe": job.model_dump(mode="json", exclude={"model_dir", "base_gguf"}),
     }
@@ -217,13 +295,16 @@ def _finish(job: TrainJob, job_dir: Path, student: Student, progress: Progress) 
     say("done", **result)
 
 
-def _say_step(report: StepReport, progress: Progress, total_steps: int) -> None:
+def _say_step(report: StepReport | None, lesson: Lesson, progress: Progress, total_steps: int) -> None:
     say(
         "step",
         step=progress.step,
         total_steps=total_steps,
-        loss=report.loss,
-        kl_to_base=report.kl_to_base,
+        loss=report.loss if report else None,
+        kl_to_base=report.kl_to_base if report else None,
+        own=len(lesson.examples),
+        reward=lesson.reward,
+        flat_groups=lesson.flat_groups,
         tokens_per_second=round(progress.tokens_per_second, 1),
         eta_seconds=round(progress.train_seconds / progress.step * (total_steps - progress.step), 1),
         peak_rss_mb=peak_rss_mb(),

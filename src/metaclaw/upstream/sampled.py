@@ -1,9 +1,9 @@
 """The tokens that the engine sampled and their log-probabilities, taken out of its reply unseen by the client.
 
-In: the body for the engine, which then asks for them too; and its reply, piece by piece. Out: the reply with every other
-byte as it was, and the tokens where all of them came. llama.cpp hands out no probability for a token that ends within
-a character, nor in a stream for the one that ends the reply, and a stop string cuts tokens: what does not add up to
-the very reply is not recorded, and its turn stays text only. Pure.
+In: the body for the engine, which then asks for them too; and its reply, piece by piece. Out: the reply with every
+other byte as it was, and the tokens where all of them came. llama.cpp hands out no probability for a token that ends
+within a character, nor in a stream for the one that ends the reply, and a stop string cuts tokens: what does not add up
+to the very reply is not recorded, and its turn stays text only. Pure.
 
 The log-probabilities are the model's own, before temperature and cuts. Measured on SmolLM2-135M: asking for them
 costs no speed that could be told from noise (`docs/training.md`).
