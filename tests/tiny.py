@@ -1,4 +1,4 @@
-"""A causal model with random weights, so small that a whole training run takes less than a second, and examples for it."""
+"""A causal model with random weights, so small that a training run takes less than a second, and examples for it."""
 
 from __future__ import annotations
 

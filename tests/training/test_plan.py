@@ -1,4 +1,4 @@
-"""The order of a job: everything has its turn, rehearsal is in each step, and own words come when the objective says."""
+"""The order of a job: everything has its turn, rehearsal is in each step, own words come when the objective says."""
 
 from __future__ import annotations
 

@@ -36,10 +36,7 @@ class CheckOrJudge:
         return bool(example.check) or self._job.judge is not None
 
     def scores(self, asked: Sequence[tuple[Example, str]]) -> list[float | None]:
-        try:
-            return asyncio.run(self._scores(asked))
-        except UpstreamError as error:
-            raise TrainingError(f"The judge does not answer: {error}") from error
+        return asyncio.run(self._scores(asked))
 
     async def _scores(self, asked: Sequence[tuple[Example, str]]) -> list[float | None]:
         limit = asyncio.Semaphore(AT_ONCE)
@@ -61,7 +58,10 @@ class CheckOrJudge:
         route = route_to(endpoint)
 
         async def ask(body: dict[str, Any]) -> str:
-            return reply_text(await client.json(route, "/chat/completions", {"model": endpoint.model, **body}))
+            try:
+                return reply_text(await client.json(route, "/chat/completions", {"model": endpoint.model, **body}))
+            except UpstreamError as error:  # which would count as a vote that cannot be read
+                raise TrainingError(f"The judge {route.url} does not answer: {error}") from error
 
         transcript = [Part("USER ASKED", example.question), Part("ASSISTANT REPLIED (judge this)", reply)]
         signal = await judge(example.id, transcript, rubric="", votes=self._job.judge_votes, ask=ask)
