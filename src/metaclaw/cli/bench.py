@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 
-from metaclaw.cli.common import need
+from metaclaw.cli.common import JsonOption, need
 
 WORKDAYS_DIR = Path("~/.metaclaw/bench/workdays")
 
@@ -26,18 +27,28 @@ def bench(context: typer.Context) -> None:
 
 @app.command()
 def report(
-    results: Annotated[Path, typer.Option(help="Folder of the result files.")] = Path("bench/results"),
+    results: ResultsOption = Path("bench/results"),
     check: Annotated[bool, typer.Option("--check", help="Print only what falls short; exit code 1 if any.")] = False,
+    page: Annotated[
+        Path | None, typer.Option(help="Also write results.html and its pictures into this folder.")
+    ] = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Every figure that was asked for, with its bar and whether it holds.
+    """Every figure that was asked for, with its bar and whether it holds; and all results as one page.
 
-    Example: metaclaw bench report --check
+    Example: metaclaw bench report --page docs
     """
-    rows = [row for path in sorted(results.glob("*.json")) for row in _checks(path)]
+    from metaclaw.bench.report.committed import read_all
+
+    found = read_all(results)
+    rows = [{"bench": one.name, "name": name, **asdict(entry)} for one in found for name, entry in one.checks.items()]
     short = [row for row in rows if not row["holds"]]
-    for row in short if check else rows:
-        verdict = "holds" if row["holds"] else "falls short"
-        typer.echo(f"{row['bench']}: {row['name']} = {row['value']} (bar: {row['bar']}): {verdict}")
+    _print_checks(short if check else rows, as_json)
+    if page:
+        need("jinja2", "metaclaw bench report --page", "demo")
+        from metaclaw.bench.report.page import publish
+
+        typer.echo(f"written: {publish(found, page)}", err=as_json)
     if check and short:
         raise typer.Exit(1)
 
@@ -200,6 +211,10 @@ def _numbers(text: str) -> tuple[int, ...]:
         raise typer.BadParameter(f"'{text}' is not a list of numbers with commas between.") from error
 
 
-def _checks(path: Path) -> list[dict[str, Any]]:
-    result = json.loads(path.read_text(encoding="utf-8"))
-    return [{"bench": result["bench"], "name": name, **entry} for name, entry in result["checks"].items()]
+def _print_checks(rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(rows))
+        return
+    for row in rows:
+        verdict = "holds" if row["holds"] else "falls short"
+        typer.echo(f"{row['bench']}: {row['name']} = {row['value']} (bar: {row['bar']}): {verdict}")
