@@ -7,7 +7,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 FULL   ?=
 
-.PHONY: setup run demo test test-clients check format bench bench-gateway bench-retrieval bench-signals bench-scheduling bench-workdays clean
+.PHONY: setup run demo test test-clients check format bench bench-gateway bench-retrieval bench-signals bench-scheduling bench-workdays bench-trainer bench-learning clean
 
 setup: $(VENV)/.installed
 
@@ -57,6 +57,14 @@ bench-scheduling: setup
 
 bench-workdays: setup
 	$(BIN)/metaclaw bench workdays --arms frozen,feedback-log,handwritten,placebo,shuffled-feedback,skills,weights,both
+
+bench-trainer: setup
+	$(BIN)/pip install --quiet -e '.[bench-trainer]'
+	$(BIN)/metaclaw bench trainer
+	$(BIN)/metaclaw bench trainer --model qwen2.5-0.5b
+
+bench-learning: setup
+	$(BIN)/metaclaw bench learning
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist src/*.egg-info

@@ -60,7 +60,8 @@ class Histories(RuleBasedStateMachine):
     @rule(
         session=st.integers(0, 5), skilled=st.booleans(), kind=st.sampled_from([TurnKind.MAIN] * 4 + [TurnKind.SIDE]),
         complete=st.sampled_from([True] * 5 + [False]), stranger=st.sampled_from([False] * 6 + [True]),
-        good=st.sampled_from([True, True, True, False]), told=st.booleans(), secret=st.sampled_from([False] * 3 + [True]),
+        good=st.sampled_from([True, True, True, False]), told=st.booleans(),
+        secret=st.sampled_from([False] * 3 + [True]),
     )
     def a_turn(
         self, session: int, skilled: bool, kind: TurnKind, complete: bool, stranger: bool, good: bool, told: bool,
@@ -155,7 +156,7 @@ def test_support_and_older_generations_never_train_over_random_histories() -> No
     run_state_machine_as_test(
         Histories,
         settings=settings(
-            max_examples=210, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck),
+            max_examples=225, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck),
             derandomize=True, database=None,
         ),
     )
