@@ -47,7 +47,8 @@ def known(kind: str, day: int) -> bool:
 
 
 def stream(seed: int, size: Size, days: int = DAYS) -> list[Day]:
-    counts = dict.fromkeys(CONVENTIONS, size.work * days) | {"plain": min(12, size.plain * days)}
+    """The same first days, however many are asked for."""
+    counts = dict.fromkeys(CONVENTIONS, size.work * DAYS) | {"plain": min(12, size.plain * DAYS)}
     practice = _by_kind(tasks(PRACTICE, counts, seed))
     exam = tasks(EXAM, dict.fromkeys((*CONVENTIONS, "plain"), size.exam), seed)
     return [_day(number, practice, exam, size) for number in range(1, days + 1)]
