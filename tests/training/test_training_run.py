@@ -94,7 +94,7 @@ def chance_of(run: Run, word: int) -> float:
     prompts = [one.prompt for one in run._examples if one.kind == "proven"]
     with torch.no_grad():
         said = [run._own._model(torch.tensor([prompt])).logits[0, -1].softmax(-1)[word].item() for prompt in prompts]
-    return sum(said) / len(said)
+    return float(sum(said) / len(said))
 
 
 @pytest.mark.parametrize("objective", ["grpo", "opd"])
@@ -120,7 +120,7 @@ def distance(run: Run) -> float:
                 with run._student.as_base():
                     told = own._model(torch.tensor([one.teacher_prompt])).logits[0, -1].log_softmax(-1)
                 found.append((said.exp() * (said - told)).sum().item())
-    return sum(found) / len(found)
+    return float(sum(found) / len(found))
 
 
 def test_by_its_own_words_alone_the_student_comes_nearer_to_the_teacher(tmp_path: Path) -> None:
