@@ -59,7 +59,7 @@ bench-workdays: setup
 	$(BIN)/metaclaw bench workdays --arms frozen,feedback-log,handwritten,placebo,shuffled-feedback,skills,weights,both
 
 bench-trainer: setup
-	$(BIN)/pip install --quiet -e '.[bench-trainer]'
+	$(BIN)/pip install --quiet --constraint constraints.txt -e '.[bench-trainer]'
 	$(BIN)/metaclaw bench trainer
 	$(BIN)/metaclaw bench trainer --model qwen2.5-0.5b
 
