@@ -23,6 +23,9 @@ from metaclaw.training.student import Student
 from metaclaw.training.teacher import RemoteTeacher
 from metaclaw.types import Sampled
 
+SPARE_TOKENS = 8
+"""A sample may be twice as long as the step's longest proven reply and this: one that rambles holds up the rest."""
+
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
@@ -63,7 +66,7 @@ class OwnWords:
             self._model,
             [example.prompt for example in prompts],
             each=self._job.group_size if grouped else 1,
-            limit=self._job.reply_tokens,
+            limit=min(self._job.reply_tokens, 2 * max(len(example.reply) for example in prompts) + SPARE_TOKENS),
             end=self._tokenizer.eos_token_id,
             seed=_seed(self._job.seed, step),
         )

@@ -1,9 +1,10 @@
 """The process `python -m metaclaw.training.trainer JOB_DIR`: one job, from its dataset to an adapter.
 
 In: `job.json` and `dataset.jsonl`. Out: `adapter/` (PEFT), `adapter.gguf`, `result.json`, and one JSON object a line on
-stdout: `phase`, `step`, `checkpoint`, then `done` or `error`. It runs at the lowest priority and may be stopped or
-killed at any moment: `features.safetensors` and `checkpoint.pt` are what it goes on from, with the adapter that
-an uninterrupted run would have given. Exit codes: 0 done, 1 error, 74 the parent is gone, 75 asked to stop.
+stdout: `phase`, `step` (`skipped` where one taught nothing), `query`, `checkpoint`, then `done` or `error`. It runs at
+the lowest priority and may be stopped or killed at any moment: `features.safetensors` and `checkpoint.pt` are what it
+goes on from, with the adapter that an uninterrupted run would have given. Exit codes: 0 done, 1 error, 74 the parent is
+gone, 75 asked to stop.
 """
 
 from __future__ import annotations
@@ -296,12 +297,15 @@ def _finish(job: TrainJob, job_dir: Path, student: Student, progress: Progress) 
 
 
 def _say_step(report: StepReport | None, lesson: Lesson, progress: Progress, total_steps: int) -> None:
+    if report is None:
+        say("skipped", step=progress.step, total_steps=total_steps, flat_groups=lesson.flat_groups)
+        return
     say(
         "step",
         step=progress.step,
         total_steps=total_steps,
-        loss=report.loss if report else None,
-        kl_to_base=report.kl_to_base if report else None,
+        loss=report.loss,
+        kl_to_base=report.kl_to_base,
         own=len(lesson.examples),
         reward=lesson.reward,
         flat_groups=lesson.flat_groups,
