@@ -85,6 +85,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("bench.workdays.playing", "sandbox"): "opens the sandbox for the agent's programs",
     ("bench.trainer.our_side", "training"): "runs the trainer itself, at the priority of the other side",
     ("bench.trainer.run", "serving"): "finds the weights that both sides train",
+    ("bench.trainer.run", "training"): "starts both sides with threads that do not spin, as the job does",
     ("bench.trainer.trl_side", "training"): "trains the same tokens and the same layers as ours",
     ("bench.workdays.tools", "sandbox"): "runs programs that an agent wrote, for which there is no HTTP door",
     ("scheduler.board", "store"): "owns the table schedule: what people ask of it, and what it tells",

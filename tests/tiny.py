@@ -14,8 +14,8 @@ from metaclaw.training.examples import Example, Kind
 from metaclaw.training.features import Wanted
 from metaclaw.training.own import OwnWords
 from metaclaw.training.recipe import TrainJob
+from metaclaw.training.run import Run
 from metaclaw.training.student import Student, first_adapted_layer
-from metaclaw.training.trainer import Run
 
 WORDS = 24
 END = 0

@@ -12,7 +12,7 @@ import torch
 
 from metaclaw.training import objectives
 from metaclaw.training.examples import Example
-from metaclaw.training.trainer import Interrupted, Run
+from metaclaw.training.run import Interrupted, Run
 from tiny import END, Scored, Taught, example, tiny_job, tiny_run
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # PEFT asks transformers so

@@ -66,7 +66,10 @@ def compute(
     model: Any, examples: Sequence[Example], members: Sequence[int], wanted: Wanted, on: Report = lambda *_: None
 ) -> Features:
     """Run the frozen model (without adapter) over these of the examples; the others stay empty."""
-    taught = [i for i in members if (e := examples[i]).teacher_prompt and (wanted.taught or e.replay)]
+    taught = [
+        i for i in members
+        if (e := examples[i]).teacher_prompt and (e.replay or (wanted.taught and e.kind != "query"))
+    ]
     total, done = len(members) + len(taught), 0
     features = Features.empty(len(examples))
     with torch.no_grad():

@@ -180,4 +180,4 @@ class Student:
         self.take(state["adapter"])
         self._optimiser.load_state_dict(state["optimiser"])
         torch.set_rng_state(state["random"])
-        return state["progress"], state["best"]
+        return state["progress"], state.get("best")  # one of an earlier version has none

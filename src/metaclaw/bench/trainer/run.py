@@ -27,6 +27,7 @@ from metaclaw.bench.trainer.data import rows
 from metaclaw.errors import TrainingError
 from metaclaw.serving.fetch import Silent
 from metaclaw.serving.weights import resolve
+from metaclaw.training.process import SHORT_SPIN
 
 BENCH = "trainer"
 LAYERS = {"upper-half": 0.5, "all-layers": 1.0}
@@ -138,7 +139,7 @@ def _child(module: str, *arguments: str) -> tuple[dict[str, Any], dict[str, floa
     """Its last event, and when each phase began."""
     process = subprocess.Popen(
         [sys.executable, "-m", module, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL, text=True,
+        stderr=subprocess.DEVNULL, text=True, env=os.environ | SHORT_SPIN,
     )  # fmt: skip
     last: dict[str, Any] = {}
     times: dict[str, float] = {}
