@@ -24,6 +24,7 @@ from metaclaw.bench.demo.report import TITLES
 from metaclaw.bench.report.committed import Result, read_all
 from metaclaw.bench.report.page import page
 from metaclaw.bench.report.wording import in_order, number, title, words
+from metaclaw.cli.later import whole
 from metaclaw.cli.main import app
 from metaclaw.config import ENV_PREFIX, Settings, section_of
 
@@ -34,7 +35,8 @@ FOLDERS = (  # in the order in which data visits them
     "store", "wire", "gateway", "dialects", "context", "upstream", "sandbox", "journal", "signals", "library",
     "evolve", "training", "serving", "scheduler", "connect", "connect/clients", "connect/formats", "mcp_server", "cli",
     "cli/doctor", "bench", "bench/curation", "bench/demo", "bench/gateway", "bench/learning", "bench/metaclaw_bench",
-    "bench/poison", "bench/report", "bench/retrieval", "bench/scheduling", "bench/trainer", "bench/workdays",
+    "bench/poison", "bench/report", "bench/research", "bench/retrieval", "bench/scheduling", "bench/trainer",
+    "bench/workdays",
 )
 RESULTS, RESULTS_PAGE = Path("bench") / "results", ROOT / "docs" / "results.html"
 DEMO = re.compile(r"(?<=<!-- demo -->\n).*?(?=\n<!-- /demo -->)", re.DOTALL)
@@ -160,10 +162,15 @@ def commands() -> str:
     """Every command with what it does, its example and its options, from the code that runs."""
     parts = [
         "# Commands\n\n<!-- Made by scripts/reference.py from src/metaclaw/cli/. -->\n\n"
-        "Exit codes: 0, done. 1, not: one line on stderr says why and what to do; also where a question is answered"
-        " with no (`doctor`, `service status`, `config check`, `journal search`, `bench report --check`). 2, the"
-        " command line itself cannot be read. 3, not all was done, since something waits for you (changes of"
-        " skills).\n\n"
+        "| exit code | means |\n|---|---|\n"
+        "| 0 | done; the answer is yes |\n"
+        "| 1 | not done: one line on stderr says why and what to do. Also where a question is answered with no:"
+        " `doctor`, `service status`, `config check`, `journal search`, `bench report --check` |\n"
+        "| 2 | the command line cannot be read |\n"
+        "| 3 | not all was done, since something waits for you, or you said no |\n\n"
+        "With `--json` standard output holds one JSON document (`journal`: one a line) and nothing else; progress and"
+        " warnings go to standard error. Colours and progress are for terminals; `NO_COLOR=1` leaves the colours"
+        " out.\n\n"
         "`metaclaw --install-completion` teaches your shell (bash, zsh, fish, PowerShell) to complete all of them."
     ]
     parts += [command_text(path, command) for path, command in leaves("metaclaw", get_command(app))]
@@ -175,7 +182,7 @@ def leaves(path: str, command: Any) -> Iterator[tuple[str, Any]]:
     if getattr(command, "invoke_without_command", False) or not hasattr(command, "commands"):
         yield path, command
     for name, below in getattr(command, "commands", {}).items():
-        yield from leaves(f"{path} {name}", below)
+        yield from leaves(f"{path} {name}", whole(below))
 
 
 def command_text(path: str, command: Any) -> str:

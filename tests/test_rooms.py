@@ -70,6 +70,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("bench.poison.run", "journal"): "puts the conversations into the journal",
     ("bench.poison.run", "library"): "looks at what became live",
     ("bench.poison.run", "store"): "opens the store",
+    ("bench.research.pipeline", "sandbox"): "runs experiments that a model wrote, for which there is no HTTP door",
     ("bench.retrieval.methods", "context"): "measures retrieval in process: its bars are milliseconds",
     ("bench.retrieval.report", "config"): "tells the threshold in use",
     ("bench.retrieval.run", "context"): "builds the index that it measures",

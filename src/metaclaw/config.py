@@ -13,6 +13,7 @@ import re
 import secrets
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
@@ -25,6 +26,8 @@ from metaclaw.errors import ConfigError
 
 ENV_PREFIX = "METACLAW_"
 PRIVATE_FOLDER = 0o700  # turns are kept in it
+# Addresses to listen on that are none to be found at; each with the one that reaches it from this machine.
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  # noqa: S104 - names what it must not be
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -64,6 +67,18 @@ def _name(name: str) -> str:
     return name
 
 
+def _host_name(name: str) -> str:
+    """A name alone: what stands for many would let a web page in that was given a name of its own."""
+    try:
+        return str(ip_address(name))
+    except ValueError:
+        if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", name):
+            raise ValueError(
+                "must be a host name or an address, such as metaclaw.internal: no scheme, port or wildcard"
+            ) from None
+    return name.lower()
+
+
 Url = Annotated[str, AfterValidator(_base_url)]
 Key = Annotated[SecretStr, AfterValidator(_one_line)]
 
@@ -75,6 +90,8 @@ class Section(BaseModel):
 class GatewaySettings(Section):
     host: str = "127.0.0.1"
     """Address to listen on. Anything but loopback shows your models to the network."""
+    allowed_hosts: list[Annotated[str, AfterValidator(_host_name)]] = []
+    """Names by which others may address the gateway, besides `localhost` and `host`: a container's, or a proxy's."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8790
     """Port to listen on; 0 takes a free one."""
     token: SecretStr | None = None
@@ -94,6 +111,11 @@ class GatewaySettings(Section):
     session_idle_seconds: Positive = 3600.0
     """After this long without a turn a session counts as closed, and a conversation that its client does not name gets
     a new one."""
+
+    def url(self, port: int) -> str:
+        """Where a program on this machine finds the gateway on that port, without /v1."""
+        host = EVERYWHERE.get(self.host, self.host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 class ProviderSettings(Section):

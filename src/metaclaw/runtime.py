@@ -263,7 +263,8 @@ class Gateway:
         tokens = TokenCounter(self._router, self._client)
         feedback = FeedbackHandler(self._settings.namespace, self._database, self._recorder)
         app = App(
-            Door(self.token, gateway.host), self._turns, feedback, CloseHandler(self._sessions), models, tokens,
+            Door(self.token, gateway.host, gateway.allowed_hosts), self._turns, feedback, CloseHandler(self._sessions),
+            models, tokens,
             KeptResponses(self._router, self._client, self._toolbox.ids), self.status, self.health, self._intake,
             self.measures,
         )
@@ -278,7 +279,7 @@ class Gateway:
                 f"Cannot listen on {gateway.host}:{gateway.port} ({error.strerror}). Another MetaClaw may be running;"
                 " choose another --port."
             ) from error
-        self.url = f"http://{gateway.host}:{port}"
+        self.url = gateway.url(port)
 
     def _announce(self) -> None:
         """For `metaclaw stop` and `doctor`. Whoever cannot be found by them serves all the same."""

@@ -14,6 +14,7 @@ from metaclaw.cli.common import JsonOption, need
 
 WORKDAYS_DIR = Path("~/.metaclaw/bench/workdays")
 LEARNING_DIR = Path("~/.metaclaw/bench/learning")
+RESEARCH_DIR = Path("~/.metaclaw/bench/research")
 
 ResultsOption = Annotated[Path, typer.Option(help="Folder of the result files.")]
 app = typer.Typer(help="Benchmarks and their results.", no_args_is_help=True)
@@ -256,6 +257,28 @@ def learning(
     )  # fmt: skip
     command = f"metaclaw bench learning --seeds {seeds} --objectives {objectives} --days {days} --epochs {epochs}"
     main(plan, results, command + (f" --model {model}" if model else ""))
+
+
+@app.command()
+def research(
+    arms: Annotated[str, typer.Option(help="Which, with commas between.")] = "frozen,skills,both",
+    learned_on: Annotated[int, typer.Option(min=1, max=6, help="Studies that the learning arms learn from.")] = 6,
+    held_out: Annotated[int, typer.Option(min=1, max=6, help="Studies that nothing is learned from.")] = 6,
+    upstream: Annotated[str | None, typer.Option(help="A provider's base URL, with /v1; else ours.")] = None,
+    model: Annotated[str | None, typer.Option(help="The provider's model, or another embedded one.")] = None,
+    run_dir: Annotated[Path, typer.Option(help="Run files and gateways; a run goes on from here.")] = RESEARCH_DIR,
+    results: ResultsOption = Path("bench/results"),
+) -> None:
+    """A research pipeline of 23 stages with contracts: how much must be done again? Resumable; docs/benchmarks.md.
+
+    Needs bubblewrap, in which the experiments run. Arms: frozen, skills, both.
+
+    Example: metaclaw bench research --arms frozen,skills
+    """
+    from metaclaw.bench.research.run import Plan, main
+
+    plan = Plan(tuple(arms.split(",")), learned_on, held_out, upstream, model, run_dir.expanduser())
+    main(plan, results, Console())
 
 
 def _numbers(text: str) -> tuple[int, ...]:

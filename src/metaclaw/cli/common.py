@@ -1,4 +1,4 @@
-"""What the commands share: options, settings, the rooms that a command reads, and how a person is asked."""
+"""What the commands share: settings, the rooms that a command reads, and how a person is asked."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from metaclaw import logs
+from metaclaw.cli.options import ConfigOption as ConfigOption
+from metaclaw.cli.options import DataDirOption as DataDirOption
+from metaclaw.cli.options import JsonOption as JsonOption
+from metaclaw.cli.options import YesOption as YesOption
 from metaclaw.config import Settings, known_secrets, load
 from metaclaw.errors import ConfigError, SkillError
 from metaclaw.journal.redact import Redactor
@@ -23,11 +27,6 @@ from metaclaw.runtime import Home, edits_of
 from metaclaw.serving.routes import Routes
 from metaclaw.store import Database
 from metaclaw.training.registry import Registry
-
-ConfigOption = Annotated[Path | None, typer.Option("--config", help="A TOML file with settings.")]
-DataDirOption = Annotated[Path | None, typer.Option("--data-dir", help="Where everything is kept.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
 
 WAITS = 3  # exit code: not all was done, since something waits for a person
 

@@ -138,7 +138,8 @@ def forget(
             if not agreed("Erase it? This cannot be undone.", yes=yes):
                 typer.echo("Nothing was erased.")
                 raise typer.Exit(WAITS)
-            forgetting.forget(session, derived=derived)
+            with Console(stderr=True).status("Erasing; a large store is written anew"):
+                forgetting.forget(session, derived=derived)
     if as_json:
         typer.echo(json.dumps({**_facts(means), "erased": not dry_run}))
     elif not dry_run:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from metaclaw.cli import skills_change, skills_exchange, skills_why
+from metaclaw.cli import skills_change, skills_exchange, skills_pin, skills_why
 from metaclaw.cli.common import ConfigOption, DataDirOption, JsonOption, Library, library, visible
 from metaclaw.errors import SkillError
 from metaclaw.library.skillfile import render
@@ -36,7 +36,8 @@ def list_skills(config: ConfigOption = None, data_dir: DataDirOption = None, as_
         return
     table = Table("name", "version", "state", "origin", "description")
     for row in rows:
-        shown = [str(row[key]) for key in ("name", "version", "state", "origin")] + [visible(row["description"])[:80]]
+        state = f"{row['state']}, pinned" if row["pinned"] else row["state"]
+        shown = [row["name"], str(row["version"]), state, row["origin"], visible(row["description"])[:80]]
         table.add_row(*map(escape, shown))
     Console().print(table)
     for row in rows:
@@ -171,17 +172,20 @@ def _pair(opened: Library, name: str, old: int | None, new: int | None) -> tuple
 def _rows(opened: Library) -> list[dict[str, Any]]:
     """What `list` tells of each skill; those that never were one, for their broken file, too."""
     problems = opened.catalog.mirror.problems()
+    pinned = opened.catalog.pinned()
     waiting = {skill.name: skill for skill in opened.catalog.waiting()}
     rows = [
         {
             **asdict(skill),
+            "pinned": skill.name in pinned,
             "waiting": waiting[skill.name].ref if skill.name in waiting else None,
             "why_waiting": _reason(opened, waiting.get(skill.name)),
             "problem": problems.pop(skill.name, ""),
         }
         for skill in opened.catalog.all()
     ]
-    never = {"version": 0, "state": "broken", "origin": "person", "description": "", "waiting": None, "why_waiting": ""}
+    never = {"version": 0, "state": "broken", "origin": "person", "description": "", "pinned": False,
+             "waiting": None, "why_waiting": ""}
     return rows + [{**never, "name": name, "problem": problem} for name, problem in problems.items()]
 
 
@@ -200,5 +204,7 @@ app.command("reject")(skills_change.reject)
 app.command("rollback")(skills_change.rollback)
 app.command("retire")(skills_change.retire)
 app.command("merge")(skills_change.merge)
+app.command("pin")(skills_pin.pin)
+app.command("unpin")(skills_pin.unpin)
 app.command("import")(skills_exchange.import_skills)
 app.command("export")(skills_exchange.export_skills)

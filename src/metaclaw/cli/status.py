@@ -32,7 +32,7 @@ def print_status(settings: Settings, *, as_json: bool) -> None:
         broken = open_rooms.catalog.mirror.problems()
         turns = database.read("SELECT count(*) FROM turns WHERE namespace = ?", (settings.namespace,))[0][0]
     running = gateways(settings.home, settings.namespace)
-    usual = f"http://{settings.gateway.host}:{settings.gateway.port}"
+    usual = settings.gateway.url(settings.gateway.port)
     facts = {
         "version": __version__,
         "namespace": settings.namespace,
@@ -49,7 +49,7 @@ def print_status(settings: Settings, *, as_json: bool) -> None:
         "waiting_skills": [skill.ref for skill in waiting],
         "broken_files": [f"{name}: {problem}" for name, problem in broken.items()],
         "adapter": route.serving or "base model",
-        "training": _training(job) if job else "never ran",
+        "training": job_text(job) if job else "never ran",
     }
     if as_json:
         typer.echo(json.dumps(facts))
@@ -87,7 +87,7 @@ def _shown(value: Any) -> str:
     return ", ".join(value) if isinstance(value, list) else str(value)
 
 
-def _training(job: JobRow) -> str:
+def job_text(job: JobRow) -> str:
     """Where the latest job stands: its phase, its step, or what the gate said."""
     progress = job.progress
     if job.state in ("done", "failed"):

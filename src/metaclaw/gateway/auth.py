@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes, urlsplit
 
@@ -20,6 +20,7 @@ OPEN_PATHS = re.compile(r"/healthz|(?:/s/[A-Za-z0-9._-]{1,64})?(?:/|/api/hello)?
 # Whoever tidies such a path, here or at a provider to which it is passed on, would end up elsewhere.
 DOT_SEGMENT = re.compile(r"(?:/|\\|%2f|%5c)(?:\.|%2e){1,2}(?=$|/|\\|%2f|%5c)", re.IGNORECASE)
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
+UNSPECIFIED = {"", "0.0.0.0", "::"}  # noqa: S104 - to listen on; nobody is called that
 TOKEN_HEADER = "x-metaclaw-token"  # noqa: S105 - a name
 TOKEN_IN_PATH = re.compile(r"/t/([^/?#]+)/")
 FOREIGN_SITES = frozenset({"cross-site", "same-site"})  # same-site: another port, or another program, of this machine
@@ -28,11 +29,11 @@ FORM_TYPES = frozenset({"text/plain", "application/x-www-form-urlencoded", "mult
 
 
 class Door:
-    """Built with the token and the address that we listen on."""
+    """Built with the token, the address that we listen on, and further names that others may call us by."""
 
-    def __init__(self, token: str, host: str) -> None:
+    def __init__(self, token: str, host: str, further: Iterable[str] = ()) -> None:
         self._token = token.encode()
-        self._names = LOOPBACK_NAMES | {host}
+        self._names = (LOOPBACK_NAMES | {host, *further}) - UNSPECIFIED
 
     def check(self, target: str, headers: Mapping[str, str]) -> None:
         """Raise `RequestError` (400, 401, 403) unless the request may come in. `target` is the request line's."""
@@ -41,7 +42,8 @@ class Door:
             raise RequestError(400, "invalid_target", "The request line must name a path, and none that leads upwards.")
         if _host_name(f"//{headers.get('host', '')}") not in self._names:
             raise RequestError(
-                403, "forbidden_host", "This gateway answers to its own address only. Use http://127.0.0.1:PORT."
+                403, "forbidden_host", "This gateway answers to its own address only. Use http://127.0.0.1:PORT, or"
+                " name this one in gateway.allowed_hosts."
             )
         self._refuse_foreign_pages(headers)
         if not OPEN_PATHS.fullmatch(path) and not any(map(self._knows, _presented(target, headers))):

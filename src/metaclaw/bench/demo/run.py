@@ -81,7 +81,7 @@ async def run_demo(
         if keep_running:
             server.leave_running()
             console.print(f"The gateway goes on: {server.url}/v1  (token: {server.token_file})", highlight=False)
-            console.print(f"Stop it with: kill {server.pid}", highlight=False)
+            console.print(f"Stop it with: metaclaw stop --data-dir {server.data_dir}", highlight=False)
 
 
 def settings_of(plan: DemoPlan, model: str | None) -> dict[str, Any]:
