@@ -146,7 +146,7 @@ def _child(module: str, *arguments: str) -> tuple[dict[str, Any], dict[str, floa
     with process:
         assert process.stdout  # noqa: S101 - a pipe
         for line in process.stdout:
-            if line.startswith("{"):
+            if line.startswith('{"event"'):  # TRL prints dictionaries of its own
                 last = json.loads(line)
                 times.setdefault(str(last.get("phase")), time.monotonic())
     if process.returncode or last.get("event") != "done":
