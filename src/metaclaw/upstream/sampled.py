@@ -5,8 +5,7 @@ other byte as it was, and the tokens where all of them came. llama.cpp hands out
 within a character, nor in a stream for the one that ends the reply, and a stop string cuts tokens: what does not add up
 to the very reply is not recorded, and its turn stays text only. Pure.
 
-The log-probabilities are the model's own, before temperature and cuts. Measured on SmolLM2-135M: asking for them
-costs no speed that could be told from noise (`docs/training.md`).
+The log-probabilities are the model's own, before temperature and cuts. What asking costs: `docs/data.md`.
 """
 
 from __future__ import annotations
