@@ -1,4 +1,4 @@
-"""The peers' bench: the meter, the first k, a peer in a process of its own, and all that needs no package, end to end."""
+"""The peers' bench: meter, first k, a peer in a process of its own, and all that needs no package, end to end."""
 
 from __future__ import annotations
 
@@ -167,7 +167,9 @@ def test_an_environment_that_is_there_is_taken(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["mem0", "ace"])
-async def test_the_real_peers_start_where_they_are_installed(name: str, tmp_path: Path, scripted: ScriptedUpstream) -> None:
+async def test_the_real_peers_start_where_they_are_installed(
+    name: str, tmp_path: Path, scripted: ScriptedUpstream
+) -> None:
     """Skipped on machines where `make bench-peers` has never run."""
     from metaclaw.bench.peers.run import WAYS
     from metaclaw.cli.bench import PEERS_VENVS

@@ -74,8 +74,8 @@ class GatewayClient:
             return Answer(text, reply.headers["x-metaclaw-turn"], reply.headers["x-metaclaw-policy"], named)
 
     async def complete(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> Completion:
-        """Any chat request, also of a provider itself, whose reply tells no turn. A 400 (too long for the model, say) is a
-        `refused` one; other errors are raised."""
+        """Any chat request, also of a provider itself, whose reply tells no turn. A 400 (too long for the model, say)
+        is a `refused` one; other errors are raised."""
         started = time.perf_counter()
         request = {"model": self.model, **body}
         async with self._http.post(f"{self.url}/v1/chat/completions", json=request, headers=dict(headers)) as reply:

@@ -1,7 +1,7 @@
-"""ACE (`ace-framework`) as its integrations use it: its playbook goes before the question, then it reflects and curates.
+"""ACE (`ace-framework`) as its integrations use it: its playbook goes before a question, then it reflects and curates.
 
-The model that answers is the bench's, so that all arms are asked alike; the reflector and the curator (three retries where
-their JSON is not to be read, the default) ask the same model behind the meter. Runs in its own environment, by `side.py`.
+The bench asks the question, so that all arms are asked alike; reflector and curator (three retries where their JSON is
+not to be read, the default) ask the same model, behind the meter. Runs in its own environment, by `side.py`.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Comes in: the texts of the live skills by name, and a request. Goes out: the block that is put into the system prompt.
 There, skills are sorted into categories; a request has the first category that holds a skill and one of whose keywords
 occurs in it, else the first that holds any. It gets the first 6 skills of no category and the first 10 of its own,
-in the order of their folders, whatever the request asks. Its categories come from the model that writes its skills; ours
-have none, so a skill gets its own by the same keywords, and none where there are none. Keywords and words are our own.
+in the order of their folders, whatever the request asks. There, the model that writes a skill names its category; ours
+have none, so a skill gets one by the same keywords, or none where there are none. Keywords and wording are our own.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""mem0 (`mem0ai`) as its quickstart has it, all local: the model behind the meter, Qdrant in a folder, WordLlama vectors.
+"""mem0 (`mem0ai`) as its quickstart has it, all local: the model behind the meter, Qdrant in a folder, static vectors.
 
-`infer` on, the default: after each exchange mem0 has the model write memories. Off: what the user said of what was asked
-is stored as it is, for answers that were wrong. Runs in its own environment, by `side.py`.
+`infer` on, the default: after each exchange mem0 has the model write memories. Off: what the user said of what was
+asked is stored as it is, for answers that were wrong. Runs in its own environment, by `side.py`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 USER = "office"
@@ -49,7 +50,8 @@ class Side:
 
 def _embeddings() -> Any:
     """WordLlama as LangChain's `Embeddings`: its weights come in its package, so that nothing is downloaded."""
-    model = importlib.import_module("wordllama").WordLlama.load()
+    package = importlib.import_module("wordllama")
+    model = package.WordLlama.load(cache_dir=Path(package.__file__ or "").parent, disable_download=True)
     base: Any = importlib.import_module("langchain_core.embeddings").Embeddings
 
     class Local(base):  # type: ignore[misc]  # a class of the peer's environment

@@ -1,7 +1,7 @@
 """Counts what a provider is asked: a pass-through in front of it, so that whoever asks, each call is counted alike.
 
-An arm's own calls (a memory's extraction, a playbook's reflection, our proposals and replays) cost the same tokens as its
-answers do. Everything is passed on as it comes, streamed or whole; what is counted is the `usage` that the provider tells.
+An arm's own calls (a memory's extraction, a playbook's reflection, our proposals and replays) cost the same tokens as
+its answers do. All is passed on as it comes, streamed or whole; what is counted is the `usage` that the provider tells.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Spent:
 
 
 class Meter:
-    """Use as an asynchronous context manager. `base` holds a secret: nobody else here may ask by it. `url` is with `/v1`."""
+    """Use as an asynchronous context manager. `base` holds a secret: nobody else here may ask by it."""
 
     def __init__(self, upstream: str, key: str) -> None:
         self._upstream = upstream.rstrip("/")
@@ -77,9 +77,7 @@ class Meter:
             headers["authorization"] = f"Bearer {self._key}"
         url = f"{self._upstream}/{request.match_info['path']}"
         try:
-            async with self._http.request(
-                request.method, url, data=await request.read(), headers=headers
-            ) as reply:
+            async with self._http.request(request.method, url, data=await request.read(), headers=headers) as reply:
                 relayed = web.StreamResponse(
                     status=reply.status, headers={"content-type": reply.headers.get("content-type", "text/plain")}
                 )

@@ -30,7 +30,7 @@ class PeerError(MetaClawError):
 
 
 def environment(name: str, packages: tuple[str, ...], folder: Path) -> Path:
-    """The Python of an environment that holds these packages; made where it is not there yet. PeerError where that fails."""
+    """The Python of an environment that holds these packages, made where it is not there yet; PeerError if it cannot."""
     venv = folder / name
     stamp, python = venv / "installed", venv / "bin" / "python"
     if stamp.exists() and stamp.read_text(encoding="utf-8") == "\n".join(packages):
@@ -48,7 +48,7 @@ def environment(name: str, packages: tuple[str, ...], folder: Path) -> Path:
 
 
 class Peer:
-    """A `Memory`. Use as an asynchronous context manager; `errors` counts what it raised while it learned, by its words.
+    """A `Memory`. Use as an asynchronous context manager; `errors` counts what it raised at its work, by its words.
 
     A peer that fails to learn from an answer goes on: that is what its user would have.
     """

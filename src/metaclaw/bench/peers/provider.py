@@ -1,4 +1,4 @@
-"""The provider that every arm asks: somebody's URL, or the embedded model's engine itself, without a gateway before it."""
+"""The provider that every arm asks: somebody's URL, or the embedded model's engine itself, with no gateway before it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from metaclaw.serving.fetch import Silent
 from metaclaw.serving.weights import resolve
 
 MODEL = "qwen2.5-coder-1.5b"
-MODELS_DIR = Path("~/.metaclaw/models")
+MODELS_DIR = Path("~/.metaclaw/models").expanduser()
 # Memories and playbooks send prompts of several thousand tokens, more than our own default of 4,096 has room for.
 CONTEXT_TOKENS = 16_384
 SLOTS = 2
@@ -35,7 +35,7 @@ async def provider(upstream: str | None, model: str | None) -> AsyncIterator[Pro
     if upstream:
         yield Provider(upstream, os.environ.get("METACLAW_UPSTREAM__API_KEY", ""), model or "model")
         return
-    weights = resolve(model or MODEL, MODELS_DIR.expanduser(), Silent())
+    weights = resolve(model or MODEL, MODELS_DIR, Silent())
     spec = EngineSpec(weights.path, weights.name, slots=SLOTS, context_tokens=CONTEXT_TOKENS)
     engine = await Engine.start(spec, timeout_seconds=START_SECONDS)
     try:

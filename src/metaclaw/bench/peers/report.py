@@ -1,4 +1,4 @@
-"""What the peers come to: shares, ours against each on the questions that both have, and what a question cost. `peers.json`."""
+"""`peers.json`: shares, ours against each peer on the questions that both have, and what a question cost."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from metaclaw.bench.workdays.runfile import Record
 DRAWS = 2_000
 METRIC = "share of questions fully right"
 NOT_THE_SAME = (
-    "These do other work too: mem0 remembers people and facts for any application, ACE writes playbooks of strategies from "
-    "whole traces, and both are built and tuned for larger models than this one."
+    "These do other work too: mem0 remembers people and facts for any application, ACE writes playbooks of strategies "
+    "from whole traces, and both are built and tuned for larger models than this one."
 )
 
 
 def publish(
-    command: str, model: str, seed: int, records: Mapping[str, Sequence[Record]], notes: Mapping[str, Mapping[str, Any]],
-    folder: Path, console: Console,
+    command: str, model: str, seed: int, records: Mapping[str, Sequence[Record]],
+    notes: Mapping[str, Mapping[str, Any]], folder: Path, console: Console,
 ) -> Path:  # fmt: skip
     played = {name: list(some) for name, some in records.items() if some}
     ours = played.get("skills", [])
@@ -73,8 +73,8 @@ def table(whole: Mapping[str, Mapping[str, Any]], against: Mapping[str, Mapping[
         per, less = found["per_question"], against.get(name)
         difference = f"{less['difference']:+.1%} ({less['ci95'][0]:+.0%} to {less['ci95'][1]:+.0%})" if less else "-"
         shown.add_row(
-            name, str(found["right"]["n"]), f"{found['right']['value']:.1%}", f"{found['credit']['value']:.1%}", difference,
-            f"{per['requests']:.1f}", f"{per['prompt_tokens']:.0f}", f"{per['completion_tokens']:.0f}",
+            name, str(found["right"]["n"]), f"{found['right']['value']:.1%}", f"{found['credit']['value']:.1%}",
+            difference, f"{per['requests']:.1f}", f"{per['prompt_tokens']:.0f}", f"{per['completion_tokens']:.0f}",
             f"{per['seconds']:.1f}",
         )  # fmt: skip
     return shown

@@ -39,8 +39,8 @@ from metaclaw.bench.workdays.runfile import Record
 from metaclaw.bench.workdays.single import Memory, SingleShot
 from metaclaw.errors import MetaClawError
 
-MEM0 = ("mem0ai==2.2.1", "langchain==1.0.0", "wordllama==0.4.0.post1")
-ACE = ("ace-framework==0.0.0",)
+MEM0 = ("mem0ai==2.2.1", "langchain==1.5.2", "wordllama==0.4.0.post1")
+ACE = ("ace-framework==0.7.1",)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Runs a peer inside its own virtual environment: `python side.py NAME`, which knows nothing of MetaClaw.
 
-A JSON line on stdin configures it, and it answers `{"ready": VERSION}`, or `{"error": ...}` and ends. Then each line asks:
-`{"before": REQUEST}` for what it would tell the model, `{"after": [REQUEST, ANSWER, FEEDBACK]}` to learn from it. What the
-peer prints goes to stderr. It ends with its stdin.
+A JSON line on stdin configures it, and it answers `{"ready": VERSION}`, or `{"error": ...}` and ends. Then each line
+asks: `{"before": REQUEST}` for what it would tell the model, `{"after": [REQUEST, ANSWER, FEEDBACK, RIGHT]}` to learn
+from it. What the peer prints goes to stderr. It ends with its stdin.
 """
 
 from __future__ import annotations
