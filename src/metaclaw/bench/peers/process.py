@@ -30,7 +30,7 @@ class PeerError(MetaClawError):
 
 
 def environment(name: str, packages: tuple[str, ...], folder: Path) -> Path:
-    """The Python of an environment that holds these packages, made where it is not there yet; PeerError if it cannot."""
+    """The Python of an environment that holds these packages, made where it is not there; PeerError if it cannot be."""
     venv = folder / name
     stamp, python = venv / "installed", venv / "bin" / "python"
     if stamp.exists() and stamp.read_text(encoding="utf-8") == "\n".join(packages):

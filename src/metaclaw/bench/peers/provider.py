@@ -1,4 +1,4 @@
-"""The provider that every arm asks: somebody's URL, or the embedded model's engine itself, with no gateway before it."""
+"""The provider that every arm asks: somebody's URL, or the embedded model's engine itself, without a gateway."""
 
 from __future__ import annotations
 
