@@ -102,6 +102,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("bench.poison.push", "library"): "names the skill that the evidence speaks for",
     ("bench.poison.push", "store"): "writes tries that nobody had, for which there is no door",
     ("bench.research.pipeline", "sandbox"): "runs experiments that a model wrote, for which there is no HTTP door",
+    ("bench.peers.provider", "serving"): "starts the engine with no gateway before it, which is what it compares with",
     ("bench.retrieval.methods", "context"): "measures retrieval in process: its bars are milliseconds",
     ("bench.retrieval.report", "config"): "tells the threshold in use",
     ("bench.retrieval.run", "context"): "builds the index that it measures",

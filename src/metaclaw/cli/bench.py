@@ -327,9 +327,7 @@ def peers(
     """
     from metaclaw.bench.peers.run import Plan, main
 
-    plan = Plan(
-        tuple(arms.split(",")), seed, days, upstream, model, run_dir.expanduser(), venvs.expanduser()
-    )
+    plan = Plan(tuple(arms.split(",")), seed, days, upstream, model, run_dir.expanduser(), venvs.expanduser())
     main(plan, results, Console())
 
 
