@@ -39,21 +39,11 @@ async def scripted(days: Workdays) -> AsyncIterator[ScriptedUpstream]:
         yield opened
 
 
-@pytest.fixture
-def short_day(days: Workdays, monkeypatch: pytest.MonkeyPatch) -> Workdays:
-    """The first questions of a day: its rule is told with the second, and asked for by the others."""
-    cut = replace(days, days=[replace(days.days[0], questions=days.days[0].questions[:5])])
-    monkeypatch.setattr("metaclaw.bench.peers.run.generate", lambda _seed: cut)
-    return cut
-
-
 def plan_for(folder: Path, url: str, *arms: str) -> Plan:
-    return Plan(arms, 11, 1, url, "office-worker", folder / "runs", folder / "venvs")
+    return Plan(arms, 11, 1, 5, url, "office-worker", folder / "runs", folder / "venvs")
 
 
-async def test_raw_log_first_k_and_ours_on_the_same_questions(
-    scripted: ScriptedUpstream, tmp_path: Path, short_day: Workdays
-) -> None:
+async def test_raw_log_first_k_and_ours_on_the_same_questions(scripted: ScriptedUpstream, tmp_path: Path) -> None:
     plan = plan_for(tmp_path, scripted.url, "raw", "feedback-log", "first-k", "skills")
     await run(plan, tmp_path / "results", Console(quiet=True))
     result = json.loads((tmp_path / "results" / "peers.json").read_text())
@@ -72,7 +62,7 @@ async def test_raw_log_first_k_and_ours_on_the_same_questions(
 
 
 async def test_a_peer_that_cannot_be_installed_is_told_with_its_error(
-    scripted: ScriptedUpstream, tmp_path: Path, short_day: Workdays, monkeypatch: pytest.MonkeyPatch
+    scripted: ScriptedUpstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(*_: object) -> Path:
         raise PeerError("mem0: no such package")

@@ -312,7 +312,8 @@ def peers(
         str, typer.Option(help="Which, with commas between.")
     ] = "raw,feedback-log,first-k,mem0-verbatim,mem0,ace,skills",
     seed: Annotated[int, typer.Option(help="Which house; none that anything was tuned on.")] = 11,
-    days: Annotated[int, typer.Option(help="So many of the 44 days, from the first.")] = 3,
+    days: Annotated[int, typer.Option(help="So many of the 44 days, from the first.")] = 5,
+    questions: Annotated[int, typer.Option(min=1, help="So many questions of each day, from the first.")] = 5,
     upstream: Annotated[str | None, typer.Option(help="A provider's base URL, with /v1; else ours.")] = None,
     model: Annotated[str | None, typer.Option(help="The provider's model, or another embedded one.")] = None,
     run_dir: Annotated[Path, typer.Option(help="Run files and what was learned; a run goes on from here.")] = PEERS_DIR,
@@ -327,7 +328,9 @@ def peers(
     """
     from metaclaw.bench.peers.run import Plan, main
 
-    plan = Plan(tuple(arms.split(",")), seed, days, upstream, model, run_dir.expanduser(), venvs.expanduser())
+    plan = Plan(
+        tuple(arms.split(",")), seed, days, questions, upstream, model, run_dir.expanduser(), venvs.expanduser()
+    )
     main(plan, results, Console())
 
 

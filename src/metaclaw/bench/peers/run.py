@@ -15,7 +15,7 @@ import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,10 @@ from metaclaw.bench.peers.process import Peer, PeerError, environment
 from metaclaw.bench.peers.provider import Provider, provider
 from metaclaw.bench.server import OwnGateway
 from metaclaw.bench.workdays.arms import Arm
-from metaclaw.bench.workdays.course import Course
-from metaclaw.bench.workdays.generate import generate
+from metaclaw.bench.workdays.generate import Workdays, generate
 from metaclaw.bench.workdays.playing import IDLE_SECONDS, stopped_in_order
 from metaclaw.bench.workdays.rules import DAYS
 from metaclaw.bench.workdays.run import COURSE
-from metaclaw.bench.workdays.runfile import Record
 from metaclaw.bench.workdays.single import Memory, SingleShot
 from metaclaw.errors import MetaClawError
 
@@ -69,12 +67,13 @@ WAYS = {
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`upstream` and `model` name a provider; without an upstream the embedded model's engine answers. Environments of
-    peers are made below `venvs`."""
+    """`upstream` and `model` name a provider; without an upstream the embedded model's engine answers. Of each day, so
+    many `questions` are asked. Environments of peers are made below `venvs`."""
 
     arms: tuple[str, ...]
     seed: int
     days: int
+    questions: int
     upstream: str | None
     model: str | None
     run_dir: Path
@@ -89,6 +88,7 @@ class Plan:
     @property
     def command(self) -> str:
         found = ["metaclaw bench peers", f"--arms {','.join(self.arms)} --seed {self.seed} --days {self.days}"]
+        found += [f"--questions {self.questions}"]
         found += [f"--upstream {self.upstream}"] if self.upstream else []
         return " ".join([*found, *([f"--model {self.model}"] if self.model else [])])
 
@@ -96,11 +96,14 @@ class Plan:
     def folder(self) -> Path:
         return self.run_dir / COURSE / f"seed{self.seed}"
 
+    def file(self, way: Way, ending: str) -> Path:
+        return self.folder / f"{way.arm.name}{ending}"
+
     def told(self, way: Way) -> Mapping[str, Any]:
         """What a run file says of its run: one of another run is refused."""
         return {
             "course": COURSE, "bench": "peers", "seed": self.seed, "arm": way.arm.name, "upstream": self.upstream,
-            "model": self.model, "packages": list(way.packages),
+            "model": self.model, "questions": self.questions, "packages": list(way.packages),
         }  # fmt: skip
 
 
@@ -109,45 +112,59 @@ def main(plan: Plan, results: Path, console: Console) -> None:
 
 
 async def run(plan: Plan, results: Path, console: Console) -> None:
-    """Play what is not played yet, then write `peers.json`. A peer that cannot be run is told there, with its error."""
+    """Play what is not played yet, then write `peers.json`; also where the run is stopped, with what there is.
+
+    A peer that cannot be run is told there, with its error.
+    """
     course = generate(plan.seed)
-    records: dict[str, list[Record]] = {}
-    notes: dict[str, dict[str, Any]] = {}
-    with stopped_in_order():
-        async with provider(plan.upstream, plan.model) as asked, Meter(asked.url, asked.key) as meter:
-            for name in plan.arms:
-                try:
-                    records[name], notes[name] = await _play(plan, WAYS[name], course, asked, meter, console)
-                except PeerError as error:
-                    notes[name] = {"could_not_be_run": str(error)}
-                    console.print(f"{name} could not be run: {error}", markup=False)
-                except (aiohttp.ClientError, TimeoutError) as error:
-                    raise MetaClawError(f"A request failed ({error!r}). The same command goes on from here.") from error
-    report.publish(plan.command, asked.model, plan.seed, records, notes, results, console)
+    async with provider(plan.upstream, plan.model) as asked, Meter(asked.url, asked.key) as meter:
+        ways = [WAYS[name] for name in plan.arms]
+        files = {way.arm.name: MeteredRun(plan.file(way, ".jsonl"), plan.told(way), meter) for way in ways}
+        try:
+            with stopped_in_order():
+                for way in ways:
+                    await _play_or_say(plan, way, course, asked, meter, files[way.arm.name], console)
+        finally:
+            notes = {way.arm.name: _notes(plan.file(way, "-told.json")) for way in ways}
+            records = {name: file.records for name, file in files.items()}
+            report.publish(plan.command, asked.model, plan.seed, records, notes, results, console)
+
+
+async def _play_or_say(
+    plan: Plan, way: Way, course: Workdays, asked: Provider, meter: Meter, file: MeteredRun, console: Console
+) -> None:
+    try:
+        await _play(plan, way, course, asked, meter, file, console)
+    except PeerError as error:
+        plan.file(way, "-told.json").write_text(json.dumps({"could_not_be_run": str(error)}), encoding="utf-8")
+        console.print(f"{way.arm.name} could not be run: {error}", markup=False)
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise MetaClawError(f"A request failed ({error!r}). The same command goes on from here.") from error
 
 
 async def _play(
-    plan: Plan, way: Way, course: Course, asked: Provider, meter: Meter, console: Console
-) -> tuple[list[Record], dict[str, Any]]:
-    """The days of an arm that are left. Returns all its records, and what else is to be told of it."""
-    file = MeteredRun(plan.folder / f"{way.arm.name}.jsonl", plan.told(way), meter)
-    told = plan.folder / f"{way.arm.name}-told.json"
-    notes = json.loads(told.read_text(encoding="utf-8")) if told.exists() and file.records else {}
-    days = [day for day in course.days[: plan.days] if any(q.id not in file.answered for q in day.questions)]
+    plan: Plan, way: Way, course: Workdays, asked: Provider, meter: Meter, file: MeteredRun, console: Console
+) -> None:
+    """The days of an arm that are left."""
+    told = plan.file(way, "-told.json")
+    if not file.records:
+        told.unlink(missing_ok=True)
+    cut = [replace(day, questions=day.questions[: plan.questions]) for day in course.days[: plan.days]]
+    days = [day for day in cut if any(question.id not in file.answered for question in day.questions)]
     if not days:
-        return file.records, notes
+        return
     async with AsyncExitStack() as stack:
         client, memory = await stack.enter_async_context(_opened(plan, way, asked, meter, fresh=not file.records))
         meter.take()  # what a start asks is no question's
         player = SingleShot(course, way.arm, client, file, memory)
         for day in days:
-            await player.play(day)
-            notes = _noted(notes, memory)
-            told.write_text(json.dumps(notes), encoding="utf-8")
+            try:
+                await player.play(day)
+            finally:
+                told.write_text(json.dumps(_noted(_notes(told), memory)), encoding="utf-8")
             today = [record for record in file.records if record.day == day.number]
             right, seconds = sum(record.right for record in today), sum(record.seconds for record in today)
             console.print(f"{way.arm.name}, day {day.number}: {right} of {len(today)} right, {seconds:.0f} s")
-    return file.records, notes
 
 
 @asynccontextmanager
@@ -155,7 +172,7 @@ async def _opened(
     plan: Plan, way: Way, asked: Provider, meter: Meter, *, fresh: bool
 ) -> AsyncIterator[tuple[GatewayClient, Memory | None]]:
     """Whom the arm asks, and its memory: both as an earlier run left them, unless `fresh`."""
-    folder = plan.folder / f"{way.arm.name}-home"
+    folder = plan.file(way, "-home")
     if not fresh and not folder.exists() and (way.side or way.arm.learns):
         raise MetaClawError(f"What {way.arm.name} learned lay in {folder}, which is gone: remove its run file too.")
     async with AsyncExitStack() as stack:
@@ -173,7 +190,7 @@ async def _opened(
             shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
         config = {"url": meter.url, "model": asked.model, "folder": str(folder.absolute()), **(way.config or {})}
-        log = plan.folder / f"{way.arm.name}.log"
+        log = plan.file(way, ".log")
         yield client, await stack.enter_async_context(Peer(way.side, python, config, log))
 
 
@@ -185,6 +202,12 @@ def _settings(meter: Meter, asked: Provider) -> dict[str, Any]:
         "training": {"enabled": False},
         "schedule": {"idle_seconds": IDLE_SECONDS, "sleep_hours": "", **WHOEVER_IS_THERE},
     }
+
+
+def _notes(told: Path) -> dict[str, Any]:
+    """What is to be told of an arm beside its records, as far as anything is."""
+    found: dict[str, Any] = json.loads(told.read_text(encoding="utf-8")) if told.exists() else {}
+    return found
 
 
 def _noted(notes: Mapping[str, Any], memory: Memory | None) -> dict[str, Any]:
