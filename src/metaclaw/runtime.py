@@ -678,6 +678,7 @@ def _training_job(
             registry, embedded.name, incumbent, arena, promotions.offer,
             busy=lambda: routes.state().canary is not None,
         ),
+        judge=settings.judge,
     )
 
 
@@ -703,6 +704,8 @@ def _shareable(settings: Settings) -> dict[str, Any]:
     tree["gateway"]["token"] = tree["context"]["embeddings_api_key"] = tree["telemetry"]["headers"] = None
     key = settings.judge.api_key
     tree["judge"]["api_key"] = key.get_secret_value() if key else None
+    key = settings.training.teacher_api_key
+    tree["training"]["teacher_api_key"] = key.get_secret_value() if key else None
     calendar = settings.schedule.calendar
     tree["schedule"]["calendar"] = calendar.get_secret_value() if calendar else None
     return tree

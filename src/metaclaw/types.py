@@ -53,7 +53,8 @@ class Turn:
     `created_at` is in seconds since the epoch. `position` orders turns of one store; 0 before it is stored. `agent`
     tells the agents of a session apart, "" for the main one; `side` says why a side call is one. `skills` are those
     injected as text and those of `tools` that were called. `drawn` are the skills that matched and took part in the
-    hold-out, of which `holdout_share` lose by chance; `withheld` are those that did.
+    hold-out, of which `holdout_share` lose by chance; `withheld` are those that did. `sampled` is kept beside the turn,
+    and is None for one that was read back.
     """
 
     id: str
@@ -81,6 +82,7 @@ class Turn:
     drawn: tuple[str, ...] = ()
     withheld: tuple[str, ...] = ()
     holdout_share: float = 0.0
+    sampled: Sampled | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ class Route:
 
     `formats` are the wire formats that it speaks, the preferred one first. `auth` says whose key it gets: ours
     (`api_key`, if there is one), or the client's own. `tools_as_text` says that its model cannot call tools by itself:
-    `engine_tools` then tells it of them, and reads its calls.
+    `engine_tools` then tells it of them, and reads its calls. `tells_tokens` says that it tells the tokens it samples.
     """
 
     url: str
@@ -35,6 +35,7 @@ class Route:
     formats: tuple[str, ...] = ("chat",)
     auth: Auth = "key"
     tools_as_text: bool = False
+    tells_tokens: bool = False
 
 
 def falls_to(policy: str, session: str, share: float) -> bool:
