@@ -35,14 +35,17 @@ PLACES = f"({', '.join('?' * len(TURN_COLUMNS.split(', ')))})"
 
 
 class Recorder:
-    """Owned by the gateway, on its event loop. `on_recorded` is called after each commit, to wake whoever learns."""
+    """Owned by the gateway, on its event loop.
+
+    `on_recorded` is called after each commit, to wake whoever learns: with True where a user waits for what is learned.
+    """
 
     def __init__(
         self,
         database: Database,
         redactor: Redactor,
         durable_timeout_seconds: float,
-        on_recorded: Callable[[], None] = lambda: None,
+        on_recorded: Callable[[bool], None] = lambda _: None,
     ) -> None:
         self._database = database
         self._rows = RowWriter(database, self._insert)
@@ -88,7 +91,7 @@ class Recorder:
         elif not kept.done():
             kept.set_result(error is None)
         if error is None:
-            self._on_recorded()
+            self._on_recorded(False)
         elif kept is not None:
             self._count(f"turn: {type(error).__name__}", turn_id)
         if not self._waiting:
@@ -114,7 +117,7 @@ class Recorder:
         check = Check(self._redactor.text(feedback.check.pattern)) if feedback.check else None
         clean = dataclasses.replace(feedback, text=self._redactor.text(feedback.text), check=check)
         await self._database.write_async(lambda connection: _insert_feedback(connection, clean))
-        self._on_recorded()
+        self._on_recorded(True)
 
     def _insert(self, connection: Connection, rows: Sequence[tuple[Turn, str, bool]]) -> None:
         _insert_turns(connection, [self._values(turn) for turn, _, _ in rows])
