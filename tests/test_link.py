@@ -73,7 +73,12 @@ async def test_while_news_keeps_coming_it_is_told_more_and_more_seldom_but_for_w
     told: list[dict[str, Any]] = []
     monkeypatch.setattr(line, "_send", lambda message: told.append(dict(message)))
     loop, pauses = asyncio.get_running_loop(), list[float]()
-    monkeypatch.setattr(loop, "call_later", lambda seconds, *_: pauses.append(seconds) or loop.create_future())
+
+    def note(seconds: float, *_: object) -> asyncio.Future[None]:
+        pauses.append(seconds)
+        return loop.create_future()
+
+    monkeypatch.setattr(loop, "call_later", note)
     for _ in range(6):
         line.recorded()
         line.recorded()

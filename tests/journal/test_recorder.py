@@ -56,7 +56,7 @@ async def test_who_learns_is_woken_after_the_commit(database: Database) -> None:
     )
     assert await recorder.turn(turn)
     assert seen == [(False, True)]
-    await recorder.feedback(make_feedback(turn.id))
+    await recorder.feedback(make_feedback(turn))
     assert seen == [(False, True), (True, True)]
 
 
