@@ -68,7 +68,7 @@ def start(
 
     Example: metaclaw start --upstream http://127.0.0.1:8000/v1 --model my-model
     """
-    from metaclaw.cli.start import find_model, loop_for_many_requests, run_until_stopped
+    from metaclaw.cli.start import find_model, run_until_stopped
 
     flags: dict[str, Any] = {}
     if port is not None:
@@ -83,8 +83,7 @@ def start(
     ensure_token(settings)  # before the log, which masks it
     log_to_stderr(settings, "gateway")
     embedded = find_model(settings)  # before the loop takes the signals over: Ctrl-C ends a download
-    with asyncio.Runner(loop_factory=loop_for_many_requests()) as runner:
-        runner.run(run_until_stopped(settings, embedded))
+    asyncio.run(run_until_stopped(settings, embedded))
 
 
 @app.command()
