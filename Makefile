@@ -2,12 +2,16 @@
 # make demo FULL=1     the same with at least 60 held-out tasks, about half an hour
 # make test            lint, types, tests
 # make test-clients    real agents, installed and run through the gateway (4 GB; needs npm)
+# make test-package    wheel and sdist, each in a clean environment
+# make test-container  what the Dockerfile says, without a container engine
+# make docs            the documentation as pages, below docs/_build/html; make docs-serve shows them
+# make first-minutes   from a fresh clone to the first learned skill, timed
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 FULL   ?=
 
-.PHONY: setup run demo test test-clients check format bench bench-gateway bench-retrieval bench-signals bench-scheduling bench-workdays clean
+.PHONY: setup run demo test test-clients test-package test-container check format docs docs-serve first-minutes bench bench-gateway bench-retrieval bench-signals bench-scheduling bench-gate-aa bench-workdays clean
 
 setup: $(VENV)/.installed
 
@@ -29,6 +33,21 @@ test: setup check
 
 test-clients: setup
 	$(BIN)/python -m pytest -rs tests_clients
+
+test-package:
+	scripts/package_check.sh $(PYTHON)
+
+test-container:
+	scripts/container_smoke.sh $(PYTHON)
+
+docs: setup
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
+docs-serve: docs
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory docs/_build/html 8000
+
+first-minutes:
+	scripts/first_minutes.sh $(PYTHON)
 
 check: setup
 	$(BIN)/ruff check src tests tests_clients scripts
@@ -55,8 +74,11 @@ bench-signals: setup
 bench-scheduling: setup
 	$(BIN)/python -m metaclaw.bench.scheduling.run --seeds 10000
 
+bench-gate-aa: setup
+	$(BIN)/metaclaw bench gate-aa
+
 bench-workdays: setup
 	$(BIN)/metaclaw bench workdays --arms frozen,feedback-log,handwritten,placebo,shuffled-feedback,skills,weights,both
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist src/*.egg-info
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis docs/_build build dist src/*.egg-info

@@ -1,4 +1,4 @@
-"""Write what is generated: README.md's tree and demo figures, docs/configuration.md and docs/commands.md.
+"""Write what is generated: README.md's tree and figures, docs/configuration.md, docs/commands.md and docs/results.html.
 
 `python scripts/reference.py` writes; `--check` only says, with exit code 1, what is out of date.
 """
@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import ast
 import inspect
-import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+import tarfile
+import tempfile
+from collections.abc import Iterator, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,10 @@ from pydantic import BaseModel
 from typer.main import get_command
 
 from metaclaw.bench.demo.report import TITLES
+from metaclaw.bench.report.committed import Result, read_all
+from metaclaw.bench.report.page import page
+from metaclaw.bench.report.wording import in_order, number, title, words
+from metaclaw.cli.later import whole
 from metaclaw.cli.main import app
 from metaclaw.config import ENV_PREFIX, Settings, section_of
 
@@ -26,21 +32,24 @@ ROOT = Path(__file__).resolve().parent.parent
 README, CONFIGURATION = ROOT / "README.md", ROOT / "docs" / "configuration.md"
 COMMANDS = ROOT / "docs" / "commands.md"
 FOLDERS = (  # in the order in which data visits them
-    "store", "wire", "gateway", "dialects", "context", "upstream", "sandbox", "journal", "signals", "library",
-    "evolve", "training", "serving", "scheduler", "connect", "connect/clients", "connect/formats", "mcp_server", "cli",
-    "cli/doctor", "bench", "bench/curation", "bench/demo", "bench/gateway", "bench/metaclaw_bench",
-    "bench/poison", "bench/retrieval", "bench/scheduling", "bench/workdays",
+    "store", "wire", "gateway", "dialects", "context", "upstream", "sandbox", "journal", "telemetry", "signals",
+    "library", "evolve", "training", "serving", "scheduler", "connect", "connect/clients", "connect/formats",
+    "mcp_server", "client", "backup", "dashboard", "cli", "cli/doctor", "bench", "bench/curation", "bench/demo",
+    "bench/gate_aa", "bench/gateway", "bench/metaclaw_bench", "bench/poison", "bench/report", "bench/research",
+    "bench/retrieval", "bench/scheduling", "bench/workdays",
 )
-RESULT = ROOT / "bench" / "results" / "demo.json"
+RESULTS, RESULTS_PAGE = Path("bench") / "results", ROOT / "docs" / "results.html"
 DEMO = re.compile(r"(?<=<!-- demo -->\n).*?(?=\n<!-- /demo -->)", re.DOTALL)
+MEASURED = re.compile(r"(?<=<!-- measured -->\n).*?(?=\n<!-- /measured -->)", re.DOTALL)
 TREE = re.compile(r"(?<=## The tree\n\n).*?(?=\n\n## )", re.DOTALL)
 
 
 def main(arguments: list[str]) -> int:
-    readme = README.read_text(encoding="utf-8")
-    result = committed(RESULT) if "--check" in arguments else RESULT.read_text(encoding="utf-8")
-    readme_now = DEMO.sub(lambda _: demo(result), TREE.sub(lambda _: tree(), readme))
-    wanted = {README: readme_now, CONFIGURATION: configuration(), COMMANDS: commands()}
+    results = committed() if "--check" in arguments else read_all(ROOT / RESULTS)
+    wanted = {
+        README: readme(README.read_text(encoding="utf-8"), results), CONFIGURATION: configuration(),
+        COMMANDS: commands(), RESULTS_PAGE: page(results),
+    }  # fmt: skip
     stale = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     for path in stale:
         if "--check" in arguments:
@@ -50,27 +59,50 @@ def main(arguments: list[str]) -> int:
     return 1 if stale and "--check" in arguments else 0
 
 
-def committed(path: Path) -> str:
-    """The file as it was committed: a demo of one's own may have written over it since. Outside git, as it is."""
-    name = f"HEAD:{path.relative_to(ROOT).as_posix()}"
-    shown = subprocess.run(["git", "show", name], cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S607
-    return shown.stdout if shown.returncode == 0 else path.read_text(encoding="utf-8")
+def committed() -> list[Result]:
+    """The results as committed: a run of one's own may have written over them since. Outside git, as they are."""
+    command = ["git", "archive", "HEAD", RESULTS.as_posix()]
+    packed = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+    if packed.returncode != 0:
+        return read_all(ROOT / RESULTS)
+    with tempfile.TemporaryDirectory() as folder, tarfile.open(fileobj=BytesIO(packed.stdout)) as archive:
+        archive.extractall(folder, filter="data")
+        return read_all(Path(folder) / RESULTS)
 
 
-def demo(text: str) -> str:
+def readme(text: str, results: Sequence[Result]) -> str:
+    """README.md with its generated parts as they should be."""
+    by_name = {result.name: result for result in results}
+    parts = {TREE: tree(), DEMO: demo(by_name["demo"]), MEASURED: measured(results)}
+    for place, part in parts.items():
+        text = place.sub(lambda _, part=part: part, text)  # type: ignore[misc]
+    return text
+
+
+def measured(results: Sequence[Result]) -> str:
+    """One row a benchmark: what it asks, how many of the figures asked for hold, and which do not."""
+    rows = []
+    for result in in_order(results, lambda result: result.name):
+        head, question = title(result.name)
+        failing = [(name, check) for name, check in result.checks.items() if not check.holds]
+        short = [f"{words(name)} {number(check.value)} (bar: {check.bar})" for name, check in failing]
+        rows.append(f"| {head} | {question} | {result.held} of {len(result.checks)} | {'; '.join(short)} |")
+    return "\n".join(["| benchmark | what it asks | hold | what falls short |", "|---|---|---|---|", *rows])
+
+
+def demo(result: Result) -> str:
     """The committed demo, as a table with its picture; every figure is read from the result file."""
-    result = json.loads(text)
     rows = [
-        f"| {TITLES[name]} | {arm['value']:.1%} | {arm['ci95'][0]:.1%} to {arm['ci95'][1]:.1%} | {arm['n']} |"
-        for name, arm in result["arms"].items()
+        f"| {TITLES[name]} | {arm.value:.1%} | {arm.ci95[0]:.1%} to {arm.ci95[1]:.1%} | {arm.n} |"
+        for name, arm in result.arms.items()
     ]
     checks = [
-        f"| {name.replace('_', ' ')} | {check['value']:g} | {check['bar']} | {'yes' if check['holds'] else '**no**'} |"
-        for name, check in result["checks"].items()
+        f"| {words(name)} | {number(check.value)} | {check.bar} | {'yes' if check.holds else '**no**'} |"
+        for name, check in result.checks.items()
     ]
     return "\n".join([
-        f"A working week of house conventions that no model can know, on {result['model']}, {result['machine']}",
-        f"(`{result['command']}`, commit {result['commit'][:10]}, {result['date']}, seed {result['seeds'][0]}):",
+        f"A working week of house conventions that no model can know, on {result.model}, {result.machine}",
+        f"(`{result.command}`, commit {result.commit[:10]}, {result.date}, seed {result.seeds[0]}):",
         "", "| arm | held-out tasks right | 95 % interval | n |", "|---|---|---|---|", *rows,
         "", "![Share of held-out tasks right, by arm](bench/results/demo.png)",
         "", "| asked for | figure | bar | holds |", "|---|---|---|---|", *checks,
@@ -130,10 +162,15 @@ def commands() -> str:
     """Every command with what it does, its example and its options, from the code that runs."""
     parts = [
         "# Commands\n\n<!-- Made by scripts/reference.py from src/metaclaw/cli/. -->\n\n"
-        "Exit codes: 0, done. 1, not: one line on stderr says why and what to do; also where a question is answered"
-        " with no (`doctor`, `service status`, `config check`, `journal search`, `bench report --check`). 2, the"
-        " command line itself cannot be read. 3, not all was done, since something waits for you (changes of"
-        " skills).\n\n"
+        "| exit code | means |\n|---|---|\n"
+        "| 0 | done; the answer is yes |\n"
+        "| 1 | not done: one line on stderr says why and what to do. Also where a question is answered with no:"
+        " `doctor`, `service status`, `config check`, `journal search`, `bench report --check` |\n"
+        "| 2 | the command line cannot be read |\n"
+        "| 3 | not all was done, since something waits for you, or you said no |\n\n"
+        "With `--json` standard output holds one JSON document (`journal`: one a line) and nothing else; progress and"
+        " warnings go to standard error. Colours and progress are for terminals; `NO_COLOR=1` leaves the colours"
+        " out.\n\n"
         "`metaclaw --install-completion` teaches your shell (bash, zsh, fish, PowerShell) to complete all of them."
     ]
     parts += [command_text(path, command) for path, command in leaves("metaclaw", get_command(app))]
@@ -145,7 +182,7 @@ def leaves(path: str, command: Any) -> Iterator[tuple[str, Any]]:
     if getattr(command, "invoke_without_command", False) or not hasattr(command, "commands"):
         yield path, command
     for name, below in getattr(command, "commands", {}).items():
-        yield from leaves(f"{path} {name}", below)
+        yield from leaves(f"{path} {name}", whole(below))
 
 
 def command_text(path: str, command: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from metaclaw.config import Settings, ensure_token, known_keys, load
+from metaclaw.config import GatewaySettings, Settings, ensure_token, known_keys, load
 from metaclaw.errors import ConfigError
 
 
@@ -28,6 +28,22 @@ def test_without_anything_the_defaults_are_closed_to_the_network() -> None:
     settings = load()
     assert settings.gateway.host == "127.0.0.1"
     assert settings.embedded
+
+
+@pytest.mark.parametrize(("host", "found"), [
+    ("127.0.0.1", "http://127.0.0.1:8"), ("localhost", "http://localhost:8"), ("fd00::2", "http://[fd00::2]:8"),
+    ("0.0.0.0", "http://127.0.0.1:8"), ("::", "http://[::1]:8"), ("", "http://127.0.0.1:8"),  # noqa: S104
+])
+def test_where_a_gateway_is_found_that_listens_on(host: str, found: str) -> None:
+    assert GatewaySettings(host=host).url(8) == found
+
+
+def test_names_that_others_may_use_are_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METACLAW_GATEWAY__ALLOWED_HOSTS", '["MetaClaw", "gw.internal", "fd00::2"]')
+    assert load().gateway.allowed_hosts == ["metaclaw", "gw.internal", "fd00::2"]
+    for wrong in ("*", "*.internal", "http://gw", "gw:8790", "ad:8790", "", ".", "a b"):
+        with pytest.raises(ConfigError, match="allowed_hosts"):
+            load(None, {"gateway": {"allowed_hosts": [wrong]}})
 
 
 def test_flags_win_over_the_environment_which_wins_over_the_file(

@@ -13,6 +13,7 @@ import re
 import secrets
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
@@ -25,6 +26,8 @@ from metaclaw.errors import ConfigError
 
 ENV_PREFIX = "METACLAW_"
 PRIVATE_FOLDER = 0o700  # turns are kept in it
+# Addresses to listen on that are none to be found at; each with the one that reaches it from this machine.
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  # noqa: S104 - names what it must not be
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -64,6 +67,18 @@ def _name(name: str) -> str:
     return name
 
 
+def _host_name(name: str) -> str:
+    """A name alone: what stands for many would let a web page in that was given a name of its own."""
+    try:
+        return str(ip_address(name))
+    except ValueError:
+        if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", name):
+            raise ValueError(
+                "must be a host name or an address, such as metaclaw.internal: no scheme, port or wildcard"
+            ) from None
+    return name.lower()
+
+
 Url = Annotated[str, AfterValidator(_base_url)]
 Key = Annotated[SecretStr, AfterValidator(_one_line)]
 
@@ -75,6 +90,8 @@ class Section(BaseModel):
 class GatewaySettings(Section):
     host: str = "127.0.0.1"
     """Address to listen on. Anything but loopback shows your models to the network."""
+    allowed_hosts: list[Annotated[str, AfterValidator(_host_name)]] = []
+    """Names by which others may address the gateway, besides `localhost` and `host`: a container's, or a proxy's."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8790
     """Port to listen on; 0 takes a free one."""
     token: SecretStr | None = None
@@ -94,6 +111,11 @@ class GatewaySettings(Section):
     session_idle_seconds: Positive = 3600.0
     """After this long without a turn a session counts as closed, and a conversation that its client does not name gets
     a new one."""
+
+    def url(self, port: int) -> str:
+        """Where a program on this machine finds the gateway on that port, without /v1."""
+        host = EVERYWHERE.get(self.host, self.host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 class ProviderSettings(Section):
@@ -187,6 +209,11 @@ class EvolveSettings(Section):
     code_skills: bool = True
     """Whether the model also writes code skills, for failures that a program could mend. Only where a sandbox can run
     them, and never with the `extractive` proposer."""
+    conversation_skills: Literal["trial", "approve"] = "trial"
+    """What becomes of a correction that was said in a conversation, where it may pass on somebody else's words.
+    `trial`: what speaks of the reply alone is used on trial, is active only once you approve it or three sessions said
+    it, and trains nothing before; all else waits for you. `approve`: all of it waits for you. Posted feedback is used
+    at once in any case."""
     holdout_share: Annotated[float, Field(ge=0, le=0.5)] = 0.05
     """The share of sessions in which a matching skill is withheld by chance, to measure whether it helps; 0: none, and
     nothing is measured. Pinned skills are never withheld."""
@@ -246,6 +273,21 @@ class TrainingSettings(Section):
     once, `flag` marks it and lets it serve until you decide."""
 
 
+class ServingSettings(Section):
+    canary_share: Annotated[float, Field(ge=0, le=0.5)] = 0.25
+    """The share of sessions that a new adapter serves at first, while it is compared with what served before; 0 lets
+    it serve all of them at once. For this embedded model, both engines are then in memory."""
+    canary_sessions: Count = 20
+    """Sessions that a new adapter must have served without harm before it serves all."""
+    canary_hours: Positive = 24.0
+    """After this long it serves all even with fewer sessions, as long as nothing speaks against it."""
+    spare_minutes: Annotated[float, Field(ge=0)] = 10.0
+    """How long the engine of the version before is kept, so that a rollback takes no time; it costs its memory."""
+    carry_skills: bool = False
+    """Whether skills leave the context once an adapter that does without their text serves all sessions. They come back
+    with its rollback. Off, since the next training run begins at the base model, and learns from turns with skills."""
+
+
 class ScheduleSettings(Section):
     idle_seconds: Positive = 900.0
     """Without a request for this long, and where the machine tells it, without keyboard or mouse, a training window is
@@ -270,11 +312,28 @@ class ScheduleSettings(Section):
     """Share of the processors that other programs may use while training starts; 1 does not look at it. Linux only."""
 
 
+class DashboardSettings(Section):
+    enabled: bool = True
+    """Whether the learner serves the dashboard, on 127.0.0.1: `metaclaw dashboard` prints its link."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8792
+    """Port of the dashboard; 0 takes a free one, and so does a port that is taken."""
+
+
 class LogSettings(Section):
     format: Literal["text", "json"] = "text"
     """Lines for people, or one JSON object a line, with the ids of what it is about. Secrets are masked in both."""
     level: Literal["debug", "info", "warning", "error"] = "warning"
     """What is written, from this on; `metaclaw start --verbose` is `info`. The learner always says what it learned."""
+
+
+class TelemetrySettings(Section):
+    otlp_endpoint: Url | None = None
+    """Base URL of an OpenTelemetry collector (OTLP over HTTP), such as http://127.0.0.1:4318: each turn is sent there
+    as a span. Without one, nothing is."""
+    headers: SecretStr | None = None
+    """Headers that the collector wants: name=value, several with commas between."""
+    content: bool = False
+    """Whether spans also hold what was asked and said, with secrets redacted."""
 
 
 class Settings(BaseSettings):
@@ -303,8 +362,11 @@ class Settings(BaseSettings):
     judge: JudgeSettings = JudgeSettings()
     sandbox: SandboxSettings = SandboxSettings()
     training: TrainingSettings = TrainingSettings()
+    serving: ServingSettings = ServingSettings()
     schedule: ScheduleSettings = ScheduleSettings()
+    dashboard: DashboardSettings = DashboardSettings()
     log: LogSettings = LogSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
 
     @classmethod
     def settings_customise_sources(
@@ -430,9 +492,10 @@ def known_token(settings: Settings) -> str | None:
 def known_secrets(settings: Settings) -> list[str]:
     """Every secret that the settings hold, and the token where there is one: what must be masked wherever we write."""
     token, calendar = known_token(settings), settings.schedule.calendar  # a file's name is no secret
+    address = [calendar] if calendar and "://" in calendar.get_secret_value() else []
     held = [
         *(one.api_key for one in (settings.upstream, *settings.upstreams)), settings.judge.api_key,
-        settings.context.embeddings_api_key, *([calendar] if calendar and "://" in calendar.get_secret_value() else []),
+        settings.context.embeddings_api_key, settings.telemetry.headers, *address,
     ]
     return [*([token] if token else []), *(key.get_secret_value() for key in held if key)]
 

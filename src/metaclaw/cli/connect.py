@@ -25,8 +25,6 @@ from metaclaw.connect.variables import as_shell, variables
 from metaclaw.errors import ConnectError
 from metaclaw.journal.redact import Redactor
 
-EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 - what a gateway listens on is not where a client finds it
-
 
 @dataclass(frozen=True, slots=True)
 class Wish:
@@ -127,8 +125,7 @@ def address_of(settings: Settings) -> str:
     gateway = settings.gateway
     if not gateway.port:
         raise ConnectError("The gateway takes a free port each time (gateway.port is 0). Name its address with --url.")
-    host = "127.0.0.1" if gateway.host in EVERYWHERE else gateway.host
-    return f"http://{f'[{host}]' if ':' in host else host}:{gateway.port}"
+    return gateway.url(gateway.port)
 
 
 def _model(client: Client, asked: str | None, settings: Settings, listed: Sequence[str]) -> str | None:

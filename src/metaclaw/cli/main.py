@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
 from metaclaw import __version__
-from metaclaw.cli import adapters, bench, config_commands, data, journal, mcp, schedule, service, skills
-from metaclaw.cli.common import ConfigOption, DataDirOption, JsonOption, load_settings, log_to_stderr, need
-from metaclaw.config import ensure_token
+from metaclaw.cli.later import Later, group_of
+from metaclaw.cli.options import ConfigOption, DataDirOption, JsonOption
 from metaclaw.errors import MetaClawError
 
-app = typer.Typer(
-    help="A learning gateway for deployed LLM agents.", no_args_is_help=True, pretty_exceptions_enable=False
+GROUPS = group_of(
+    Later("mcp", "metaclaw.cli.mcp:mcp", "Serve the learned skills over the Model Context Protocol."),
+    Later("skills", "metaclaw.cli.skills:app", "What was learned in words."),
+    Later("adapters", "metaclaw.cli.adapters:app", "What was learned in weights."),
+    Later("dashboard", "metaclaw.cli.dashboard:dashboard", "Print a link into the dashboard."),
+    Later("journal", "metaclaw.cli.journal:app", "What was asked and answered, and what came of it."),
+    Later("config", "metaclaw.cli.config_commands:app", "The settings in force, and where they come from."),
+    Later("service", "metaclaw.cli.service:app", "The gateway as a service of your session."),
+    Later("data", "metaclaw.cli.data:app", "What is kept of conversations: export it, forget it."),
+    Later("schedule", "metaclaw.cli.schedule:app", "When the slow loop may run."),
+    Later("train", "metaclaw.cli.schedule:train_app", "The slow loop, on demand."),
+    Later("bench", "metaclaw.cli.bench:app", "Benchmarks and their results."),
 )
-app.add_typer(skills.app, name="skills")
-app.add_typer(adapters.app, name="adapters")
-app.add_typer(journal.app, name="journal")
-app.add_typer(config_commands.app, name="config")
-app.add_typer(service.app, name="service")
-app.add_typer(data.app, name="data")
-app.add_typer(schedule.app, name="schedule")
-app.add_typer(schedule.train_app, name="train")
-app.add_typer(bench.app, name="bench")
-app.command()(mcp.mcp)
+app = typer.Typer(
+    help="A learning gateway for deployed LLM agents.", no_args_is_help=True, pretty_exceptions_enable=False,
+    cls=GROUPS,
+)
 
 
 def main() -> None:
@@ -37,6 +37,9 @@ def main() -> None:
     try:
         app()
     except MetaClawError as error:
+        from rich.console import Console
+        from rich.markup import escape
+
         Console(stderr=True).print(f"[red]metaclaw:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(1)
 
@@ -68,7 +71,11 @@ def start(
 
     Example: metaclaw start --upstream http://127.0.0.1:8000/v1 --model my-model
     """
+    import asyncio
+
+    from metaclaw.cli.common import load_settings, log_to_stderr
     from metaclaw.cli.start import find_model, run_until_stopped
+    from metaclaw.config import ensure_token
 
     flags: dict[str, Any] = {}
     if port is not None:
@@ -92,6 +99,7 @@ def status(config: ConfigOption = None, data_dir: DataDirOption = None, as_json:
 
     Example: metaclaw status --json
     """
+    from metaclaw.cli.common import load_settings
     from metaclaw.cli.status import print_status
 
     print_status(load_settings(config, data_dir), as_json=as_json)
@@ -147,6 +155,7 @@ def connect(
     Example: metaclaw connect claude-code
     """
     from metaclaw.cli import connect as connecting
+    from metaclaw.cli.common import load_settings
 
     settings = load_settings(config, data_dir)
     if client is None:
@@ -168,6 +177,7 @@ def disconnect(
     Example: metaclaw disconnect claude-code
     """
     from metaclaw.cli import connect as connecting
+    from metaclaw.cli.common import load_settings
 
     connecting.disconnect(load_settings(config, data_dir), client, force=force, as_json=as_json)
 
@@ -199,6 +209,7 @@ def stop(
 
     Example: metaclaw stop
     """
+    from metaclaw.cli.common import load_settings
     from metaclaw.cli.stop import stop as stop_gateways
 
     stop_gateways(load_settings(config, data_dir), timeout, kill=kill, as_json=as_json)
@@ -217,6 +228,10 @@ def demo(
 
     Example: metaclaw demo --full
     """
+    import asyncio
+
+    from metaclaw.cli.common import load_settings, log_to_stderr, need
+
     need("aiohttp", "metaclaw demo", "demo")
     from metaclaw.bench.demo import DemoPlan, run_demo
     from metaclaw.cli.start import set_up_training

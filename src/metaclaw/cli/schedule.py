@@ -10,16 +10,20 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.markup import escape
 
 from metaclaw.cli.common import ConfigOption, DataDirOption, JsonOption, load_settings
+from metaclaw.cli.status import job_text
 from metaclaw.config import ScheduleSettings, Settings
 from metaclaw.errors import MetaClawError
-from metaclaw.runtime import Home, agenda_of, machine_of, rule_of, utc_now
+from metaclaw.runtime import Home, agenda_of, cannot_train, machine_of, rule_of, utc_now
 from metaclaw.scheduler.board import Board
 from metaclaw.scheduler.presence import presence_here
 from metaclaw.scheduler.scheduler import TELL_AGAIN
 from metaclaw.scheduler.windows import Senses, Span, away_by, upcoming
 from metaclaw.store import Database
+from metaclaw.training.jobs import Jobs
 
 app = typer.Typer(help="When the slow loop may run.", no_args_is_help=True)
 train_app = typer.Typer(help="The slow loop, on demand.", no_args_is_help=True)
@@ -90,40 +94,46 @@ def now(
     wait: Annotated[bool, typer.Option("--wait", help="Return when it is done, with what came of it.")] = False,
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Train now, on whatever is proven and new, without waiting for a window. Your requests still come first.
 
     Example: metaclaw train now --wait
     """
     settings = load_settings(config, data_dir)
-    if reason := _cannot_train(settings):
+    if reason := cannot_train(settings):
         raise MetaClawError(reason)
     with Database(Home(settings).store) as database:
         board = Board(database, settings.namespace)
         _, ago = board.seen()
         board.ask()
-        if ago > ALIVE_SECONDS:
-            typer.echo("asked for; nothing trains until a learner runs: metaclaw start")
-            return
-        if not wait:
-            typer.echo("asked for; `metaclaw status` tells how far it is")
-            return
+        learner = ago <= ALIVE_SECONDS
+        answer = _answered(database, settings, board) if learner and wait else None
+    if as_json:
+        typer.echo(json.dumps({"asked": True, "learner": learner, "answer": answer}))
+    elif answer is not None:
+        typer.echo(answer)
+    elif learner:
+        typer.echo("asked for; `metaclaw status` tells how far it is")
+    else:
+        typer.echo("asked for; nothing trains until a learner runs: metaclaw start")
+
+
+def _answered(database: Database, settings: Settings, board: Board) -> str:
+    """What came of it, once it is done; until then, on a terminal, how far it is."""
+    jobs = Jobs(database, settings.namespace, Home(settings).jobs)
+    with Console(stderr=True).status("Waiting for the learner") as shown:
         while board.asked_seconds() is not None:
+            if (job := jobs.latest()) and job.state not in ("done", "failed"):
+                shown.update(escape(job_text(job)))
             time.sleep(0.5)
-        typer.echo(board.answered())
-
-
-def _cannot_train(settings: Settings) -> str:
-    if not settings.training.enabled:
-        return "Training is off. Set training.enabled = true, and start again."
-    if not settings.embedded:
-        return "With a provider there is no model here to train: skills only."
-    return ""
+    return board.answered()
 
 
 async def _look(schedule: ScheduleSettings) -> tuple[Senses, Mapping[str, float], str]:
     """What the senses tell at this moment; seconds without input by source; what is wrong with the calendar."""
-    presence, machine, agenda = presence_here(), machine_of(schedule), agenda_of(schedule)
+    presence, agenda = presence_here(), agenda_of(schedule)
+    machine = machine_of(schedule, None)
     try:
         if agenda:
             await agenda.refresh(utc_now())

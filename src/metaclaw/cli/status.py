@@ -11,15 +11,17 @@ from typing import Any
 import typer
 
 from metaclaw import __version__
-from metaclaw.cli.common import rooms, visible
+from metaclaw.cli.common import rooms
 from metaclaw.cli.connect import clients_of
 from metaclaw.config import Settings, ensure_token
 from metaclaw.connect import answers
 from metaclaw.errors import ConnectError
 from metaclaw.running import Running, gateways
 from metaclaw.runtime import Home
+from metaclaw.serving.routes import RouteState
 from metaclaw.store import Database
 from metaclaw.training.jobs import JobRow, Jobs
+from metaclaw.visible import visible
 
 
 def print_status(settings: Settings, *, as_json: bool) -> None:
@@ -32,7 +34,7 @@ def print_status(settings: Settings, *, as_json: bool) -> None:
         broken = open_rooms.catalog.mirror.problems()
         turns = database.read("SELECT count(*) FROM turns WHERE namespace = ?", (settings.namespace,))[0][0]
     running = gateways(settings.home, settings.namespace)
-    usual = f"http://{settings.gateway.host}:{settings.gateway.port}"
+    usual = settings.gateway.url(settings.gateway.port)
     facts = {
         "version": __version__,
         "namespace": settings.namespace,
@@ -48,8 +50,8 @@ def print_status(settings: Settings, *, as_json: bool) -> None:
         "live_skills": [skill.ref for skill in live],
         "waiting_skills": [skill.ref for skill in waiting],
         "broken_files": [f"{name}: {problem}" for name, problem in broken.items()],
-        "adapter": route.serving or "base model",
-        "training": _training(job) if job else "never ran",
+        "adapter": (route.serving or "base model") + _on_trial(route),
+        "training": job_text(job) if job else "never ran",
     }
     if as_json:
         typer.echo(json.dumps(facts))
@@ -87,7 +89,11 @@ def _shown(value: Any) -> str:
     return ", ".join(value) if isinstance(value, list) else str(value)
 
 
-def _training(job: JobRow) -> str:
+def _on_trial(route: RouteState) -> str:
+    return f"; on trial in {route.canary_share:.0%} of the sessions: {route.canary}" if route.canary else ""
+
+
+def job_text(job: JobRow) -> str:
     """Where the latest job stands: its phase, its step, or what the gate said."""
     progress = job.progress
     if job.state in ("done", "failed"):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes, urlsplit
 
@@ -20,6 +20,7 @@ OPEN_PATHS = re.compile(r"/healthz|(?:/s/[A-Za-z0-9._-]{1,64})?(?:/|/api/hello)?
 # Whoever tidies such a path, here or at a provider to which it is passed on, would end up elsewhere.
 DOT_SEGMENT = re.compile(r"(?:/|\\|%2f|%5c)(?:\.|%2e){1,2}(?=$|/|\\|%2f|%5c)", re.IGNORECASE)
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
+UNSPECIFIED = {"", "0.0.0.0", "::"}  # noqa: S104 - to listen on; nobody is called that
 TOKEN_HEADER = "x-metaclaw-token"  # noqa: S105 - a name
 TOKEN_IN_PATH = re.compile(r"/t/([^/?#]+)/")
 # All headers on which it is decided who may come in.
@@ -33,11 +34,11 @@ FORM_TYPES = frozenset({"text/plain", "application/x-www-form-urlencoded", "mult
 
 
 class Door:
-    """Built with the token and the address that we listen on."""
+    """Built with the token, the address that we listen on, and further names that others may call us by."""
 
-    def __init__(self, token: str, host: str) -> None:
+    def __init__(self, token: str, host: str, further: Iterable[str] = ()) -> None:
         self._token = token.encode()
-        self._names = LOOPBACK_NAMES | {host}
+        self._names = (LOOPBACK_NAMES | {host, *further}) - UNSPECIFIED
         self._let_in: set[tuple[str | None, ...]] = set()
 
     def check(self, target: str, headers: Mapping[str, str]) -> None:
@@ -54,24 +55,34 @@ class Door:
         self._let_in.add(shown)
 
     def _check(self, target: str, headers: Mapping[str, str]) -> None:
+        self.check_place(target, headers)
+        self._refuse_forms(headers)
         path = target.partition("?")[0]
-        if not path.startswith("/") or DOT_SEGMENT.search(path):
-            raise RequestError(400, "invalid_target", "The request line must name a path, and none that leads upwards.")
-        if _host_name(f"//{headers.get('host', '')}") not in self._names:
-            raise RequestError(
-                403, "forbidden_host", "This gateway answers to its own address only. Use http://127.0.0.1:PORT."
-            )
-        self._refuse_foreign_pages(headers)
         if not OPEN_PATHS.fullmatch(path) and not any(map(self._knows, _presented(target, headers))):
             raise RequestError(
                 401, "invalid_api_key",
                 "Wrong or missing token. Send it as 'Authorization: Bearer TOKEN'; `metaclaw status` shows it.",
             )
 
+    def check_place(self, target: str, headers: Mapping[str, str]) -> None:
+        """The same (400, 403) but for token and forms: is it sent to us, for what is ours, and by no foreign page?"""
+        path = target.partition("?")[0]
+        if not path.startswith("/") or DOT_SEGMENT.search(path):
+            raise RequestError(400, "invalid_target", "The request line must name a path, and none that leads upwards.")
+        if _host_name(f"//{headers.get('host', '')}") not in self._names:
+            raise RequestError(
+                403, "forbidden_host", "This gateway answers to its own address only. Use http://127.0.0.1:PORT, or"
+                " name this one in gateway.allowed_hosts."
+            )
+        self._refuse_foreign_pages(headers)
+
     def _refuse_foreign_pages(self, headers: Mapping[str, str]) -> None:
         origin, site = headers.get("origin", ""), headers.get("sec-fetch-site", "")
         if (origin and _host_name(origin) not in self._names) or site.lower() in FOREIGN_SITES:
             raise RequestError(403, "forbidden_origin", "Requests from web pages of other sites are refused.")
+
+    def _refuse_forms(self, headers: Mapping[str, str]) -> None:
+        origin, site = headers.get("origin", ""), headers.get("sec-fetch-site", "")
         of_browser = origin or site or headers.get("user-agent", "").startswith("Mozilla/")
         if of_browser and headers.get("content-type", "").partition(";")[0].strip().lower() in FORM_TYPES:
             raise RequestError(403, "forbidden_form", "Forms of web pages are refused. Send application/json.")

@@ -137,7 +137,8 @@ def bytes_arriving(folder: Path, progress: Progress, label: str, total_bytes: in
 
 def _size_bytes(folder: Path) -> int:
     size = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(FileNotFoundError):  # renamed while we look
-            size += path.stat().st_size
+    for parent, _, names in os.walk(folder):  # which passes over a folder that is gone
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):  # renamed while we look
+                size += (Path(parent) / name).stat().st_size
     return size

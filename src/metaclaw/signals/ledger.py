@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from itertools import groupby
+from operator import itemgetter
 
 from metaclaw.signals.combine import Outcome, combine
 from metaclaw.store import Connection, Database
 from metaclaw.types import Signal
+
+CHUNK = 500
 
 
 class Notes:
@@ -86,6 +90,35 @@ def signals_after(database: Database, namespace: str, number: int) -> list[tuple
         (namespace, number),
     )
     return [(row[0], Signal(*row[1:])) for row in rows]
+
+
+def outcomes_between(database: Database, namespace: str, begins: float, ends: float) -> list[Outcome]:
+    """Of each main turn of that time of which anything was said."""
+    rows = database.read(
+        "SELECT turns.id, signals.source, signals.value, signals.reason, signals.evidence FROM turns"
+        " JOIN signals ON signals.turn_id = turns.id WHERE +turns.namespace = ? AND turns.kind = 'main'"
+        " AND turns.created_at >= ? AND turns.created_at < ? AND signals.value IS NOT NULL ORDER BY turns.id",
+        (namespace, begins, ends),
+    )
+    return [combine([Signal(*row) for row in said]) for _, said in groupby(rows, key=itemgetter(0))]
+
+
+def newest_failures(database: Database, namespace: str, limit: int) -> list[str]:
+    """The ids of the turns that went wrong by all that is known of them; those that were complained of last first."""
+    found: dict[str, None] = {}
+    before = newest(database) + 1
+    while len(found) < limit:
+        rows = database.read(
+            "SELECT id, turn_id FROM signals WHERE namespace = ? AND id < ? AND value < 0 ORDER BY id DESC LIMIT ?",
+            (namespace, before, CHUNK),
+        )
+        for number, turn_id in rows:
+            before = number
+            if turn_id not in found and outcome_of(database, namespace, turn_id).failed:
+                found[turn_id] = None
+        if len(rows) < CHUNK:
+            break
+    return [*found][:limit]
 
 
 def outcome_of(database: Database, namespace: str, turn_id: str) -> Outcome:

@@ -26,6 +26,9 @@ class JobRow:
     state: str
     folder: Path
     progress: Mapping[str, Any]
+    created_at: float = 0.0
+    updated_at: float = 0.0  # by the last report
+
 
 
 def entered(folder: Path) -> frozenset[str]:
@@ -54,19 +57,25 @@ class Jobs:
         self.owner = f"learner-{uuid.uuid4().hex[:12]}"
 
     def latest(self) -> JobRow | None:
-        rows = self._database.read(
-            "SELECT id, state, folder, progress FROM jobs WHERE namespace = ? AND kind = ?"
-            " ORDER BY created_at DESC LIMIT 1",
-            (self._namespace, KIND),
-        )
-        return JobRow(rows[0][0], rows[0][1], Path(rows[0][2]), json.loads(rows[0][3])) if rows else None
+        return next(iter(self.newest(1)), None)
 
-    def trained_through(self) -> int:
-        """Journal position up to which the finished jobs have seen the turns."""
+    def newest(self, limit: int) -> list[JobRow]:
+        """The last ones, the newest first."""
+        rows = self._database.read(
+            "SELECT id, state, folder, progress, created_at, updated_at FROM jobs WHERE namespace = ? AND kind = ?"
+            " ORDER BY created_at DESC LIMIT ?",
+            (self._namespace, KIND, limit),
+        )
+        return [JobRow(row[0], row[1], Path(row[2]), json.loads(row[3]), row[4], row[5]) for row in rows]
+
+    def trained_through(self, base_model: str) -> int:
+        """Journal position up to which the finished jobs on this base model have seen the turns. A new base model has
+        seen none: it is trained over all that the journal keeps.
+        """
         rows = self._database.read(
             "SELECT coalesce(max(json_extract(progress, '$.through')), 0) FROM jobs"
-            " WHERE namespace = ? AND state = 'done'",
-            (self._namespace,),
+            " WHERE namespace = ?1 AND state = 'done' AND coalesce(json_extract(progress, '$.base_model'), ?2) = ?2",
+            (self._namespace, base_model),
         )
         return int(rows[0][0])
 

@@ -25,8 +25,13 @@ def feedback_of(course: Course, arm: Arm, question: Question, score: Score) -> t
 
 
 async def tell(client: GatewayClient, turn_id: str, score: Score, said: str, check: str) -> None:
-    """Post the feedback, and wait until the learner is through with it: a slow machine measures as a fast one does."""
+    """Post the feedback, and wait until the learner is through with it."""
     await client.feedback(turn_id, 1 if score.right else -1, "" if score.right else said, check)
+    await settled(client)
+
+
+async def settled(client: GatewayClient) -> None:
+    """Wait until the learner is through with what it was told: a slow machine measures as a fast one does."""
     deadline = time.monotonic() + SETTLE_SECONDS
     while time.monotonic() < deadline:
         if (await client.status())["learning"] == "settled":

@@ -1,0 +1,51 @@
+"""`metaclaw skills pin` and `unpin`: whether a skill may be measured, merged and retired without a person's word."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from metaclaw.cli.common import ConfigOption, DataDirOption, JsonOption, library
+from metaclaw.cli.skills_change import NameArgument
+
+
+def pin(
+    name: NameArgument,
+    reason: Annotated[str, typer.Option(help="Why, for the history.")] = "by a person",
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Keep a skill as it is: it is never withheld to be measured, and never merged away or retired by evidence.
+
+    Example: metaclaw skills pin release-notes --reason "the team agreed on it"
+    """
+    with library(config, data_dir) as opened:
+        generation = opened.catalog.pin(name, reason)
+    _say(name, generation, pinned=True, as_json=as_json)
+
+
+def unpin(
+    name: NameArgument,
+    reason: Annotated[str, typer.Option(help="Why, for the history.")] = "by a person",
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Undo `pin`: the skill is measured again, and evidence may retire it.
+
+    Example: metaclaw skills unpin release-notes
+    """
+    with library(config, data_dir) as opened:
+        generation = opened.catalog.unpin(name, reason)
+    _say(name, generation, pinned=False, as_json=as_json)
+
+
+def _say(name: str, generation: int, *, pinned: bool, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps({"name": name, "pinned": pinned, "generation": generation}))
+        return
+    what = "stays as it is" if pinned else "is measured like any other"
+    typer.echo(f"{name} {what} (generation {generation})")

@@ -1,0 +1,99 @@
+"""Commands that are small, and what holds for the output of all: JSON for scripts, colour for terminals alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pty
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from metaclaw.config import Settings
+from metaclaw.runtime import Home
+from metaclaw.scheduler.board import Board
+from metaclaw.store import Database
+from running_gateway import until
+from shell import SKILL, Shell
+
+
+def test_a_skill_is_pinned_and_unpinned(shell: Shell) -> None:
+    shell.publish("Dates are written like 2026-01-31.")
+    assert shell.json("skills", "list")[0]["pinned"] is False
+    pinned = shell.json("skills", "pin", SKILL.name, "--reason", "agreed")
+    assert (pinned["name"], pinned["pinned"]) == (SKILL.name, True)
+    assert shell.json("skills", "list")[0]["pinned"] is True
+    assert "active, pinned" in shell("skills", "list")[1]
+    assert "pinned: agreed" in shell("skills", "history", SKILL.name)[1]
+    code, told, _ = shell("skills", "unpin", SKILL.name)
+    assert (code, told) == (0, f"{SKILL.name} is measured like any other (generation {pinned['generation'] + 1})\n")
+    assert shell.json("skills", "list")[0]["pinned"] is False
+    assert "no-such" in shell.refused("skills", "pin", "no-such")
+
+
+def test_training_is_asked_for_where_no_learner_runs(shell: Shell) -> None:
+    assert shell.json("train", "now", "--wait") == {"asked": True, "learner": False, "answer": None}
+    assert "metaclaw start" in shell("train", "now")[1]
+
+
+async def test_training_is_waited_for(tmp_path: Path) -> None:
+    settings = Settings.model_validate({"data_dir": str(tmp_path)})
+    with Database(Home(settings).store) as database:
+        board = Board(database, settings.namespace)
+        board.tell({"phase": "waiting", "reason": "quiet"})
+        command = [sys.executable, "-m", "metaclaw", "train", "now", "--wait", "--json", "--data-dir", str(tmp_path)]
+        pipe = asyncio.subprocess.PIPE
+        waiting = await asyncio.create_subprocess_exec(*command, stdout=pipe, env=nobodys(tmp_path))
+        await until(lambda: board.asked_seconds() is not None)
+        board.answer("nothing new to train on")
+        told, _ = await waiting.communicate()
+        assert json.loads(told) == {"asked": True, "learner": True, "answer": "nothing new to train on"}
+
+
+FAILS = """
+from metaclaw.cli import main
+from metaclaw.errors import ConfigError
+
+def app():
+    raise ConfigError("not like this")
+
+main.app = app
+main.main()
+"""
+
+
+@pytest.mark.parametrize(("no_color", "red"), [("", True), ("1", False)])
+def test_colour_is_for_terminals_that_want_it(tmp_path: Path, no_color: str, red: bool) -> None:
+    command = [sys.executable, "-c", FAILS]
+    environment = {**nobodys(tmp_path), "TERM": "xterm-256color", "NO_COLOR": no_color}
+    assert subprocess.run(command, capture_output=True, env=environment).stderr == b"metaclaw: not like this\n"
+    assert (b"\x1b[31mmetaclaw:" in on_a_terminal(command, environment)) is red
+
+
+def nobodys(home: Path) -> dict[str, str]:
+    return {**os.environ, "HOME": str(home)}
+
+
+def on_a_terminal(command: list[str], environment: dict[str, str]) -> bytes:
+    """What a command writes to a terminal."""
+    ours, theirs = pty.openpty()
+    written = bytearray()
+
+    def read() -> None:
+        try:
+            while part := os.read(ours, 4096):
+                written.extend(part)
+        except OSError:  # Linux says so when the last program has closed it
+            pass
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    subprocess.run(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
+    os.close(theirs)
+    reader.join()
+    os.close(ours)
+    return bytes(written)
