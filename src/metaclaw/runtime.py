@@ -29,7 +29,7 @@ from metaclaw.errors import ConnectError, MetaClawError, StoreError, TrainingErr
 from metaclaw.evolve.code import CodeLearner
 from metaclaw.evolve.curate import Curator
 from metaclaw.evolve.edited_code import retest
-from metaclaw.evolve.loop import FastLoop, Judge
+from metaclaw.evolve.loop import AT_ONCE, FastLoop, Judge
 from metaclaw.evolve.progress import settled
 from metaclaw.evolve.screen import objections
 from metaclaw.gateway.app import App
@@ -323,9 +323,9 @@ class Gateway:
             60 * self._settings.serving.spare_minutes,
         )
 
-    def _recorded(self) -> None:
+    def _recorded(self, urgent: bool) -> None:
         if self._link:
-            self._link.recorded()
+            self._link.recorded(urgent=urgent)
 
     def _activity(self, under_way: int) -> None:
         if self._link:
@@ -416,7 +416,7 @@ class Learner:
     async def _take_in(self, loop: FastLoop) -> None:
         while True:
             try:
-                while loop.intake():
+                while loop.intake() >= AT_ONCE:  # else what came meanwhile waits for more of its kind
                     pass
             except MetaClawError as error:
                 log.error("evidence could not be taken in, trying again: %s", error)

@@ -37,8 +37,10 @@ PLACES = f"({', '.join('?' * len(COLUMN_NAMES))})"
 
 
 class Recorder:
-    """Owned by the gateway, on its event loop. `on_recorded` is called after each commit, to wake whoever learns;
-    `on_turn` with each turn, before it is redacted, by whoever served it.
+    """Owned by the gateway, on its event loop.
+
+    `on_recorded` is called after each commit, to wake whoever learns: with True where a user waits for what is learned.
+    `on_turn` is called with each turn, before it is redacted, by whoever served it.
     """
 
     def __init__(
@@ -46,7 +48,7 @@ class Recorder:
         database: Database,
         redactor: Redactor,
         durable_timeout_seconds: float,
-        on_recorded: Callable[[], None] = lambda: None,
+        on_recorded: Callable[[bool], None] = lambda _: None,
         on_turn: Callable[[Turn], None] | None = None,
     ) -> None:
         self._database = database
@@ -96,7 +98,7 @@ class Recorder:
         elif not kept.done():
             kept.set_result(error is None)
         if error is None:
-            self._on_recorded()
+            self._on_recorded(False)
         elif kept is not None:
             self._count(f"turn: {type(error).__name__}", turn_id)
         if not self._waiting:
@@ -122,7 +124,7 @@ class Recorder:
         check = Check(self._redactor.text(feedback.check.pattern)) if feedback.check else None
         clean = dataclasses.replace(feedback, text=self._redactor.text(feedback.text), check=check)
         await self._database.write_async(lambda connection: _insert_feedback(connection, clean))
-        self._on_recorded()
+        self._on_recorded(True)
 
     def _insert(self, connection: Connection, rows: Sequence[tuple[Turn, str, bool]]) -> None:
         values = [self._values(turn) for turn, _, _ in rows]

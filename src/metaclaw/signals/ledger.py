@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from operator import itemgetter
 
@@ -14,14 +14,59 @@ from metaclaw.types import Signal
 CHUNK = 500
 
 
+class Notes:
+    """The signals of many turns, in one commit: for each, the gateway's own commit has to wait.
+
+    Whoever asks here sees at once what was added; others once it is written. `write` also writes when there is nothing
+    to, where `beside` is given, in the same transaction.
+    """
+
+    def __init__(self, database: Database, namespace: str) -> None:
+        self._database = database
+        self._namespace = namespace
+        self._known: dict[str, dict[tuple[str, str], Signal]] = {}  # of each turn that was added to, by what is unique
+        self._unwritten: list[Signal] = []
+
+    def add(self, signals: Sequence[Signal]) -> None:
+        for signal in signals:
+            known = self._signals_on(signal.turn_id)
+            if known.setdefault((signal.source, signal.evidence), signal) is signal:
+                self._unwritten.append(signal)
+
+    def outcome_of(self, turn_id: str) -> Outcome:
+        return combine([*self._signals_on(turn_id).values()])
+
+    def write(self, beside: Callable[[Connection], object] | None = None) -> None:
+        signals, self._unwritten = self._unwritten, []
+        self._known.clear()  # from here on the store knows, and others may write there
+        if not signals and beside is None:
+            return
+
+        def work(connection: Connection) -> None:
+            _insert(connection, self._namespace, signals)
+            if beside:
+                beside(connection)
+
+        self._database.write(work)
+
+    def _signals_on(self, turn_id: str) -> dict[tuple[str, str], Signal]:
+        known = self._known.get(turn_id)
+        if known is None:
+            stored = signals_on(self._database, self._namespace, turn_id)
+            known = self._known[turn_id] = {(signal.source, signal.evidence): signal for signal in stored}
+        return known
+
+
 def record(database: Database, namespace: str, signals: Sequence[Signal]) -> None:
-    rows = [(namespace, s.turn_id, s.source, s.value, s.reason, s.evidence, time.time()) for s in signals]
-    database.write(
-        lambda connection: connection.executemany(
-            "INSERT OR IGNORE INTO signals (namespace, turn_id, source, value, reason, evidence, created_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            rows,
-        )
+    if signals:
+        database.write(lambda connection: _insert(connection, namespace, signals))
+
+
+def _insert(connection: Connection, namespace: str, signals: Sequence[Signal]) -> None:
+    connection.executemany(
+        "INSERT OR IGNORE INTO signals (namespace, turn_id, source, value, reason, evidence, created_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [(namespace, s.turn_id, s.source, s.value, s.reason, s.evidence, time.time()) for s in signals],
     )
 
 

@@ -7,9 +7,8 @@ its last; `Router.switch` sends new requests elsewhere at once and tells when th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Literal
 
@@ -36,6 +35,14 @@ class Route:
     auth: Auth = "key"
     tools_as_text: bool = False
     tells_tokens: bool = False
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash((self.url, self.policy, self.model, self.api_key)))
+
+    def __hash__(self) -> int:
+        """Kept, since each request is counted by its route several times."""
+        return self._hash
 
 
 def falls_to(policy: str, session: str, share: float) -> bool:
@@ -77,14 +84,9 @@ class Router:
             return (self._trial[0], self._current)
         return (self._current,)
 
-    @contextmanager
-    def lease(self, route: Route) -> Iterator[None]:
+    def lease(self, route: Route) -> Lease:
         """Hold `route` until the block ends. Enter it before anything is awaited: else a switch may come in between."""
-        self._leases[route] = self._leases.get(route, 0) + 1
-        try:
-            yield
-        finally:
-            self._release(route)
+        return Lease(self, route)
 
     def failed(self, route: Route, error: UpstreamError) -> None:
         """It could not be reached, broke off before it replied, or refused for a while (429, 5xx)."""
@@ -111,9 +113,28 @@ class Router:
         while route in self._leases:
             await self._emptied.setdefault(route, asyncio.Event()).wait()
 
+    def _hold(self, route: Route) -> None:
+        self._leases[route] = self._leases.get(route, 0) + 1
+
     def _release(self, route: Route) -> None:
         self._leases[route] -= 1
         if not self._leases[route]:
             del self._leases[route]
             if emptied := self._emptied.pop(route, None):
                 emptied.set()
+
+
+class Lease:
+    """`with` holds a route of a router; quicker than a generator, of which each request would make one."""
+
+    __slots__ = ("_route", "_router")
+
+    def __init__(self, router: Router, route: Route) -> None:
+        self._router = router
+        self._route = route
+
+    def __enter__(self) -> None:
+        self._router._hold(self._route)
+
+    def __exit__(self, *_: object) -> None:
+        self._router._release(self._route)
