@@ -134,6 +134,8 @@ class Side:
         if asked == "bad":
             raise ValueError("too long")
         self.heard.append(said)
+    def holds(self):
+        return len(self.heard)
 '''  # fmt: skip
 
 
@@ -155,6 +157,7 @@ async def test_a_peer_is_asked_and_told_and_its_errors_are_counted(side: Path) -
         await peer.after("asked", "answered", "No.", False)
         await peer.after("bad", "answered", "Lost.", False)
         assert await peer.before("again") == "No."
+        assert peer.holds == 1
         assert peer.errors == {"ValueError: too long": 1}
     assert "peers print" in (side / "own.log").read_text()
 

@@ -43,3 +43,6 @@ class Side:
         )
         self._book.apply_update(curated.update)
         self._book.save_to_file(str(self._file))
+
+    def holds(self) -> int:
+        return len(self._book.skills())

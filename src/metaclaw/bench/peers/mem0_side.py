@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 USER = "office"
+MOST = 10_000
 TOP = 8  # as many as our own default gives a request
 HEAD = "What you remember of this office and its user:"
 
@@ -46,6 +47,9 @@ class Side:
         elif not right:
             told = f"Asked: {asked[:160]}\n  The user said: {said}"  # in the words of the arm `feedback-log`
             self._memory.add([{"role": "user", "content": told}], user_id=USER, infer=False)
+
+    def holds(self) -> int:
+        return len(self._memory.get_all(filters={"user_id": USER}, top_k=MOST)["results"])
 
 
 def _embeddings() -> Any:

@@ -89,7 +89,7 @@ class Meter:
                 self._count(usage_in(raw))
                 await relayed.write_eof()
                 return relayed
-        except aiohttp.ClientConnectionError as error:
+        except aiohttp.ClientConnectorError as error:
             return web.json_response({"error": {"message": f"the provider cannot be reached: {error}"}}, status=502)
 
     def _count(self, usage: Mapping[str, Any]) -> None:

@@ -56,6 +56,7 @@ class Peer:
     def __init__(self, name: str, python: Path, config: Mapping[str, Any], log: Path) -> None:
         self.name = name
         self.version = ""
+        self.holds = 0  # memories, or a playbook's entries
         self.errors: Counter[str] = Counter()
         self._python = python
         self._config = config
@@ -103,6 +104,7 @@ class Peer:
         self._note(await self._ask({"after": [asked, answered, said, right]}))
 
     def _note(self, said: Mapping[str, Any]) -> None:
+        self.holds = int(said.get("holds", self.holds))
         if error := said.get("error"):
             self.errors[str(error)[:200]] += 1
 

@@ -127,7 +127,8 @@ async def run(plan: Plan, results: Path, console: Console) -> None:
         finally:
             notes = {way.arm.name: _notes(plan.file(way, "-told.json")) for way in ways}
             records = {name: file.records for name, file in files.items()}
-            report.publish(plan.command, asked.model, plan.seed, records, notes, results, console)
+            if any(records.values()):
+                report.publish(plan.command, asked.model, plan.seed, records, notes, results, console)
 
 
 async def _play_or_say(
@@ -211,9 +212,9 @@ def _notes(told: Path) -> dict[str, Any]:
 
 
 def _noted(notes: Mapping[str, Any], memory: Memory | None) -> dict[str, Any]:
-    """With a peer's version and what it raised since the last time."""
+    """With a peer's version, how much it holds, and what it raised since the last time."""
     if not isinstance(memory, Peer):
         return dict(notes)
     errors = Counter(notes.get("errors", {})) + memory.errors
     memory.errors.clear()
-    return {"version": memory.version, "errors": dict(errors)}
+    return {"version": memory.version, "holds": memory.holds, "errors": dict(errors)}

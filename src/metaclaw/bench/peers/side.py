@@ -35,10 +35,10 @@ def _answer(peer: Any, asked: dict[str, Any]) -> dict[str, Any]:
         if "before" in asked:
             return {"context": peer.before(asked["before"])}
         peer.after(*asked["after"])
+        return {"holds": peer.holds()}
     except Exception as error:  # noqa: BLE001 - the same
         traceback.print_exc()
         return {"error": f"{type(error).__name__}: {error}"[:500]}
-    return {}
 
 
 def _say(replies: TextIO, what: dict[str, Any]) -> None:
