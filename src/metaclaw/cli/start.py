@@ -25,7 +25,7 @@ from rich.progress import (
 from metaclaw import heap
 from metaclaw.config import Settings
 from metaclaw.errors import ConfigError
-from metaclaw.runtime import Embedded, Gateway, Home
+from metaclaw.runtime import Embedded, Gateway, Home, weights_words
 from metaclaw.training.process import ReportingProcess
 
 log = logging.getLogger(__name__)
@@ -40,10 +40,12 @@ async def run_until_stopped(settings: Settings, embedded: Embedded | None) -> No
         loop.add_signal_handler(number, stop.set)
     heap.collect_less_often()
     async with Gateway(settings, embedded, heap.leave_alone_what_there_is) as gateway:
-        answers = embedded.name if embedded else ", ".join(settings.provider_urls)
+        at = f" on vLLM at {settings.serving.vllm_url}" if settings.serving.engine == "vllm" else ""
+        answers = f"{embedded.name}{at}" if embedded else ", ".join(settings.provider_urls)
         tell = _teller(settings)
         tell(f"MetaClaw listens on {gateway.url}/v1 (upstream: {answers})")
         tell(f"Token: {settings.home / 'token'}")
+        tell(f"Weights: {weights_words(settings)}.")
         await _first_of(stop.wait(), _serve(gateway, tell))
         tell("Stopping.")
 
