@@ -209,6 +209,11 @@ class EvolveSettings(Section):
     code_skills: bool = True
     """Whether the model also writes code skills, for failures that a program could mend. Only where a sandbox can run
     them, and never with the `extractive` proposer."""
+    conversation_skills: Literal["trial", "approve"] = "trial"
+    """What becomes of a correction that was said in a conversation, where it may pass on somebody else's words.
+    `trial`: what speaks of the reply alone is used on trial, is active only once you approve it or three sessions said
+    it, and trains nothing before; all else waits for you. `approve`: all of it waits for you. Posted feedback is used
+    at once in any case."""
     holdout_share: Annotated[float, Field(ge=0, le=0.5)] = 0.05
     """The share of sessions in which a matching skill is withheld by chance, to measure whether it helps; 0: none, and
     nothing is measured. Pinned skills are never withheld."""
@@ -325,6 +330,16 @@ class LogSettings(Section):
     """What is written, from this on; `metaclaw start --verbose` is `info`. The learner always says what it learned."""
 
 
+class TelemetrySettings(Section):
+    otlp_endpoint: Url | None = None
+    """Base URL of an OpenTelemetry collector (OTLP over HTTP), such as http://127.0.0.1:4318: each turn is sent there
+    as a span. Without one, nothing is."""
+    headers: SecretStr | None = None
+    """Headers that the collector wants: name=value, several with commas between."""
+    content: bool = False
+    """Whether spans also hold what was asked and said, with secrets redacted."""
+
+
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX,
@@ -354,6 +369,7 @@ class Settings(BaseSettings):
     serving: ServingSettings = ServingSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     log: LogSettings = LogSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
 
     @classmethod
     def settings_customise_sources(
@@ -490,10 +506,10 @@ def known_token(settings: Settings) -> str | None:
 def known_secrets(settings: Settings) -> list[str]:
     """Every secret that the settings hold, and the token where there is one: what must be masked wherever we write."""
     token, calendar = known_token(settings), settings.schedule.calendar  # a file's name is no secret
+    address = [calendar] if calendar and "://" in calendar.get_secret_value() else []
     held = [
         *(one.api_key for one in (settings.upstream, *settings.upstreams)), settings.judge.api_key,
-        settings.serving.vllm_api_key, settings.context.embeddings_api_key,
-        *([calendar] if calendar and "://" in calendar.get_secret_value() else []),
+        settings.serving.vllm_api_key, settings.context.embeddings_api_key, settings.telemetry.headers, *address,
     ]
     return [*([token] if token else []), *(key.get_secret_value() for key in held if key)]
 

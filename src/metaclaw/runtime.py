@@ -42,6 +42,7 @@ from metaclaw.gateway.models import ModelsHandler
 from metaclaw.gateway.sidecalls import SIDE_HEADER
 from metaclaw.gateway.tokens import TokenCounter
 from metaclaw.gateway.toolbox import Toolbox
+from metaclaw.gateway.traced import TracedTurns
 from metaclaw.gateway.turn import SKILLS_HEADER, Activity, TurnHandler
 from metaclaw.journal.open_sessions import OpenSessions
 from metaclaw.journal.recorder import Recorder
@@ -74,6 +75,7 @@ from metaclaw.serving.watch import CanaryWatch
 from metaclaw.signals.judge import judge
 from metaclaw.store import Database
 from metaclaw.tasks import Tasks
+from metaclaw.telemetry.export import Spans
 from metaclaw.training.comparison import Arena
 from metaclaw.training.job import TrainingJob
 from metaclaw.training.jobs import Jobs
@@ -145,8 +147,11 @@ class Gateway:
         self._router = providers.configured(settings) or Router()
         self._host = self._engine_host(embedded) if embedded else None
         self._link: LearnerLink | None = None
+        redactor = Redactor(known_secrets(settings))
+        self._spans = _spans(settings, redactor, embedded=embedded is not None)
         self._recorder = Recorder(
-            self._database, Redactor(known_secrets(settings)), settings.gateway.durable_timeout_seconds, self._recorded
+            self._database, redactor, settings.gateway.durable_timeout_seconds, self._recorded,
+            self._spans.keep if self._spans else None,
         )
         self._sessions = OpenSessions(self._database, settings.namespace, settings.gateway.session_idle_seconds)
         self._sandbox = Sandbox(settings.sandbox)
@@ -194,6 +199,8 @@ class Gateway:
         await self._sandbox.close()
         await self._client.close()
         self._database.close()
+        if self._spans:
+            await asyncio.to_thread(self._spans.close)
         if self._presence:
             self._presence.leave()
 
@@ -261,6 +268,7 @@ class Gateway:
             "upstreams": self._router.state(),
             "engines": self._host.state() if self._host else None,
             "cpu_seconds": time.process_time(),
+            "spans": {"exported": self._spans.exported, "dropped": dict(self._spans.dropped)} if self._spans else None,
             "started_at": self._started_at,
             "store_up": True,
         }
@@ -280,8 +288,9 @@ class Gateway:
         tokens = TokenCounter(self._router, self._client)
         feedback = FeedbackHandler(self._settings.namespace, self._database, self._recorder)
         app = App(
-            Door(self.token, gateway.host, gateway.allowed_hosts), self._turns, feedback, CloseHandler(self._sessions),
-            models, tokens,
+            Door(self.token, gateway.host, gateway.allowed_hosts),
+            TracedTurns(self._turns) if self._spans else self._turns, feedback, CloseHandler(self._sessions), models,
+            tokens,
             KeptResponses(self._router, self._client, self._toolbox.ids), self.status, self.health, self._intake,
             self.measures,
         )
@@ -403,11 +412,12 @@ def build_learner(settings: Settings, gateway_url: str, token: str, embedded: di
             log.warning("Only clients have a key (auth = 'passthrough'): no skill is replayed, or written by a model.")
         embedder = StaticEmbedder()
         writes_code = settings.evolve.code_skills and settings.evolve.proposer != "extractive" and settings.may_ask
+        overheard = settings.evolve.conversation_skills
         loop = FastLoop(
             database, catalog, ask, embedder.embed, redactor, settings.evolve.proposer,
             settings.context.max_skill_tokens, _judge(settings.judge, client, gateway),
             settings.gateway.session_idle_seconds,
-            code=CodeLearner(catalog, ask, sandbox, redactor) if writes_code else None,
+            code=CodeLearner(catalog, ask, sandbox, redactor, overheard) if writes_code else None, overheard=overheard,
         )
         curator = Curator(database, catalog, embedder.embed, settings.gateway.session_idle_seconds)
     scheduler = None
@@ -598,12 +608,21 @@ def _embeddings(settings: Settings, client: UpstreamClient) -> EmbeddingsEndpoin
     return EmbeddingsEndpoint(client, context.embeddings_url, context.embeddings_model, key)
 
 
+def _spans(settings: Settings, redactor: Redactor, *, embedded: bool) -> Spans | None:
+    if settings.telemetry.otlp_endpoint is None:
+        return None
+    return Spans(settings.telemetry, settings.namespace, __version__, redactor, embedded=embedded)
+
+
 def _shareable(settings: Settings) -> dict[str, Any]:
     """The settings, with no more secrets than the learner needs. They travel over its stdin and are written nowhere."""
     tree = settings.model_dump(mode="json")
     for section in (tree["upstream"], *tree["upstreams"]):
         section["api_key"] = None
-    tree["gateway"]["token"] = tree["context"]["embeddings_api_key"] = tree["serving"]["vllm_api_key"] = None
+    for section, secret in (
+        ("gateway", "token"), ("context", "embeddings_api_key"), ("serving", "vllm_api_key"), ("telemetry", "headers"),
+    ):
+        tree[section][secret] = None
     key = settings.judge.api_key
     tree["judge"]["api_key"] = key.get_secret_value() if key else None
     calendar = settings.schedule.calendar

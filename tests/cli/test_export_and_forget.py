@@ -99,7 +99,7 @@ def spoken(query: str, reply: str, *, tools: Any = None, calls: Any = None, befo
 
 def test_every_command_has_json_and_an_example() -> None:
     commands = {c.name or c.callback.__name__: c.callback for c in app.registered_commands if c.callback}
-    assert set(commands) == {"sessions", "export", "forget"}
+    assert set(commands) == {"sessions", "export", "forget", "backup", "restore"}
     for name, callback in commands.items():
         assert "as_json" in callback.__annotations__, name
         assert f"Example: metaclaw data {name}" in (callback.__doc__ or ""), name

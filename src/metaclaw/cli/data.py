@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from metaclaw.cli import backup
 from metaclaw.cli.common import (
     WAITS,
     ConfigOption,
@@ -36,7 +37,9 @@ from metaclaw.store.scrub import LARGEST_BESIDE_OTHERS_BYTES, SECONDS_PER_GB
 from metaclaw.training.export import Refused, chat_lines, preference_lines
 from metaclaw.training.selection import finished
 
-app = typer.Typer(help="What is kept of conversations: export it, forget it.", no_args_is_help=True)
+app = typer.Typer(help="What is kept of conversations: export it, forget it, back it up.", no_args_is_help=True)
+app.command()(backup.backup)
+app.command()(backup.restore)
 MOST_SHOWN = 50
 
 

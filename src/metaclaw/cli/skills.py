@@ -34,15 +34,18 @@ def list_skills(config: ConfigOption = None, data_dir: DataDirOption = None, as_
     if as_json:
         typer.echo(json.dumps(rows))
         return
-    table = Table("name", "version", "state", "origin", "description")
+    table = Table("name", "version", "state", "origin", "vouched for", "description")
     for row in rows:
         state = f"{row['state']}, pinned" if row["pinned"] else row["state"]
-        shown = [row["name"], str(row["version"]), state, row["origin"], visible(row["description"])[:80]]
+        vouched = "yes" if row["vouched"] else "no"
+        shown = [row["name"], str(row["version"]), state, row["origin"], vouched, visible(row["description"])[:80]]
         table.add_row(*map(escape, shown))
     Console().print(table)
     for row in rows:
         if row["waiting"]:
             typer.echo(f"{row['waiting']} waits for you: {visible(row['why_waiting'])}")
+        elif not row["vouched"] and row["state"] == "trial":
+            typer.echo(f"{row['name']}@{row['version']} {skills_why.awaits(row['name'])}")
         if row["problem"]:
             serving = f"{row['name']}@{row['version']} goes on serving" if row["version"] else "nothing is live by it"
             typer.echo(f"{row['name']}/SKILL.md is broken: {visible(row['problem'])} ({serving})")
@@ -174,9 +177,11 @@ def _rows(opened: Library) -> list[dict[str, Any]]:
     problems = opened.catalog.mirror.problems()
     pinned = opened.catalog.pinned()
     waiting = {skill.name: skill for skill in opened.catalog.waiting()}
+    unvouched = opened.catalog.unvouched()
     rows = [
         {
             **asdict(skill),
+            "vouched": skill.ref not in unvouched,
             "pinned": skill.name in pinned,
             "waiting": waiting[skill.name].ref if skill.name in waiting else None,
             "why_waiting": _reason(opened, waiting.get(skill.name)),
@@ -184,8 +189,10 @@ def _rows(opened: Library) -> list[dict[str, Any]]:
         }
         for skill in opened.catalog.all()
     ]
-    never = {"version": 0, "state": "broken", "origin": "person", "description": "", "pinned": False,
-             "waiting": None, "why_waiting": ""}
+    never = {
+        "vouched": True, "version": 0, "state": "broken", "origin": "person", "description": "", "pinned": False,
+        "waiting": None, "why_waiting": "",
+    }
     return rows + [{**never, "name": name, "problem": problem} for name, problem in problems.items()]
 
 

@@ -67,11 +67,23 @@ def export_skills(
 ) -> None:
     """Write skills as Agent Skills, for other agents. A folder that MetaClaw did not write is never overwritten.
 
+    What nobody vouches for yet, since it may be somebody else's words, stays here.
+
     Example: metaclaw skills export agents file-name iso-dates
     """
     place = _place(destination)
     with library(config, data_dir) as opened:
+        unvouched = opened.catalog.unvouched()
         skills = [_live(opened, name) for name in names] if names else opened.catalog.live()
+    waiting = [skill for skill in skills if skill.ref in unvouched]
+    if names and waiting:
+        raise SkillError(
+            f"Nobody vouches for skill '{waiting[0].name}' yet, whose words may be somebody else's:"
+            f" `metaclaw skills approve {waiting[0].name}`, then export it."
+        )
+    skills = [skill for skill in skills if skill.ref not in unvouched]
+    for skill in waiting:
+        typer.echo(f"left out {skill.ref}: nobody vouches for it (`metaclaw skills approve {skill.name}`)", err=True)
     if not skills:
         raise SkillError("There is no live skill to export.")
     written = [to_zip(place, skills)] if place.suffix.lower() == ".zip" else to_folder(place, skills)

@@ -16,6 +16,7 @@ from metaclaw.types import Skill
 
 MAX_RULE, MAX_REQUEST = 1_200, 400  # with the longest answer still inside the default budget of a prompt
 MIN_WORDS, MIN_CHARACTERS = 4, 20  # the second for scripts that put no blanks between words
+RULE_LEAD = "Rule, in the user's words: "
 ELSEWHERE = "requests of another kind."
 LEAD_IN = re.compile(
     r"^\s*(?:(?:no|nope|wrong|incorrect|sorry)\b)?[\s,.:!]*"
@@ -59,13 +60,18 @@ def _skill(failure: Failure, words: str) -> Skill | None:
 
 def body_for(rule: str, request: str, answer: str, not_for: str = ELSEWHERE) -> str:
     """Rule, when not to apply it, then one worked example. It ends with the answer: small models copy an end."""
-    parts = [f"Rule, in the user's words: {rule}", f"Not for: {not_for}"]
+    parts = [f"{RULE_LEAD}{rule}", f"Not for: {not_for}"]
     if answer:
         parts.append("The example shows the form; take names, dates and numbers from the request at hand.")
         parts.append(f"Example request: {request}\nRight answer:\n{answer}")
     else:
         parts.append(f"It was said of this request: {request}")
     return "\n\n".join(parts)
+
+
+def rule_in(body: str) -> str:
+    """The rule alone of a body that `body_for` made; of another, all of it."""
+    return body.partition("\n\n")[0].removeprefix(RULE_LEAD) if body.startswith(RULE_LEAD) else body
 
 
 def name_for(request: str, rule: str) -> str:

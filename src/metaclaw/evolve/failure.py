@@ -20,11 +20,20 @@ TICKED = re.compile(ANNOUNCED + r"[^`\n]{0,40}`([^`\n]+)`", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """`correction` is what the user said, empty if only a score or a check told of the failure."""
+    """`correction` is what the user said, empty if only a score or a check told of the failure.
+
+    `overheard`: it was said in the conversation, not by way of feedback, for which the token's holder answers.
+    """
 
     turn: Turn
     correction: str
     check: Check | None = None
+    overheard: bool = False
+
+    @property
+    def vouched(self) -> bool:
+        """Whether somebody answers for all that was said: none of it may be someone else's, passed on."""
+        return not self.overheard and not self.words.foreign
 
     @property
     def words(self) -> Words:

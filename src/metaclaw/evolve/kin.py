@@ -66,8 +66,9 @@ def failure_of(turn_id: str, database: Database, namespace: str) -> Failure | No
     check = next((item.check for item in reversed(said) if item.check), None)
     texts = [item.text for item in said if item.text]
     signals = ledger.signals_on(database, namespace, turn_id)
+    overheard = not texts
     texts += [s.evidence for s in signals if s.source == "next_message" and (s.value or 0) < 0 and not texts]
-    return Failure(turn, texts[-1] if texts else "", check)
+    return Failure(turn, texts[-1] if texts else "", check, overheard=overheard and bool(texts or not said))
 
 
 def _is_new(found: Failure, others: Sequence[Failure]) -> bool:

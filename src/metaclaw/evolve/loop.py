@@ -22,7 +22,7 @@ from functools import partial
 from metaclaw.errors import MetaClawError
 from metaclaw.evolve.failure import Failure
 from metaclaw.evolve.kin import failure_of
-from metaclaw.evolve.lessons import Lessons, Proposer
+from metaclaw.evolve.lessons import Lessons, Overheard, Proposer
 from metaclaw.evolve.nearest import Embed
 from metaclaw.evolve.progress import CLOSED_CURSOR, FEEDBACK_CURSOR, TURN_CURSOR, advance, cursor, write_unsettled
 from metaclaw.evolve.verify import Ask
@@ -72,11 +72,12 @@ class FastLoop:
         session_idle_seconds: float = 3600.0,
         now: Callable[[], float] = time.time,
         code: Callable[[Failure], Awaitable[object]] | None = None,
+        overheard: Overheard = "trial",
     ) -> None:
         self._code = code
         self._database = database
         self._catalog = catalog
-        self._lessons = Lessons(database, catalog, ask, embed, redactor, proposer, max_skill_tokens)
+        self._lessons = Lessons(database, catalog, ask, embed, redactor, proposer, max_skill_tokens, overheard)
         self._judge = judge
         self._session_idle_seconds = session_idle_seconds
         self._now = now
@@ -164,7 +165,7 @@ class FastLoop:
         found = detectors.what_followed(turn, followed)
         if any(signal.source == "next_message" and signal.value == tone.WRONG for signal in found):
             ledger.record(self._database, self._namespace, found)
-            self._learn_in_words_and_code(Failure(turn, followed.said))
+            self._learn_in_words_and_code(Failure(turn, followed.said, overheard=True))
             return
         self._note(found)
         self._let_judge(turn, followed)
@@ -191,7 +192,7 @@ class FastLoop:
             if not failed_before and ledger.outcome_of(self._database, self._namespace, turn_id).failed:
                 turn = trajectories.turn(self._database, self._namespace, turn_id)
                 if turn is not None:
-                    self._learn(Failure(turn, ""))
+                    self._learn(Failure(turn, "", overheard=True))
 
     def _let_judge(self, turn: Turn, followed: Sequel) -> None:
         """Queue the turn for the judge, if there is one and nothing else has decided."""
@@ -211,7 +212,7 @@ class FastLoop:
     async def _write_code(self, write: Callable[[Failure], Awaitable[object]], failure: Failure) -> None:
         """Unless words have been proved to do: they cost the model no call."""
         made = self._catalog.made_from(failure.turn.id)
-        if not any(skill.state is SkillState.ACTIVE for skill in made):
+        if not any(skill.state is SkillState.ACTIVE or self._catalog.is_proved(skill) for skill in made):
             await write(failure)
 
     async def _ask_judge(self, judge: Judge, turn_id: str, transcript: Sequence[Part]) -> None:

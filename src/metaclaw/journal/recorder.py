@@ -35,7 +35,9 @@ PLACES = f"({', '.join('?' * len(TURN_COLUMNS.split(', ')))})"
 
 
 class Recorder:
-    """Owned by the gateway, on its event loop. `on_recorded` is called after each commit, to wake whoever learns."""
+    """Owned by the gateway, on its event loop. `on_recorded` is called after each commit, to wake whoever learns;
+    `on_turn` with each turn, before it is redacted, by whoever served it.
+    """
 
     def __init__(
         self,
@@ -43,12 +45,14 @@ class Recorder:
         redactor: Redactor,
         durable_timeout_seconds: float,
         on_recorded: Callable[[], None] = lambda: None,
+        on_turn: Callable[[Turn], None] | None = None,
     ) -> None:
         self._database = database
         self._rows = RowWriter(database, self._insert)
         self._redactor = redactor
         self._timeout = durable_timeout_seconds
         self._on_recorded = on_recorded
+        self._on_turn = on_turn
         self.lost: Counter[str] = Counter()
         self.late = 0
         self._waiting: dict[str, tuple[float, asyncio.Future[bool]]] = {}
@@ -63,6 +67,8 @@ class Recorder:
         False when the store refused it, or has not answered in time: the turn then counts in `lost`, and when it comes
         through after all, in `late` instead. Cancelling the future cancels the waiting, never the write.
         """
+        if self._on_turn:
+            self._on_turn(turn)
         loop = asyncio.get_running_loop()
         kept: asyncio.Future[bool] = loop.create_future()
         self._waiting[turn.id] = loop.time() + self._timeout, kept

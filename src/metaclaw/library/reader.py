@@ -1,7 +1,7 @@
 """The library of a namespace, read: what is live, what waits, every version there was, and why.
 
-Reads `skills`, `skill_history`, `support`, `generations`, `skill_imports` and the verdicts on skills, all of which
-`catalog.py` writes.
+Reads `skills`, `skill_history`, `support`, `generations`, `skill_imports`, `hearsay` and the verdicts on skills, all of
+which `catalog.py` writes.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ SKILL_COLUMNS = "name, description, body, version, state, origin, kind, files"
 STATES = {state.value: state for state in SkillState}  # the enum's own look-up takes as long as all else of a row
 KINDS = {kind.value: kind for kind in SkillKind}
 _NONE = "There is no skill '{}'. `metaclaw skills list` shows those there are."
+PROOFS = ("admitted", "helps")  # how the decision of a verdict begins that speaks for a skill
 LIVE = "state IN ('trial', 'active')"
 
 
@@ -159,6 +160,10 @@ class Reader:
             return None
         return dataclasses.replace(verdicts[-1], evidence={**verdicts[-1].evidence, "taken_over_from": skill.ref})
 
+    def is_proved(self, skill: Skill) -> bool:
+        """Whether a comparison spoke for this version: replays, or the hold-out."""
+        return any(verdict.decision.startswith(PROOFS) for verdict in self.verdicts(skill.ref))
+
     def made_from(self, turn_id: str) -> list[Skill]:
         """The live skills that were written from a turn."""
         columns = ", ".join(f"skills.{column}" for column in SKILL_COLUMNS.split(", "))
@@ -176,6 +181,11 @@ class Reader:
             (self.namespace, skill.name, skill.version),
         )
         return [row[0] for row in rows]
+
+    def unvouched(self) -> frozenset[str]:
+        """The refs of the versions whose words nobody vouches for: they came out of a conversation."""
+        rows = self._database.read("SELECT name, version FROM hearsay WHERE namespace = ?", (self.namespace,))
+        return frozenset(f"{name}@{version}" for name, version in rows)
 
     def pinned(self) -> frozenset[str]:
         """The names of the skills that are never withheld, and that no evidence retires."""

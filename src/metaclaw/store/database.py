@@ -127,12 +127,15 @@ class Database:
         return await self.submit_async(work)
 
     def close(self) -> None:
-        """Finish what is queued, then close the writer. Readers close with their threads."""
+        """Finish what is queued, then close the writer and this thread's reader. Others close with their threads."""
         self._closed = True
         self._queue.put(None)
         self._thread.join()
         self._checkpoints.close()
         self._writer.close()
+        if reader := getattr(self._local, "reader", None):
+            del self._local.reader
+            reader.close()
 
     def _write_groups(self) -> None:
         while True:
