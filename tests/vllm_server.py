@@ -108,8 +108,9 @@ class VllmServer:
     def _read(self, path: str) -> None:
         config = json.loads((Path(path) / "adapter_config.json").read_text())
         (Path(path) / "adapter_model.safetensors").read_bytes()
-        if config.get("r", 8) > self.max_lora_rank:
-            raise ValueError(f"LoRA rank {config['r']} is greater than max_lora_rank {self.max_lora_rank}.")
+        rank = config.get("r", 8)
+        if rank > self.max_lora_rank:
+            raise ValueError(f"LoRA rank {rank} is greater than max_lora_rank {self.max_lora_rank}.")
 
     def _touch(self, name: str) -> None:
         """Bring it into memory; the least used one goes where there is no place."""

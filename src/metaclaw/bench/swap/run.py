@@ -1,0 +1,115 @@
+"""Swap after swap of a real gateway with real engines, under streams; then its latency beside a training run.
+
+One line of the run file for each swap, and for each round of the latency: a run goes on where the last one ended, and
+`minutes` bounds one slice of it. Each swap starts an engine of its own, since no spare is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from metaclaw.bench.gate_aa import candidates
+from metaclaw.bench.server import OwnGateway
+from metaclaw.bench.swap.beside import rounds
+from metaclaw.bench.swap.report import publish
+from metaclaw.bench.swap.streams import Streamed, Streams
+from metaclaw.serving.fetch import Silent
+from metaclaw.serving.routes import Routes
+from metaclaw.serving.weights import resolve
+from metaclaw.store import Database
+from metaclaw.training.registry import Registry
+
+MODEL, NAMESPACE = "smollm2-135m", "default"
+CLIENTS = 2
+STRENGTH_SEEDS = (1, 2)
+SETTLE_SECONDS = 0.3  # after a swap, in which its old engine still ends: what begins then is counted to it
+REST_SECONDS = 1.0
+SWAP_SECONDS = 120.0
+
+
+def main(swaps: int, minutes: float, models_dir: Path, results: Path) -> None:
+    records = results / "swap" / "records.jsonl"
+    records.parent.mkdir(parents=True, exist_ok=True)
+    until = time.monotonic() + 60 * minutes
+    base = resolve(MODEL, models_dir, Silent()).path
+    with tempfile.TemporaryDirectory(prefix="metaclaw-swap-") as folder:
+        left = swaps - sum(record["kind"] == "swap" for record in _read(records))
+        if left > 0:
+            asyncio.run(_swaps(left, until, base, Path(folder), records))
+        for record in rounds(_read(records), until, base, models_dir, Path(folder)):
+            _write(records, record)
+    publish(_read(records), swaps, results)
+
+
+async def _swaps(count: int, until: float, base: Path, folder: Path, records: Path) -> None:
+    settings = {
+        "model": {"name": MODEL, "context_tokens": 512},
+        "evolve": {"enabled": False}, "training": {"enabled": False},
+        "serving": {"canary_share": 0.0, "spare_minutes": 0},
+    }
+    async with OwnGateway(folder / "home", settings) as gateway:
+        with Database(gateway.data_dir / "metaclaw.db") as database:
+            routes = Routes(database, NAMESPACE)
+            adapters = await asyncio.to_thread(_adapters, database, gateway, base, folder)
+            headers = {"authorization": f"Bearer {gateway.token}"}
+            async with Streams(gateway.url, headers, CLIENTS) as streams:
+                await asyncio.sleep(REST_SECONDS)
+                streams.taken()  # the first ones warm things up
+                for number in range(count):
+                    if time.monotonic() > until:
+                        return
+                    served = await asyncio.to_thread(lambda: routes.state().serving)
+                    others = [one for one in (None, *adapters) if one != served]
+                    record = await _one(routes, others[number % len(others)], streams)
+                    _write(records, record)
+                    print(f"swap {number + 1} of {count}: {record['seconds']} s, {record['failed']} failed", flush=True)
+
+
+async def _one(routes: Routes, wanted: str | None, streams: Streams) -> dict[str, Any]:
+    """A swap, and a while of rest after it. Every request is the one's or the other's by when it began."""
+    began = time.monotonic()
+    await asyncio.to_thread(routes.want, wanted, "asked for by the benchmark")
+    async with asyncio.timeout(SWAP_SECONDS):
+        while (await asyncio.to_thread(routes.state)).serving != wanted:
+            await asyncio.sleep(0.05)
+    swapped = time.monotonic()
+    await asyncio.sleep(SETTLE_SECONDS + REST_SECONDS)
+    done = streams.taken()
+    during = [one for one in done if (one.first or one.began) >= began and one.began <= swapped + SETTLE_SECONDS]
+    return {
+        "kind": "swap", "to": wanted or "base", "seconds": round(swapped - began, 2), "requests": len(done),
+        "failed": [one.failure for one in done if one.failure], "mixed": sum(one.mixed for one in done),
+        "during_ms": _first_words(during),
+        "rest_ms": _first_words([one for one in done if one not in during]),
+    }
+
+
+def _first_words(streamed: Sequence[Streamed]) -> list[float]:
+    return [round(ms, 1) for one in streamed if (ms := one.first_word_ms) is not None]
+
+
+def _adapters(database: Database, gateway: OwnGateway, base: Path, folder: Path) -> list[str]:
+    """Two adapters of random numbers, registered with the gateway's own key."""
+    registry = Registry(database, NAMESPACE, gateway.data_dir / "adapters" / NAMESPACE)
+    names = []
+    for seed in STRENGTH_SEEDS:
+        made = candidates.chance(base, folder / f"adapter-{seed}", seed).parent
+        names.append(registry.register(made, MODEL, None, {}).name)
+    return names
+
+
+def _read(records: Path) -> list[dict[str, Any]]:
+    if not records.exists():
+        return []
+    return [json.loads(line) for line in records.read_text(encoding="utf-8").splitlines()]
+
+
+def _write(records: Path, record: dict[str, Any]) -> None:
+    with records.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
