@@ -3,7 +3,7 @@
 After vLLM's documentation (features/lora) and its `OpenAIServingModels`: a name that is loaded is refused, so is a path
 without an adapter, a rank that is too high, an unknown name at unloading; requests under way finish when their adapter
 is unloaded; more adapters than fit push out the one that was not used for longest, which is read again when it is asked
-for. And after vLLM #42125: what was once computed under a name is remembered, and answered from whatever its weights are.
+for. And after vLLM #42125: what was once computed under a name is remembered, and answered whatever its weights are.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class VllmServer:
         """Bring it into memory; the least used one goes where there is no place."""
         if name not in self.resident:
             self._read(self.loaded[name])
-        self.resident = [one for one in self.resident if one != name][-(self.max_cpu_loras - 1) :] + [name]
+        self.resident = [*(one for one in self.resident if one != name), name][-self.max_cpu_loras :]
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
@@ -128,7 +128,9 @@ class VllmServer:
             if name != BASE:
                 self._touch(name)
             text = self.cache.setdefault((name, prompt), Path(self.loaded.get(name, BASE)).name)
-            return await (self._streamed(request, name, text) if body.get("stream") else self._whole(name, text, prompt))
+            if body.get("stream"):
+                return await self._streamed(request, name, text)
+            return await self._whole(name, text, prompt)
         finally:
             self.in_use[name] -= 1
 
@@ -161,7 +163,8 @@ def chunk(name: str, text: str, finish: str | None) -> bytes:
 
 
 def refusal(status: int, kind: str, message: str) -> web.Response:
-    return web.json_response({"error": {"message": message, "type": kind, "param": None, "code": status}}, status=status)
+    error = {"message": message, "type": kind, "param": None, "code": status}
+    return web.json_response({"error": error}, status=status)
 
 
 @asynccontextmanager

@@ -184,16 +184,18 @@ async def test_what_vllm_refuses_is_stored_and_the_base_goes_on(
 
 
 async def test_a_wrong_key_is_told_at_the_start(tmp_path: Path) -> None:
-    async with vllm(api_key="a-key-of-vllm") as server:
-        async with Gateway(settings_of(tmp_path, server.url), Embedded("tiny", "unused.gguf")) as gateway:
-            with pytest.raises(EngineError, match="serving.vllm_api_key"):
-                await asyncio.wait_for(gateway.ready(), 20)
+    async with (
+        vllm(api_key="a-key-of-vllm") as server,
+        Gateway(settings_of(tmp_path, server.url), Embedded("tiny", "unused.gguf")) as gateway,
+    ):
+        with pytest.raises(EngineError, match=r"serving\.vllm_api_key"):
+            await asyncio.wait_for(gateway.ready(), 20)
 
 
 def test_the_settings_name_the_server_and_no_provider(tmp_path: Path) -> None:
-    with pytest.raises(ValidationError, match="serving.vllm_url"):
+    with pytest.raises(ValidationError, match=r"serving\.vllm_url"):
         Settings.model_validate({"serving": {"engine": "vllm"}})
-    with pytest.raises(ValidationError, match="leave upstream.url"):
+    with pytest.raises(ValidationError, match=r"leave upstream\.url"):
         Settings.model_validate({
             "serving": {"engine": "vllm", "vllm_url": "http://a/v1"}, "upstream": {"url": "http://b/v1"},
         })

@@ -62,14 +62,16 @@ def find_model(settings: Settings) -> Embedded | None:
     """The embedded model's file, downloaded if needed; None where a provider answers."""
     if not settings.embedded:
         return None
+    from metaclaw.serving.weights import name_of, resolve
+
+    if settings.serving.engine == "vllm" and not settings.training.enabled:  # nothing here reads the file
+        return Embedded(name_of(settings.model.name), "")
     try:
         import xllamacpp  # noqa: F401 - only to say early that it is missing
     except ImportError as error:
         raise ConfigError(
             "The embedded model needs its engine: pip install 'metaclaw[local]'. Or name a provider with --upstream."
         ) from error
-    from metaclaw.serving.weights import resolve
-
     with TerminalProgress() as progress:
         weights = resolve(settings.model.name, settings.weights_dir, progress)
     return Embedded(weights.name, str(weights.path))

@@ -49,6 +49,7 @@ class Streams:
         self._clients = clients
         self._tasks: list[asyncio.Task[None]] = []
         self._ending = False
+        self._one_more = asyncio.Event()
         self.done: list[Streamed] = []
 
     async def __aenter__(self) -> Streams:
@@ -67,10 +68,17 @@ class Streams:
         done, self.done = self.done, []
         return done
 
+    async def ended_since(self, moment: float, count: int) -> None:
+        """Return when so many have ended that began after `moment`."""
+        while sum(one.began > moment for one in self.done) < count:
+            self._one_more.clear()
+            await self._one_more.wait()
+
     async def _client(self, number: int) -> None:
         asked = number
         while not self._ending:
             self.done.append(await self._one(QUESTIONS[asked % len(QUESTIONS)]))
+            self._one_more.set()
             asked += 1
             await asyncio.sleep(PAUSE_SECONDS)
 
