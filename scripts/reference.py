@@ -36,7 +36,7 @@ FOLDERS = (  # in the order in which data visits them
     "library", "evolve", "training", "serving", "scheduler", "connect", "connect/clients", "connect/formats",
     "mcp_server", "client", "backup", "cli", "cli/doctor", "bench", "bench/curation", "bench/demo", "bench/gate_aa",
     "bench/gateway", "bench/metaclaw_bench", "bench/poison", "bench/report", "bench/research", "bench/retrieval",
-    "bench/scheduling", "bench/workdays",
+    "bench/scheduling", "bench/swap", "bench/workdays",
 )
 RESULTS, RESULTS_PAGE = Path("bench") / "results", ROOT / "docs" / "results.html"
 DEMO = re.compile(r"(?<=<!-- demo -->\n).*?(?=\n<!-- /demo -->)", re.DOTALL)

@@ -75,7 +75,7 @@ async def test_a_request_in_an_engine_that_dies_is_answered_by_the_next_one(tmp_
         asked_meanwhile = asyncio.create_task(live.ask("t"))
         await until(lambda: len(StandIn.started) == 2)
         StandIn.running[0].let_go.set()
-        assert await asyncio.gather(under_way, asked_meanwhile) == ["tiny@base", "tiny@base"]
+        assert set(await asyncio.gather(under_way, asked_meanwhile)) == {"tiny@base"}
         engines = live.gateway.status()["engines"]
         assert (engines["ended"], engines["last_failure"]) == (1, "the engine of tiny@base was ended by signal 9")
         assert [one["role"] for one in engines["running"]] == ["serving"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ def chance(base: Path, folder: Path, seed: int) -> Path:
 
 async def trained(
     base: Path, prepared: Path, folder: Path, rows: Sequence[dict[str, Any]], epochs: int,
-    heard: Callable[[dict[str, Any]], None] = lambda _: None,
+    heard: Callable[[Mapping[str, Any]], None] = lambda _: None,
 ) -> Path:
     """By the real trainer, in its own process, whose events are `heard`. Raises `TrainingError`."""
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ async def _beside_training(
     steps = 0
     stepping = asyncio.Event()
 
-    def hear(event: dict[str, Any]) -> None:
+    def hear(event: Mapping[str, Any]) -> None:
         nonlocal steps
         if "step" in event:
             steps += 1

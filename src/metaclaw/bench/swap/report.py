@@ -80,7 +80,8 @@ def p99(latency: Sequence[Mapping[str, Any]], name: str) -> float:
 
 def middle(latency: Sequence[Mapping[str, Any]], name: str, figure: str) -> float:
     """The median over rounds and shapes."""
-    return round(median(shape[figure] for record in latency for shape in record[name].values()), 3)
+    values: list[float] = [shape[figure] for record in latency for shape in record[name].values()]
+    return round(median(values), 3)
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
