@@ -11,7 +11,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 FULL   ?=
 
-.PHONY: setup run demo test test-clients test-package test-container check format docs docs-serve first-minutes bench bench-gateway bench-retrieval bench-signals bench-scheduling bench-gate-aa bench-workdays clean
+.PHONY: setup run demo test test-clients test-package test-container check format docs docs-serve first-minutes bench bench-gateway bench-retrieval bench-signals bench-scheduling bench-gate-aa bench-workdays bench-trainer bench-learning clean
 
 setup: $(VENV)/.installed
 
@@ -79,6 +79,14 @@ bench-gate-aa: setup
 
 bench-workdays: setup
 	$(BIN)/metaclaw bench workdays --arms frozen,feedback-log,handwritten,placebo,shuffled-feedback,skills,weights,both
+
+bench-trainer: setup
+	$(BIN)/pip install --quiet --constraint constraints.txt -e '.[bench-trainer]'
+	$(BIN)/metaclaw bench trainer
+	$(BIN)/metaclaw bench trainer --model qwen2.5-0.5b
+
+bench-learning: setup
+	$(BIN)/metaclaw bench learning
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis docs/_build build dist src/*.egg-info

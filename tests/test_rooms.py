@@ -16,7 +16,8 @@ SOURCE = Path(metaclaw.__file__).parent
 HEAVY = ("torch", "transformers", "peft", "xllamacpp", "wordllama")
 
 COMMON = {"types", "errors", "config", "leash"}
-FREE = {"runtime", "learner", "link", "cli", "__main__", "erasure", "backup", "carrying"}  # these reach into everything
+# these build, open, hold, or reach into everything
+FREE = {"runtime", "learner", "link", "cli", "__main__", "erasure", "backup", "carrying"}
 RULES: dict[str, set[str]] = {
     "wire": set(), "client": {"wire"},
     "heap": set(), "running": set(), "logs": set(),
@@ -37,6 +38,14 @@ RULES: dict[str, set[str]] = {
     # scheduler.leases: the pure rule of who may hold a job, which the table `jobs` writes down
     "training": {"store", "journal", "signals", "dialects", "upstream", "scheduler.leases"},
     "serving": {"store", "training.registry", "signals"},
+    "visible": set(),
+    # a person's door: the read functions of those who own what is shown, and what it is handed
+    "dashboard": {
+        "wire", "gateway.auth", "store", "journal.glances", "journal.trajectories", "signals.ledger", "signals.combine",
+        "signals.lift", "serving.promotion",
+        "library", "evolve.exposures", "training.registry", "training.jobs", "serving.routes",
+        "scheduler", "visible",
+    },
     "mcp_server": {"library", "sandbox", "gateway.auth"},  # its HTTP stands behind the gateway's own door
 }
 EXCEPTIONS: dict[tuple[str, str], str] = {
@@ -61,6 +70,13 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("bench.curation.run", "journal"): "writes the failures as the gateway does",
     ("bench.curation.run", "library"): "counts the live skills",
     ("bench.curation.run", "store"): "opens the store",
+    ("bench.workdays.following", "config"): "retrieves with the default settings",
+    ("bench.workdays.following", "context"): "asks retrieval for what a request is given",
+    ("bench.workdays.following", "dialects"): "reads and injects as the gateway does",
+    ("bench.workdays.following", "evolve"): "drives the fast loop and the curator, whose clock it sets",
+    ("bench.workdays.following", "journal"): "writes turns and feedback as the gateway does",
+    ("bench.workdays.following", "library"): "tells what became of a rule",
+    ("bench.workdays.following", "store"): "opens the store",
     ("bench.skills_aa", "context"): "throws the hold-out's coins for sessions that nobody had",
     ("bench.skills_aa", "evolve"): "measures the error of the tests themselves",
     ("bench.skills_aa", "journal"): "writes a million turns' outcomes, for which there is no door",
@@ -103,6 +119,10 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("bench.workdays.agent", "sandbox"): "hands the sandbox on to the agent's tools",
     ("bench.workdays.playing", "config"): "says with which limits an agent's programs run",
     ("bench.workdays.playing", "sandbox"): "opens the sandbox for the agent's programs",
+    ("bench.trainer.our_side", "training"): "runs the trainer itself, at the priority of the other side",
+    ("bench.trainer.run", "serving"): "finds the weights that both sides train",
+    ("bench.trainer.run", "training"): "starts both sides with threads that do not spin, as the job does",
+    ("bench.trainer.trl_side", "training"): "trains the same tokens and the same layers as ours",
     ("bench.workdays.tools", "sandbox"): "runs programs that an agent wrote, for which there is no HTTP door",
     ("scheduler.board", "store"): "owns the table schedule: what people ask of it, and what it tells",
     ("bench.scheduling.days", "scheduler"): "simulates pure decisions, which have no HTTP door",

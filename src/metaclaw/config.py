@@ -180,7 +180,7 @@ class ModelSettings(Section):
 
 
 class ContextSettings(Section):
-    max_skills: Count = 2
+    max_skills: Count = 8
     """Skills injected into one request, at most."""
     max_skill_tokens: Count = 800
     """Budget of the injected text, in tokens (estimated at four characters each)."""
@@ -258,8 +258,19 @@ class TrainingSettings(Section):
     """Whether the embedded model is trained while you are away."""
     min_new_turns: Count = 24
     """Proven turns that a training run needs."""
-    objective: Literal["distill", "sft"] = "distill"
-    """`distill`: the model with its skills in the prompt teaches the model without them. `sft`: the replies alone."""
+    objective: Literal["distill", "sft", "grpo", "opd"] = "distill"
+    """`distill`: the model with its skills in the prompt teaches the model without them. `sft`: the proven replies
+    alone. `grpo`: several answers to each prompt, scored by its check, else by the judge at `judge.url`. `opd`: a
+    stronger model at `teacher_url` teaches."""
+    teacher_url: Annotated[str, Field(pattern=r"^https?://[^\s/]+")] | None = None
+    """Only for `opd`: base URL, with its /v1, of a model of the same family whose `/completions` takes token ids and
+    tells log-probabilities (vLLM, SGLang, llama.cpp). It is sent what the turns hold."""
+    teacher_model: str | None = None
+    """The teacher's name there."""
+    teacher_api_key: SecretStr | None = None
+    """The teacher's key."""
+    kl_budget: Positive = 0.5
+    """How far from the base model a run may go, in nats a rehearsed token, before it stops."""
     max_examples: Count = 160
     """Turns that one run trains on, at most; the newest are taken."""
     replay_examples: Annotated[int, Field(ge=0)] = 24
@@ -271,6 +282,12 @@ class TrainingSettings(Section):
     erased_data: Literal["rollback", "flag"] = "rollback"
     """What becomes of an adapter when a session is erased that it came from: `rollback` takes it out of service at
     once, `flag` marks it and lets it serve until you decide."""
+
+    @model_validator(mode="after")
+    def _taught(self) -> TrainingSettings:
+        if self.objective == "opd" and not (self.teacher_url and self.teacher_model):
+            raise ValueError("training.objective = 'opd' needs training.teacher_url and training.teacher_model")
+        return self
 
 
 class ServingSettings(Section):
@@ -323,6 +340,13 @@ class ScheduleSettings(Section):
     """Share of the processors that other programs may use while training starts; 1 does not look at it. Linux only."""
 
 
+class DashboardSettings(Section):
+    enabled: bool = True
+    """Whether the learner serves the dashboard, on 127.0.0.1: `metaclaw dashboard` prints its link."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8792
+    """Port of the dashboard; 0 takes a free one, and so does a port that is taken."""
+
+
 class LogSettings(Section):
     format: Literal["text", "json"] = "text"
     """Lines for people, or one JSON object a line, with the ids of what it is about. Secrets are masked in both."""
@@ -368,6 +392,7 @@ class Settings(BaseSettings):
     training: TrainingSettings = TrainingSettings()
     serving: ServingSettings = ServingSettings()
     schedule: ScheduleSettings = ScheduleSettings()
+    dashboard: DashboardSettings = DashboardSettings()
     log: LogSettings = LogSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
 
@@ -509,7 +534,8 @@ def known_secrets(settings: Settings) -> list[str]:
     address = [calendar] if calendar and "://" in calendar.get_secret_value() else []
     held = [
         *(one.api_key for one in (settings.upstream, *settings.upstreams)), settings.judge.api_key,
-        settings.serving.vllm_api_key, settings.context.embeddings_api_key, settings.telemetry.headers, *address,
+        settings.training.teacher_api_key, settings.serving.vllm_api_key, settings.context.embeddings_api_key,
+        settings.telemetry.headers, *address,
     ]
     return [*([token] if token else []), *(key.get_secret_value() for key in held if key)]
 

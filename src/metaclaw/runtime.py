@@ -10,13 +10,13 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from metaclaw import __version__
@@ -25,11 +25,11 @@ from metaclaw.config import JudgeSettings, ScheduleSettings, Settings, ensure_to
 from metaclaw.context.embed import StaticEmbedder
 from metaclaw.context.live import LiveContext
 from metaclaw.dialects import chat
-from metaclaw.errors import MetaClawError, StoreError
+from metaclaw.errors import ConnectError, MetaClawError, StoreError, TrainingError
 from metaclaw.evolve.code import CodeLearner
 from metaclaw.evolve.curate import Curator
 from metaclaw.evolve.edited_code import retest
-from metaclaw.evolve.loop import FastLoop, Judge
+from metaclaw.evolve.loop import AT_ONCE, FastLoop, Judge
 from metaclaw.evolve.progress import settled
 from metaclaw.evolve.screen import objections
 from metaclaw.gateway.app import App
@@ -51,7 +51,7 @@ from metaclaw.library.catalog import Catalog
 from metaclaw.library.edits import Edits
 from metaclaw.library.watch import Watch
 from metaclaw.link import LearnerLink
-from metaclaw.running import Presence, Running
+from metaclaw.running import DASHBOARDS, Presence, Running
 from metaclaw.sandbox import Sandbox
 from metaclaw.scheduler.agenda import Agenda
 from metaclaw.scheduler.board import Board
@@ -66,7 +66,7 @@ from metaclaw.serving.engines import Engines
 from metaclaw.serving.host import EngineHost
 from metaclaw.serving.local import LocalEngines
 from metaclaw.serving.memory import MIB, Memory
-from metaclaw.serving.promotion import Promotions
+from metaclaw.serving.promotion import Promotions, admitted
 from metaclaw.serving.receipts import Receipts
 from metaclaw.serving.routes import Routes
 from metaclaw.serving.trial import Bar
@@ -88,6 +88,9 @@ from metaclaw.upstream.client import UpstreamClient, reply_text
 from metaclaw.upstream.embeddings import EmbeddingsEndpoint
 from metaclaw.upstream.route import Route, Router
 from metaclaw.wire.server import Limits, Server
+
+if TYPE_CHECKING:
+    from metaclaw.dashboard.server import Dashboard
 
 log = logging.getLogger(__name__)
 
@@ -322,13 +325,37 @@ class Gateway:
             Promotions(self._routes, self._registry, serving.canary_share), self._router, 60 * serving.spare_minutes,
         )
 
-    def _recorded(self) -> None:
+    def _recorded(self, urgent: bool) -> None:
         if self._link:
-            self._link.recorded()
+            self._link.recorded(urgent=urgent)
 
     def _activity(self, under_way: int) -> None:
         if self._link:
             self._link.activity(under_way)
+
+
+class Shown:
+    """The dashboard, and the note on disk by which `metaclaw dashboard` finds it. Learning goes on without either."""
+
+    def __init__(self, dashboard: Dashboard, settings: Settings) -> None:
+        self._dashboard = dashboard
+        self._settings = settings
+        self._presence: Presence | None = None
+
+    async def begin(self) -> None:
+        try:
+            await self._dashboard.listen(self._settings.dashboard.port)
+            here = Running(os.getpid(), self._dashboard.url, self._settings.namespace, __version__, time.time())
+            self._presence = Presence(self._settings.home, here, DASHBOARDS)
+        except OSError as error:
+            log.warning("there is no dashboard, or it cannot be found: %s", error)
+        else:
+            log.info("dashboard at %s (`metaclaw dashboard` prints a link into it)", self._dashboard.url)
+
+    async def end(self) -> None:
+        if self._presence:
+            self._presence.leave()
+        await self._dashboard.close()
 
 
 class Learner:
@@ -339,7 +366,7 @@ class Learner:
     def __init__(
         self, database: Database, client: UpstreamClient, watch: Watch, loop: FastLoop | None,
         curator: Curator | None, scheduler: Scheduler | None, sandbox: Sandbox, canary: CanaryWatch | None,
-        carrying: Carrying | None,
+        carrying: Carrying | None, shown: Shown | None,
     ) -> None:
         self._database = database
         self._client = client
@@ -350,6 +377,7 @@ class Learner:
         self._scheduler = scheduler
         self._canary = canary
         self._carrying = carrying
+        self._shown = shown
         self._new = asyncio.Event()
         self._tasks = Tasks()
 
@@ -368,9 +396,13 @@ class Learner:
             self._tasks.start(self._canary.run())
         if self._carrying:
             self._tasks.start(self._carrying.run())
+        if self._shown:
+            await self._shown.begin()
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        if self._shown:
+            await self._shown.end()
         await self._tasks.end()
         await self._sandbox.close()
         await self._client.close()
@@ -386,7 +418,7 @@ class Learner:
     async def _take_in(self, loop: FastLoop) -> None:
         while True:
             try:
-                while loop.intake():
+                while loop.intake() >= AT_ONCE:  # else what came meanwhile waits for more of its kind
                     pass
             except MetaClawError as error:
                 log.error("evidence could not be taken in, trying again: %s", error)
@@ -420,20 +452,97 @@ def build_learner(settings: Settings, gateway_url: str, token: str, embedded: di
             code=CodeLearner(catalog, ask, sandbox, redactor, overheard) if writes_code else None, overheard=overheard,
         )
         curator = Curator(database, catalog, embedder.embed, settings.gateway.session_idle_seconds)
-    scheduler = None
+    scheduler, agenda = None, agenda_of(settings.schedule)
     if settings.training.enabled and embedded and _can_train():
         job = _training_job(settings, Embedded(**embedded), database, catalog, client, ask)
         board = Board(database, settings.namespace)
-        scheduler = Scheduler(job, utc_now, rule_of(settings.schedule), machine_of(settings.schedule), board)
+        scheduler = Scheduler(job, utc_now, rule_of(settings.schedule), machine_of(settings.schedule, agenda), board)
 
     async def prove(edited: Skill) -> Verdict | None:
         live = next((skill for skill in catalog.live() if skill.name == edited.name), None)
         return await retest(edited, live, sandbox.run)
 
-    watch = Watch(catalog, edits_of(catalog, redactor), prove)
+    edits = edits_of(catalog, redactor)
+    watch = Watch(catalog, edits, prove)
+    shown = None
+    if settings.dashboard.enabled:
+        no_torch = "Training needs PyTorch: pip install 'metaclaw[train]', and start again."
+        cannot = "" if scheduler else cannot_train(settings) or no_torch
+        pages = dashboard_of(settings, catalog, database, edits.warnings, agenda, cannot, gateway_url, token)
+        shown = Shown(pages, settings)
     canary = canary_watch(settings, Embedded(**embedded), database) if embedded else None
     carrying = carrying_of(settings, database, catalog) if embedded else None
-    return Learner(database, client, watch, loop, curator, scheduler, sandbox, canary, carrying)
+    return Learner(database, client, watch, loop, curator, scheduler, sandbox, canary, carrying, shown)
+
+
+def dashboard_of(
+    settings: Settings, catalog: Catalog, database: Database, warnings: Callable[[Skill], Sequence[str]],
+    agenda: Agenda | None, cannot_train: str, gateway_url: str, token: str,
+) -> Dashboard:
+    """Over the rooms of the learner's process; `cannot_train` says why there is no slow loop, '' where there is one."""
+    from metaclaw.dashboard.rooms import Rooms  # nothing of it is wanted in the gateway's process
+    from metaclaw.dashboard.server import Dashboard
+
+    home, namespace = Home(settings), settings.namespace
+    routes, registry = Routes(database, namespace), Registry(database, namespace, home.adapters)
+    promotions = Promotions(routes, registry, settings.serving.canary_share)
+    carrying = carrying_of(settings, database, catalog)
+
+    def roll_back() -> str | None:
+        _, serves = promotions.roll_back()
+        carrying.bring_back()
+        return serves
+
+    def promote(name: str) -> str:
+        if not admitted(registry.verdicts(name)):
+            raise TrainingError(f"No verdict admits '{name}'. `metaclaw adapters promote` can insist, with a reason.")
+        return promotions.serve(name, at_once=False)
+
+    rooms = Rooms(
+        database=database,
+        namespace=namespace,
+        catalog=catalog,
+        registry=registry,
+        routes=routes,
+        jobs=Jobs(database, namespace, home.jobs),
+        board=Board(database, namespace),
+        rule=rule_of(settings.schedule),
+        now=utc_now,
+        meetings=lambda: agenda.meetings(utc_now()) if agenda else (),
+        roll_back_adapter=roll_back,
+        promote_adapter=promote,
+        gateway=partial(_state_of, gateway_url, token),
+        settled=lambda: settled(database, namespace),
+        warnings=warnings,
+        places={
+            "Turns, signals and history": home.store, "Skills": home.skills, "Adapters": home.adapters,
+            "Training runs": home.jobs, "Search indexes": home.indexes, "Logs": home.logs,
+            "Model weights": settings.weights_dir,
+        },
+        cannot_train=cannot_train,
+        holdout_share=settings.evolve.holdout_share if settings.evolve.enabled else 0.0,
+    )
+    return Dashboard(rooms, token, __version__)
+
+
+def _state_of(gateway_url: str, token: str) -> Mapping[str, Any]:
+    """What the gateway says of itself; nothing where it does not answer."""
+    from metaclaw.connect import answers
+
+    try:
+        status, told = answers.state(gateway_url, token)
+    except ConnectError:
+        return {}
+    return told if status == 200 else {}
+
+
+def cannot_train(settings: Settings) -> str:
+    """Why there is no slow loop with these settings; '' where there is one."""
+    if not settings.training.enabled:
+        return "Training is off. Set training.enabled = true, and start again."
+    if not settings.embedded:
+        return "With a provider there is no model here to train: skills only."
+    return ""
 
 
 def carrying_of(settings: Settings, database: Database, catalog: Catalog) -> Carrying:
@@ -466,12 +575,12 @@ def rule_of(schedule: ScheduleSettings) -> Rule:
     )
 
 
-def machine_of(schedule: ScheduleSettings) -> Machine:
+def machine_of(schedule: ScheduleSettings, agenda: Agenda | None) -> Machine:
     """The senses that the settings ask for; what they do not need is not looked at."""
     return Machine(
         utc_now,
         presence_here() if schedule.watch_input else None,
-        agenda_of(schedule),
+        agenda,
         None if schedule.on_battery else on_battery,
         Load() if schedule.max_load < 1 else None,
     )
@@ -597,6 +706,7 @@ def _training_job(
             registry, embedded.name, incumbent, arena, promotions.offer,
             busy=lambda: routes.state().canary is not None,
         ),
+        judge=settings.judge,
     )
 
 
@@ -625,6 +735,8 @@ def _shareable(settings: Settings) -> dict[str, Any]:
         tree[section][secret] = None
     key = settings.judge.api_key
     tree["judge"]["api_key"] = key.get_secret_value() if key else None
+    key = settings.training.teacher_api_key
+    tree["training"]["teacher_api_key"] = key.get_secret_value() if key else None
     calendar = settings.schedule.calendar
     tree["schedule"]["calendar"] = calendar.get_secret_value() if calendar else None
     return tree

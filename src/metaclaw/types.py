@@ -53,7 +53,8 @@ class Turn:
     `created_at` is in seconds since the epoch. `position` orders turns of one store; 0 before it is stored. `agent`
     tells the agents of a session apart, "" for the main one; `side` says why a side call is one. `skills` are those
     injected as text and those of `tools` that were called. `drawn` are the skills that matched and took part in the
-    hold-out, of which `holdout_share` lose by chance; `withheld` are those that did.
+    hold-out, of which `holdout_share` lose by chance; `withheld` are those that did. `sampled` is kept beside the turn,
+    and is None for one that was read back.
     """
 
     id: str
@@ -81,6 +82,7 @@ class Turn:
     drawn: tuple[str, ...] = ()
     withheld: tuple[str, ...] = ()
     holdout_share: float = 0.0
+    sampled: Sampled | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +168,8 @@ class Skill:
     """What SKILL.md says, plus where it stands. `version` counts from 1.
 
     `files` are the others in the skill's folder, as (path below it with /, text), ordered by path: a code skill's
-    `scripts/`.
+    `scripts/`. `cues` are requests in which its rule was asked for, as (turn id, text): it is found by them, and no
+    model is shown them.
     """
 
     name: str
@@ -177,6 +180,7 @@ class Skill:
     origin: str = "extractive"
     kind: SkillKind = SkillKind.INSTRUCTION
     files: tuple[tuple[str, str], ...] = ()
+    cues: tuple[tuple[str, str], ...] = ()
 
     @property
     def ref(self) -> str:

@@ -13,6 +13,7 @@ import openai
 import pytest
 import pytest_asyncio
 
+from metaclaw.store import Database
 from metaclaw.upstream.route import Router
 from running_gateway import QUESTION, SKILL, TOKEN, Door, serving
 from upstream_server import DONE, Taps, chat_body, completion, delta, streamed, whole
@@ -108,3 +109,71 @@ async def test_what_cannot_be_forced_is_refused(door: Door) -> None:
             choice: Any = {"type": "function", "function": {"name": "other"}}
             await client.chat.completions.create(model="m", messages=HI, tools=[TOOL], tool_choice=choice)
     assert door.upstream.seen == []
+
+
+# -- the tokens that it samples ----------------------------------------------------------------------------------------
+
+
+def told(text: str, *numbers: int, finish: str | None = None, predicted: int | None = None) -> bytes:
+    choice: dict[str, Any] = {"finish_reason": finish, "index": 0, "delta": {"content": text} if text else {}}
+    if numbers:
+        found = [{"id": number, "bytes": list(text.encode()), "logprob": -number / 4} for number in numbers]
+        choice["logprobs"] = {"content": found}
+    body: dict[str, Any] = {"choices": [choice], "id": "x", "object": "chat.completion.chunk"}
+    if predicted:
+        body["timings"] = {"predicted_n": predicted}
+    return b"data: " + json.dumps(body, separators=(",", ":")).encode() + b"\n\n"
+
+
+def kept_samples(door: Door) -> list[tuple[Any, ...]]:
+    with Database(door.store) as database:
+        return [*database.read("SELECT turn_id, hex(tokens), length(logprobs) FROM samples")]
+
+
+@pytest_asyncio.fixture
+async def telling(tmp_path: Path) -> AsyncIterator[Door]:
+    async with serving(tmp_path) as opened:
+        turns = opened.gateway._turns
+        [route] = turns._router.routes()
+        turns._router = Router(dataclasses.replace(route, tells_tokens=True))
+        yield opened
+
+
+async def test_tokens_are_recorded_and_the_client_sees_none_of_it(telling: Door) -> None:
+    """Event by event: what came is at the client before the next one is let out."""
+    taps = Taps()
+    telling.upstream.answer = streamed(taps)
+    async with telling.http.post("/v1/chat/completions", data=chat_body("Hi", stream=True)) as reply:
+        for number, text in ((1, "Hel"), (2, "lo.")):
+            taps.let_out(told(text, number))
+            async with asyncio.timeout(5):
+                assert await reply.content.readuntil(b"\n\n") == told(text)
+        taps.let_out(told("", finish="stop", predicted=3), DONE, None)
+        assert await reply.content.read() == told("", finish="stop", predicted=3) + DONE
+    assert (asked(telling)["logprobs"], asked(telling)["top_logprobs"]) == (True, 1)
+    [turn] = await telling.turns()
+    assert turn.reply == "Hello."
+    assert b"logprobs" not in turn.response
+    assert kept_samples(telling) == [(turn.id, "0100000002000000", 8)]
+
+
+async def test_a_client_that_asks_for_probabilities_gets_them(telling: Door) -> None:
+    telling.upstream.answer = streamed([told("Hi", 7), told("", finish="stop", predicted=2), DONE])
+    body = chat_body("Hi", stream=True, logprobs=True)
+    assert (await telling.ask(body))[1] == told("Hi", 7) + told("", finish="stop", predicted=2) + DONE
+    assert telling.upstream.seen[-1].body == body
+    assert kept_samples(telling) == []
+
+
+async def test_for_a_side_call_nothing_is_asked(telling: Door) -> None:
+    await telling.ask(chat_body("Hi"), x_metaclaw_side="1")
+    assert telling.upstream.seen[-1].body == chat_body("Hi")
+
+
+async def test_messages_are_recorded_through_their_translation(telling: Door) -> None:
+    telling.upstream.answer = streamed([told("Hi", 7), told("", finish="stop", predicted=2), DONE])
+    body = {"model": "m", "max_tokens": 9, "stream": True, "messages": HI}
+    async with telling.http.post("/v1/messages", json=body) as reply:
+        assert b"logprobs" not in await reply.read()
+    [turn] = await telling.turns()
+    assert (turn.reply, kept_samples(telling)) == ("Hi", [(turn.id, "07000000", 4)])

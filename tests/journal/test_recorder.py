@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import threading
+from typing import Any
 
 import pytest
 
@@ -11,7 +13,7 @@ from metaclaw.journal import trajectories
 from metaclaw.journal.recorder import Recorder
 from metaclaw.journal.redact import Redactor
 from metaclaw.store import Connection, Database
-from metaclaw.types import ToolCall, ToolUse, TurnKind
+from metaclaw.types import Sampled, ToolCall, ToolUse, TurnKind
 from support import NAMESPACE, keep, make_feedback, make_turn
 
 KEY = "sk-proj-" + "aB3dE6gH9j" * 3
@@ -47,14 +49,32 @@ async def test_secrets_are_on_no_byte_of_the_disk(database: Database) -> None:
     assert found.reply == "I used [redacted:api-key]"
 
 
+@pytest.mark.parametrize(
+    "text", [{"query": f"Use {KEY}"}, {"reply": f"I used {KEY}"}, {"response": KEY.encode()}, {"request": KEY.encode()}]
+)
+async def test_the_tokens_of_a_turn_are_kept_unless_anything_was_taken_out_of_it(
+    database: Database, text: dict[str, Any]
+) -> None:
+    told = Sampled((1, 70_000), (-0.5, -2.25))
+    clean, silent, secret = make_turn(sampled=told), make_turn(), make_turn(sampled=told, **text)
+    await keep(database, clean, silent, secret)
+    [(turn_id, namespace, tokens, logprobs)] = database.read("SELECT turn_id, namespace, tokens, logprobs FROM samples")
+    assert (turn_id, namespace) == (clean.id, NAMESPACE)
+    assert (struct.unpack("<2i", tokens), struct.unpack("<2f", logprobs)) == (told.tokens, told.logprobs)
+    assert len(trajectories.turns_after(database, NAMESPACE, 0)) == 3
+
+
 async def test_who_learns_is_woken_after_the_commit(database: Database) -> None:
     turn = make_turn()
-    seen: list[bool] = []
+    seen: list[tuple[bool, bool]] = []
     recorder = Recorder(
-        database, Redactor(), 10, lambda: seen.append(trajectories.turn(database, NAMESPACE, turn.id) is not None)
+        database, Redactor(), 10,
+        lambda urgent: seen.append((urgent, trajectories.turn(database, NAMESPACE, turn.id) is not None)),
     )
     assert await recorder.turn(turn)
-    assert seen == [True]
+    assert seen == [(False, True)]
+    await recorder.feedback(make_feedback(turn))
+    assert seen == [(False, True), (True, True)]
 
 
 async def test_a_slow_store_costs_the_turn_its_wait_and_nothing_else(database: Database) -> None:

@@ -19,6 +19,7 @@ import pytest
 
 from metaclaw.errors import EngineError
 from metaclaw.serving.engine import Engine, EngineSpec
+from metaclaw.upstream import sampled
 from metaclaw.upstream.client import UpstreamClient, read
 
 pytestmark = pytest.mark.model
@@ -214,6 +215,7 @@ OWNER = """
 import asyncio, sys
 from pathlib import Path
 from metaclaw.serving.engine import Engine, EngineSpec
+from metaclaw.upstream import sampled
 from metaclaw.upstream.client import UpstreamClient, read
 
 async def own():
@@ -256,3 +258,34 @@ async def test_an_engine_ends_when_its_owner_is_killed_during_the_load(tmp_path:
 
 def children_of(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_it_tells_its_tokens_to_who_asks_and_otherwise_answers_the_same(
+    smollm2_gguf: Path, smollm2_folder: Path, stream: bool
+) -> None:
+    from transformers import AutoTokenizer
+
+    question = [{"role": "user", "content": "What is the capital of France? Answer in one word."}]
+    body = json.dumps({"messages": question, "temperature": 0, "max_tokens": 40, "stream": stream}).encode()
+    wanted = sampled.asking(body)
+    assert wanted
+    async with running(small(smollm2_gguf)) as (engine, _), UpstreamClient(10, 60) as client:
+        assert engine.route.tells_tokens
+        said: list[list[Any]] = []
+        tap = sampled.SampleTap()
+        for asked in (body, wanted):
+            async with client.post(engine.route, "/chat/completions", asked) as reply:
+                raw = await read(reply, engine.route)
+            if asked is wanted:
+                raw = tap.feed(raw) if stream else tap.whole(raw)
+            events = [event[6:] for event in raw.split(b"\n\n") if b"choices" in event] if stream else [raw]
+            said.append([json.loads(event)["choices"] for event in events])
+    assert said[0] == said[1]
+    text = "".join(one[0].get("delta", one[0].get("message")).get("content") or "" for one in said[0])
+    found = tap.sampled(text)
+    assert found is not None
+    tokens = AutoTokenizer.from_pretrained(smollm2_folder, local_files_only=True)(text)["input_ids"]
+    assert list(found.tokens[: len(tokens)]) == tokens
+    assert len(found.tokens) - len(tokens) == (0 if stream else 1)  # the token that ends the reply
+    assert all(-30 < logprob <= 0 for logprob in found.logprobs)

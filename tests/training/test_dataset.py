@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from metaclaw.context.compose import OPENING, compose
 from metaclaw.training.dataset import (
+    LEAST_JUDGED,
     MOST_OF_SESSION,
     Candidate,
     Dataset,
     Example,
+    apart,
     build,
     importance_weighted,
     lines,
@@ -181,6 +183,30 @@ def test_only_what_was_sampled_with_its_probabilities_can_be_weighed() -> None:
     for tokens, logprobs in (((), ()), ((1,), ()), ((1, 2), (-0.5,))):
         with pytest.raises(ValueError, match="one log-probability for each"):
             Sampled(tokens, logprobs)
+
+
+def test_tokens_of_another_model_are_not_sent_along() -> None:
+    sampled = Sampled((1, 2), (-0.5, -0.25))
+    ours = [skilled(1, policy="small@base"), skilled(2, policy="small@lora-1"), skilled(3, policy="big@base")]
+    data = build([given_to(turn, sampled=sampled) for turn in ours], 9)
+    rows = [json.loads(line) for line in lines(data, [], base_model="small")]
+    told = {"tokens": [1, 2], "logprobs": [-0.5, -0.25]}
+    assert [row["sampled"] for row in rows] == [told, told, None]
+
+
+@given(st.lists(st.integers(0, 12), max_size=60))
+def test_what_tells_when_to_stop_is_never_what_the_gate_judges_by(sessions: list[int]) -> None:
+    query = [
+        Example(f"t{at}", [], [], "x", Check(r"\d"), None, f"s{session}") for at, session in enumerate(sessions)
+    ]
+    watched, judged = apart(query)
+    assert sorted(one.turn_id for one in watched + judged) == sorted(one.turn_id for one in query)
+    assert not {one.session for one in watched} & {one.session for one in judged}
+    assert not watched or len(judged) >= LEAST_JUDGED
+    if len(set(sessions)) >= 3 and len(query) >= 3 * LEAST_JUDGED and max(map(sessions.count, sessions)) <= 5:
+        assert watched
+    rows = [json.loads(line) for line in lines(Dataset((), (), (), (), (), ()), [], watched)]
+    assert {row["split"] for row in rows} <= {"query"}
 
 
 def test_every_fourth_session_with_skills_and_every_second_without_is_held_out() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 import torch
 
 from metaclaw.training import losses
@@ -65,10 +66,40 @@ def test_a_certain_teacher_leaves_finite_values() -> None:
     assert losses.reverse_kl(certain_NK, student_NK).isfinite().all()
 
 
-def test_weighted_mean_divides_by_the_weight() -> None:
-    mean = losses.weighted_mean(torch.tensor([1.0, 2.0, 9.0]), torch.tensor([1.0, 3.0, 0.0]))
-    assert mean.item() == 7 / 4
+def test_importance_is_the_ratio_to_then_and_capped() -> None:
+    now_N = torch.tensor([0.5, 0.3, 0.9]).log().requires_grad_()
+    weight_N = losses.importance(now_N, torch.tensor([0.25, 0.6, 0.1]).log(), cap=3.0)
+    torch.testing.assert_close(weight_N, torch.tensor([2.0, 0.5, 3.0]))  # 0.9 / 0.1 is 9
+    assert not weight_N.requires_grad
 
 
-def test_weighted_mean_of_nothing_is_zero() -> None:
-    assert losses.weighted_mean(torch.tensor([5.0]), torch.tensor([0.0])).item() == 0.0
+@pytest.mark.parametrize(
+    ("now", "then", "advantage", "loss", "slope"),
+    [
+        (0.55, 0.5, 2.0, -2.2, -2.2),  # within the bounds: ratio 1.1, and d ratio / d log now is the ratio
+        (0.75, 0.5, 2.0, -2.4, 0.0),  # a good sample that is likely enough already: 1.2 times 2
+        (0.25, 0.5, 2.0, -1.0, -1.0),  # a good one that became unlikely is pulled back
+        (0.25, 0.5, -1.0, 0.8, 0.0),  # a bad one that is unlikely enough already: 0.8 times 1
+        (0.75, 0.5, -1.0, 1.5, 1.5),  # a bad one that became likely is pushed down
+    ],
+)
+def test_the_surrogate_is_clipped_where_more_would_go_too_far(
+    now: float, then: float, advantage: float, loss: float, slope: float
+) -> None:
+    now_N = torch.tensor([now]).log().requires_grad_()
+    got_N = losses.policy_loss(now_N, torch.tensor([then]).log(), advantage, clip=0.2)
+    got_N.sum().backward()  # type: ignore[no-untyped-call]
+    torch.testing.assert_close(got_N.detach(), torch.tensor([loss]))
+    assert now_N.grad is not None
+    torch.testing.assert_close(now_N.grad, torch.tensor([slope]))
+
+
+def test_advantages_are_in_standard_deviations_of_their_group() -> None:
+    assert losses.advantages([1.0, 0.0, 0.0, 1.0]) == [1.0, -1.0, -1.0, 1.0]
+    # mean 1/4, variance (9/16 + 3 * 1/16) / 4 = 3/16
+    assert losses.advantages([1.0, 0.0, 0.0, 0.0]) == pytest.approx([math.sqrt(3), *[-1 / math.sqrt(3)] * 3])
+
+
+@pytest.mark.parametrize("rewards", [[], [1.0], [0.0, 0.0, 0.0], [0.1 + 0.2, 0.3]])
+def test_a_group_without_variance_teaches_nothing(rewards: list[float]) -> None:
+    assert losses.advantages(rewards) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -18,12 +19,13 @@ from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog
 from metaclaw.signals import ledger
 from metaclaw.store import Database
-from metaclaw.training.dataset import LEARNED, TESTED, Dataset
+from metaclaw.training.dataset import LEARNED, TESTED, Dataset, importance_weighted, lines
 from metaclaw.training.selection import finished, select
-from metaclaw.types import Signal, SkillState, Turn, TurnKind
+from metaclaw.types import Sampled, Signal, SkillState, Turn, TurnKind
 from support import NAMESPACE, keep, make_feedback, make_skill, make_turn
 
 LEAST_STEPS = 10_000
+SECRET = "Use sk-proj-" + "aB3dE6gH9j" * 3
 NAMES = ["a", "b", "c"]
 
 
@@ -35,6 +37,7 @@ class Histories(RuleBasedStateMachine):
 
     steps = 0
     learned = 0
+    weighed = 0
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,16 +60,19 @@ class Histories(RuleBasedStateMachine):
     @rule(
         session=st.integers(0, 5), skilled=st.booleans(), kind=st.sampled_from([TurnKind.MAIN] * 4 + [TurnKind.SIDE]),
         complete=st.sampled_from([True] * 5 + [False]), stranger=st.sampled_from([False] * 6 + [True]),
-        good=st.sampled_from([True, True, True, False]),
+        good=st.sampled_from([True, True, True, False]), told=st.booleans(),
+        secret=st.sampled_from([False] * 3 + [True]),
     )
     def a_turn(
-        self, session: int, skilled: bool, kind: TurnKind, complete: bool, stranger: bool, good: bool
+        self, session: int, skilled: bool, kind: TurnKind, complete: bool, stranger: bool, good: bool, told: bool,
+        secret: bool,
     ) -> None:
         live = self.catalog.live()
         turn = make_turn(
             session=f"s{session}", kind=kind, complete=complete, policy=self.policy,
             skills=tuple(skill.ref for skill in live) if skilled else (), generation=self.catalog.generation(),
-            namespace="other" if stranger else NAMESPACE,
+            namespace="other" if stranger else NAMESPACE, reply=SECRET if secret else "notes.md",
+            sampled=Sampled((len(self.turns), 7), (-0.5, -1.0)) if told else None,
         )
         asyncio.run(keep(self.database, turn))
         self.turns[turn.id] = turn
@@ -119,6 +125,14 @@ class Histories(RuleBasedStateMachine):
             assert (turn.namespace, turn.kind, turn.complete) == (NAMESPACE, TurnKind.MAIN, True)
             assert entry.policy == turn.policy
             assert any(value and value > 0 for _, value in entry.signals)
+        for example in data.train + data.query + data.replay + data.retention + data.safety:
+            turn = self.turns[example.turn_id]
+            assert example.sampled == (None if turn.reply == SECRET else turn.sampled)
+        weighed = {one.example.turn_id: one.sampled for one in importance_weighted(data.train)}
+        assert all(sampled == self.turns[turn_id].sampled for turn_id, sampled in weighed.items())
+        rows = {row["id"]: row for row in map(json.loads, lines(data, [], data.query, "base"))}
+        assert {turn_id for turn_id, row in rows.items() if row["sampled"]} == weighed.keys(), "text only is weighed"
+        type(self).weighed += len(weighed)
         mine = {turn.id for turn in self.turns.values() if turn.namespace == NAMESPACE}
         assert {entry.turn_id for entry in data.manifest} == mine, "each turn has its reason"
         assert all(entry.reason for entry in data.manifest)
@@ -138,16 +152,17 @@ def used(data: Dataset) -> set[str]:
 
 
 def test_support_and_older_generations_never_train_over_random_histories() -> None:
-    Histories.steps = Histories.learned = 0
+    Histories.steps = Histories.learned = Histories.weighed = 0
     run_state_machine_as_test(
         Histories,
         settings=settings(
-            max_examples=210, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck),
+            max_examples=225, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck),
             derandomize=True, database=None,
         ),
     )
     assert Histories.steps >= LEAST_STEPS
     assert Histories.learned > 200  # the histories do lead somewhere
+    assert Histories.weighed > 20
 
 
 async def test_only_whole_main_turns_of_exactly_this_generation_are_taken(database: Database, tmp_path: Path) -> None:

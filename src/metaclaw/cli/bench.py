@@ -13,6 +13,7 @@ from rich.console import Console
 from metaclaw.cli.common import JsonOption, need
 
 WORKDAYS_DIR = Path("~/.metaclaw/bench/workdays")
+LEARNING_DIR = Path("~/.metaclaw/bench/learning")
 RESEARCH_DIR = Path("~/.metaclaw/bench/research")
 
 ResultsOption = Annotated[Path, typer.Option(help="Folder of the result files.")]
@@ -187,6 +188,9 @@ def workdays(
     run_dir: Annotated[Path, typer.Option(help="Run files and gateways; a run goes on from here.")] = WORKDAYS_DIR,
     results: Annotated[Path, typer.Option(help="Folder of the result files.")] = Path("bench/results"),
     prove: Annotated[int, typer.Option(help="Instead: prove the data of so many seeds sound.")] = 0,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Instead: what learning loses before a worker who does all he is told.")
+    ] = False,
 ) -> None:
     """934 questions over 44 workdays with house rules that no model can know. Resumable; see docs/benchmarks.md.
 
@@ -194,12 +198,16 @@ def workdays(
 
     Example: metaclaw bench workdays --arms frozen,skills --days 10
     """
+    from metaclaw.bench.workdays.following import main as follow_seeds
     from metaclaw.bench.workdays.playing import Plan
     from metaclaw.bench.workdays.proof import main as prove_seeds
     from metaclaw.bench.workdays.run import COURSE, main
 
     if prove:
         prove_seeds(range(1, prove + 1))
+        return
+    if follow:
+        follow_seeds(_numbers(seeds), days, Console())
         return
     plan = Plan(
         COURSE, mode, tuple(arms.split(",")), days, upstream, model, night_every, run_dir.expanduser(),
@@ -238,6 +246,59 @@ def metaclaw_bench(
         run_dir.expanduser(), (price_in, price_out),
     )  # fmt: skip
     main(plan, data, variant, results, Console())
+
+
+@app.command()
+def trainer(
+    model: Annotated[str, typer.Option(help="An embedded model; the smallest is trained in float32.")] = "smollm2-135m",
+    rounds: Annotated[int, typer.Option(min=1, help="How often each has its turn.")] = 3,
+    examples: Annotated[int, typer.Option(min=1, help="Conversations to train on.")] = 48,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over them.")] = 3,
+    models: Annotated[Path, typer.Option(help="Where models are kept.")] = Path("~/.metaclaw/models"),
+    results: ResultsOption = Path("bench/results"),
+) -> None:
+    """Tokens a second and peak memory of our training loop beside TRL's SFTTrainer. Needs metaclaw[bench-trainer].
+
+    Example: metaclaw bench trainer --model qwen2.5-0.5b --rounds 1
+    """
+    need("trl", "metaclaw bench trainer", "bench-trainer")
+    from metaclaw.bench.trainer.run import Size, main
+
+    main(model, rounds, Size(examples, epochs), models.expanduser(), results)
+
+
+@app.command()
+def learning(
+    seeds: Annotated[str, typer.Option(help="Which streams, with commas between.")] = "1,2,3",
+    objectives: Annotated[
+        str, typer.Option(help="What the nights train by, with commas between; the first one's weights are the arm.")
+    ] = "distill,sft,grpo",
+    days: Annotated[int, typer.Option(min=1, max=8, help="So many of the 8 days, from the first.")] = 8,
+    work: Annotated[int, typer.Option(min=1, help="Tasks of each rule in a day.")] = 6,
+    exam: Annotated[int, typer.Option(min=1, max=12, help="Tasks of each rule in the evening's exam.")] = 6,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the data in a night.")] = 3,
+    model: Annotated[str | None, typer.Option(help="Another embedded model.")] = None,
+    run_dir: Annotated[Path, typer.Option(help="Run files and gateways; a run goes on from here.")] = LEARNING_DIR,
+    results: ResultsOption = Path("bench/results"),
+) -> None:
+    """Rules arrive day by day, one changes, one is revoked: what do skills, weights and both know, and what is lost?
+
+    Resumable; about a night for each seed and objective on two cores. smollm2-135m shows that it runs, no more.
+
+    Example: metaclaw bench learning --seeds 1 --objectives distill --days 3
+    """
+    from metaclaw.bench.learning.run import Plan, main
+    from metaclaw.bench.learning.stream import Size
+
+    chosen = tuple(objectives.split(","))
+    if wrong := sorted({*chosen} - {"distill", "sft", "grpo"}):
+        raise typer.BadParameter(f"'{wrong[0]}' is none of distill, sft, grpo.", param_hint="--objectives")
+    plan = Plan(
+        _numbers(seeds), chosen, days, Size(work=work, exam=exam), epochs, model,
+        run_dir.expanduser() / (model or "default"),
+    )  # fmt: skip
+    command = f"metaclaw bench learning --seeds {seeds} --objectives {objectives} --days {days} --epochs {epochs}"
+    main(plan, results, command + (f" --model {model}" if model else ""))
 
 
 @app.command()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from metaclaw.serving.receipts import Receipts
 from metaclaw.serving.routes import Routes
 from metaclaw.store import Database
 from metaclaw.training.registry import Registry
+from metaclaw.visible import visible as visible
 
 WAITS = 3  # exit code: not all was done, since something waits for a person
 
@@ -98,14 +98,6 @@ def library(config: Path | None, data_dir: Path | None) -> Iterator[Library]:
         for one in taken:
             typer.echo(f"taken in from the folder: {one.name}: {one.what}", err=True)
         yield Library(catalog, edits, database)
-
-
-def visible(text: str) -> str:
-    """A stranger's text as it may go to a terminal: what would steer it, or what nobody sees, is spelled out."""
-    return "".join(
-        sign if sign in "\n\t" or not unicodedata.category(sign).startswith("C") else f"\\u{ord(sign):04x}"
-        for sign in text
-    )
 
 
 def interactive() -> bool:

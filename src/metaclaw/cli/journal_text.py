@@ -11,11 +11,12 @@ from metaclaw.signals.combine import combine
 from metaclaw.types import Feedback, Signal, Turn
 
 SHOWN = 160  # characters of a request or reply in a list
+UNSAID = ("request", "response", "namespace", "sampled")
 
 
 def as_json(turn: Turn, signals: Sequence[Signal], feedback: Sequence[Feedback]) -> dict[str, Any]:
     """All of a turn but its native bytes, and what came of it."""
-    kept = {name: value for name, value in asdict(turn).items() if name not in ("request", "response", "namespace")}
+    kept = {name: value for name, value in asdict(turn).items() if name not in UNSAID}
     outcome = combine(signals)
     return {
         "event": "turn",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from dataclasses import asdict
 from datetime import datetime
@@ -14,10 +13,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from metaclaw.cli import skills_change, skills_exchange, skills_pin, skills_why
-from metaclaw.cli.common import ConfigOption, DataDirOption, JsonOption, Library, library, visible
+from metaclaw.cli.common import ConfigOption, DataDirOption, JsonOption, Library, library
 from metaclaw.errors import SkillError
+from metaclaw.library.difference import difference
 from metaclaw.library.skillfile import render
 from metaclaw.types import Skill
+from metaclaw.visible import visible
 
 app = typer.Typer(help="What was learned in words.", no_args_is_help=True)
 NameArgument = Annotated[str, typer.Argument(help="The skill's name.")]
@@ -137,27 +138,6 @@ def version_of(opened: Library, name: str, version: int) -> Skill:
     if not found:
         raise SkillError(f"Skill '{name}' has no version {version}. `metaclaw skills history {name}` shows them.")
     return found[0]
-
-
-def difference(before: Skill | None, after: Skill) -> str:
-    """A unified diff of two versions: what they say, not where they stand. Empty where they say the same."""
-    texts = {path: "" for skill in (before, after) for path in _texts(skill)}
-    pieces: list[str] = []
-    for path in texts:
-        old, new = _texts(before).get(path, ""), _texts(after).get(path, "")
-        label = f"{after.name}/{path}"
-        pieces += difflib.unified_diff(
-            old.splitlines(keepends=True), new.splitlines(keepends=True),
-            f"{label} (version {before.version if before else 0})", f"{label} (version {after.version})",
-        )
-    return "".join(line if line.endswith("\n") else f"{line}\n" for line in pieces)
-
-
-def _texts(skill: Skill | None) -> dict[str, str]:
-    if skill is None:
-        return {}
-    told = f"name: {skill.name}\ndescription: {skill.description}\nkind: {skill.kind.value}\n\n{skill.body}\n"
-    return {"SKILL.md": told, **dict(skill.files)}
 
 
 def _pair(opened: Library, name: str, old: int | None, new: int | None) -> tuple[Skill | None, Skill]:

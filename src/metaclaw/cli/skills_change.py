@@ -24,13 +24,13 @@ from metaclaw.cli.common import (
     YesOption,
     agreed,
     library,
-    visible,
 )
 from metaclaw.errors import SkillError
 from metaclaw.library import folder as disk
 from metaclaw.library.mirror import PERSON
 from metaclaw.library.skillfile import MAX_DESCRIPTION, check, parse, render
 from metaclaw.types import LIVE_STATES, Skill, SkillKind, SkillState
+from metaclaw.visible import visible
 
 NameArgument = Annotated[str, typer.Argument(help="The skill's name.")]
 FileOption = Annotated[str | None, typer.Option("--file", help="A SKILL.md with the text; - reads it from stdin.")]

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from metaclaw.cli.common import WAITS, ConfigOption, DataDirOption, JsonOption, Library, agreed, library, visible
+from metaclaw.cli.common import WAITS, ConfigOption, DataDirOption, JsonOption, Library, agreed, library
 from metaclaw.errors import SkillError
 from metaclaw.library.export import to_folder, to_zip
 from metaclaw.library.foreign import Foreign, read_source
@@ -18,6 +18,7 @@ from metaclaw.library.lenient import ORIGIN
 from metaclaw.library.mirror import says_the_same
 from metaclaw.library.skillfile import render
 from metaclaw.types import LIVE_STATES, Skill, SkillState
+from metaclaw.visible import visible
 
 KNOWN_FOLDERS = {"claude": "~/.claude/skills", "agents": "~/.agents/skills"}
 Outcomes = defaultdict[str, list[str]]

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from metaclaw.cli.common import ConfigOption, DataDirOption, JsonOption, Library, library, visible
+from metaclaw.cli.common import ConfigOption, DataDirOption, JsonOption, Library, library
 from metaclaw.evolve.corroborate import VOICES, heard_in
 from metaclaw.evolve.curate import describe
 from metaclaw.evolve.exposures import lifts_of
@@ -20,6 +20,7 @@ from metaclaw.journal import trajectories
 from metaclaw.library.undo import last_step
 from metaclaw.signals import ledger
 from metaclaw.types import LIVE_STATES, Skill, Verdict
+from metaclaw.visible import visible
 
 SHOWN = 400  # characters of a request or reply
 MOST_TURNS = 2_000  # of those that carried the skill, the newest

@@ -11,7 +11,7 @@ from typing import Any
 import typer
 
 from metaclaw import __version__
-from metaclaw.cli.common import rooms, visible
+from metaclaw.cli.common import rooms
 from metaclaw.cli.connect import clients_of
 from metaclaw.config import Settings, ensure_token
 from metaclaw.connect import answers
@@ -21,6 +21,7 @@ from metaclaw.runtime import Home
 from metaclaw.serving.routes import RouteState
 from metaclaw.store import Database
 from metaclaw.training.jobs import JobRow, Jobs
+from metaclaw.visible import visible
 
 
 def print_status(settings: Settings, *, as_json: bool) -> None:

@@ -18,11 +18,13 @@ import numpy.typing as npt
 
 from metaclaw.evolve.extractive import LEAD_IN
 from metaclaw.evolve.failure import ANNOUNCED
+from metaclaw.evolve.parts import same_template
 from metaclaw.evolve.telling import telling
 
 Vectors = npt.NDArray[np.float32]
 Embed = Callable[[Sequence[str]], Vectors]
 
+MOST_REQUEST = 160  # characters: a longer request is about much else, and would drown the rule that was said of it
 SHARED_END = 0.15  # what it adds when right answers of one form also begin or end with the same word
 APART = -1.0  # of cases whose right answers contradict each other
 MARKED = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
@@ -44,7 +46,8 @@ class Origin:
     turn_id: str
     request: str
     asked: Vectors  # the request alone
-    vector: Vectors  # with the rule's words
+    vector: Vectors  # of the rule's words, with a short request
+    rule: str  # these words
     form: str
     ends: tuple[str, ...]
     words: frozenset[str] = frozenset()
@@ -55,14 +58,16 @@ def origins_of(told: Sequence[tuple[str, str, str, str]], embed: Embed) -> list[
     """From (turn id, request, the user's words, right answer)."""
     if not told:
         return []
-    vectors = embed([f"{rule_words(words)} {request}" for _, request, words, _ in told])
+    rules = [rule_words(words) for _, _, words, _ in told]
+    short = [request if len(request) <= MOST_REQUEST else "" for _, request, _, _ in told]
+    vectors = embed([f"{rule} {request}".strip() for rule, request in zip(rules, short, strict=True)])
     asked = embed([request for _, request, _, _ in told])
     return [
         Origin(
-            turn_id, request, of_request, vector, form_of(answer), ends_of(answer), asked_for := telling(request),
-            asked_for & telling(rule_words(words)),
+            turn_id, request, of_request, vector, rule, form_of(answer), ends_of(answer), asked_for := telling(request),
+            asked_for & telling(rule),
         )
-        for (turn_id, request, words, answer), of_request, vector in zip(told, asked, vectors, strict=True)
+        for (turn_id, request, _, answer), rule, of_request, vector in zip(told, rules, asked, vectors, strict=True)
     ]
 
 
@@ -87,7 +92,8 @@ def ends_of(answer: str) -> tuple[str, ...]:
 def likeness(one: Origin, others: Sequence[Origin], vectors: Vectors) -> float:
     """How near the nearest of the others is, of those that are for the same. `vectors` are the others'."""
     agreed = agreement(one, others)
-    comparable = [row for row, other in enumerate(others) if not in_contrast(one, other)]
+    comparable = [row for row, other in enumerate(others)
+                  if not in_contrast(one, other) and not same_template(one.rule, other.rule)]
     if agreed is None or not comparable:
         return APART
     return float((vectors[comparable] @ one.vector).max()) + agreed

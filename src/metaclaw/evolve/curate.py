@@ -131,10 +131,14 @@ class Curator:
         return done
 
     def _undone(self, kept: Skill, gone: Skill) -> bool:
-        """Whether they were merged before: then a person has taken them apart again."""
-        pairs = ((gone, kept), (kept, gone))
-        reasons = {one.name: [change[4] for change in self._catalog.history(one.name)] for one in (kept, gone)}
-        return any(why.startswith(f"merged into {b.name}@") for a, b in pairs for why in reasons[a.name])
+        """Whether these texts were merged before: then a person has taken them apart again. A name may be another's by
+        now."""
+        return any(self._was_merged(one, other) for one, other in ((gone, kept), (kept, gone)))
+
+    def _was_merged(self, one: Skill, other: Skill) -> bool:
+        merged = {change[1] for change in self._catalog.history(one.name)
+                  if change[4].startswith(f"merged into {other.name}@")}
+        return any(old.version in merged and old.body == one.body for old in self._catalog.versions(one.name))
 
     def _succeed(self, skill: Skill, failed: str, cases: Sequence[Origin]) -> str:
         """Where the user said the rule again, its new words are found by all that it was asked for before."""

@@ -12,13 +12,14 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from metaclaw.context.compose import compose, estimate_tokens
 from metaclaw.evolve import by_model, extractive, rejected, standing
 from metaclaw.evolve.by_model import Edit, EditKind, Evidence
 from metaclaw.evolve.failure import Failure
+from metaclaw.evolve.hearing import Heard, hear, is_to_blame
 from metaclaw.evolve.kin import Kin, failure_of, kin_of
 from metaclaw.evolve.nearest import Embed, Nearest
 from metaclaw.evolve.quoting import told_apart
@@ -40,6 +41,8 @@ MOST_NEAR = 3  # skills that the model is shown
 # hostile rules at most 0.39 and nineteen of twenty below 0.12, the 1.5B's own at least 0.43.
 STRAYS, STRAYS_WITHOUT_WORDS = 0.3, 0.1
 ON_TRIAL = "the user's own words, on trial"
+MISSED = "its rule was missed in {}: found by that request too"
+Cues = tuple[tuple[str, str], ...]
 HEARD = "the user's own words in a conversation, on trial: active once approved, or said in three sessions"
 REACHES = "the user's own words, on trial: active once approved, since they speak of more than the reply"
 ALL_WAIT = "was said in a conversation: evolve.conversation_skills has all such skills wait"
@@ -79,26 +82,62 @@ class Lessons:
         words = told_apart("Warm up.").own
         standing.on_hearsay(rule_on(Skill("warm-up", words, words), self._redactor), words)
 
-    def at_once(self, failure: Failure) -> tuple[bool, Skill | None]:
-        """Whether there is something to settle, and the skill that is live meanwhile."""
-        self._retire_trials(failure)
+    def at_once(self, failure: Failure) -> list[tuple[Failure, Skill | None]]:
+        """What there is to settle: for each rule that was said, the failure in its words, and the skill that is live
+        meanwhile."""
         if not failure.correction and not failure.can_score:
-            return False, None  # nothing to learn a rule from, and nothing to prove one by
+            self._end_trials(failure, [])
+            return []  # nothing to learn a rule from, and nothing to prove one by
+        heard, failure = hear(failure, self._nearest, self._catalog.pinned())
+        ended = self._end_trials(failure, heard)
         may_ask = self._proposer != "extractive"
         if self._proposer == "model":
-            return True, None
+            return [(failure, None)]
         if gives_orders(failure.words) and (skill := extractive.as_passed_on(failure)):
             self._quarantine(skill, failure, ["passes on a text that tells somebody what to do from now on"])
-            return may_ask and failure.can_score, None
-        skill = extractive.propose(failure)
-        if skill is None:
-            return may_ask and (failure.can_score or bool(failure.words.own)), None
-        if not self._passes(skill, failure, self._ruling_on_words(skill, failure)):
-            return False, None
-        vouched = standing.is_vouched_for(failure)
+            return [(failure, None)] if may_ask and failure.can_score else []
+        if not heard or (len(heard) == 1 and heard[0].is_new and extractive.propose(heard[0].failure) is None):
+            worth_asking = may_ask and (failure.can_score or bool(failure.words.own))
+            return [(failure, None)] if worth_asking else []
+        published = [(one.failure, self._take_in(one, ended)) for one in heard]
+        return [(said, skill) for said, skill in published if skill]
+
+    def _take_in(self, heard: Heard, ended: Mapping[str, Skill]) -> Skill | None:
+        """Publish a rule that is new, or that is said anew; let a known one be found by what was asked.
+
+        `ended` are the skills, by ref, whose trial has just ended: their rule, said again, goes on under their name.
+        """
+        failure, before, known = heard.failure, heard.outdated, heard.known
+        vouched, unvouched = heard.vouched, self._catalog.unvouched()
+        if before and not vouched and before.ref not in unvouched:  # nobody answers for what would replace it
+            before = None
+        if known is not None:
+            before = ended.get(known.ref) or (known if vouched and known.ref in unvouched else None)
+            if before is None:
+                self._heed_again(known, heard)
+                return None
+        skill = extractive.as_passed_on(failure) if heard.quotes else extractive.propose(failure)
+        ruling = self._ruling_on_words(skill, failure) if skill else None
+        if heard.quotes and before and ruling and ruling.outcome is Outcome.QUARANTINE:  # 'this rule no longer holds'
+            self._catalog.change_state(before, SkillState.RETIRED, f"taken back by its user, in {failure.turn.id}")
+            return None
+        if skill is None or ruling is None or not self._passes(skill, failure, ruling):
+            return None
         reason = ON_TRIAL if vouched else REACHES if failure.vouched else HEARD
-        published = self._publish(skill, failure, SkillState.TRIAL, reason, unvouched=not vouched)
-        return published is not None, published
+        if before is None:
+            return self._publish(skill, failure, SkillState.TRIAL, reason, unvouched=not vouched)
+        again = dataclasses.replace(skill, name=before.name, cues=_joined(before.cues, skill.cues))
+        reason = reason if known else f"{reason}: says anew what {before.ref} said"
+        return self._publish(again, failure, SkillState.TRIAL, reason, replacing={before.name}, unvouched=not vouched)
+
+    def _heed_again(self, known: Skill, heard: Heard) -> None:
+        """A live rule was said again: it is found by what was asked, and has one voice more, where it needs one."""
+        turn_id, cue = heard.failure.turn.id, heard.failure.cue
+        if not heard.given and cue not in known.description:
+            self._catalog.widen(known, turn_id, cue, MISSED.format(turn_id))
+        if known.ref in self._catalog.unvouched():
+            self._catalog.support(known, [turn_id])
+            vouch_if_corroborated(self._database, self._catalog, known)
 
     async def settle(self, failure: Failure, skill: Skill | None) -> None:
         """Verify what is on trial, and let the model try where that may help."""
@@ -290,14 +329,17 @@ class Lessons:
         log.info("skill %s is live as %s from generation %d on", published.ref, state.value, generation)
         return published
 
-    def _retire_trials(self, failure: Failure) -> None:
-        """What is on trial ends with the first failure under it, unless a comparison has spoken for it."""
+    def _end_trials(self, failure: Failure, heard: Sequence[Heard]) -> dict[str, Skill]:
+        """What is on trial ends with the first failure under it, unless the user speaks of other things. Returns what
+        ended, by ref."""
         if not failure.turn.skills:
-            return
-        for skill in self._catalog.live():
-            on_trial = skill.state is SkillState.TRIAL and skill.ref in failure.turn.skills
-            if on_trial and not self._catalog.is_proved(skill):
-                self._catalog.change_state(skill, SkillState.RETIRED, f"failed while on trial, in {failure.turn.id}")
+            return {}
+        ended = {skill.ref: skill for skill in self._catalog.live()
+                 if skill.state is SkillState.TRIAL and is_to_blame(skill, failure, heard)
+                 and not self._catalog.is_proved(skill)}  # a comparison has spoken for it
+        for skill in ended.values():
+            self._catalog.change_state(skill, SkillState.RETIRED, f"failed while on trial, in {failure.turn.id}")
+        return ended
 
     def _support_of(self, skills: Sequence[Skill]) -> list[Failure]:
         """The failures that skills were written from, where they can be scored."""
@@ -311,6 +353,11 @@ class Lessons:
 
 def _rejected(compared: Comparison) -> bool:
     return compared.decision.startswith("rejected")
+
+
+def _joined(some: Cues, others: Cues) -> Cues:
+    """Each request once."""
+    return tuple({text: (turn_id, text) for turn_id, text in (*some, *others)}.values())
 
 
 def _named_apart(skill: Skill, taken: frozenset[str]) -> Skill:

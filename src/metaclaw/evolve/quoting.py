@@ -99,7 +99,7 @@ def told_apart(text: str) -> Words:
     own = _attributed_out(own, foreign)
     own = wordings().trailing.sub(lambda match: _cut_before(match, foreign), own)
     own = _taken_out(own, QUOTATION, foreign, unless_announced=True, unless_short=True)
-    own = _taken_out(own, ASIDE, foreign, unless_announced=False, unless_short=True)
+    own = ASIDE.sub(lambda match: _aside_out(match.group(0), foreign), own)
     own = COLON.sub(lambda match: _introduced_out(match, foreign), own)
     return Words(_tidy(own), tuple(passage for passage in foreign if passage.strip(f" \n{GAP}")))
 
@@ -131,6 +131,16 @@ def _taken_out(
         return GAP
 
     return pattern.sub(one, text)
+
+
+def _aside_out(passage: str, foreign: list[str]) -> str:
+    """Brackets that explain a word of the sentence stay; a sentence of its own in them may be anybody's."""
+    inside = passage[1:-1].strip()
+    sentence = inside[:1].isupper() or inside[:1] in QUOTES or not inside[:1].isascii()
+    if not sentence and not wordings().directive.search(inside) and not wordings().attributed.search(inside):
+        return passage
+    foreign.append(passage)
+    return GAP
 
 
 def _handed_over_out(text: str, foreign: list[str]) -> str:

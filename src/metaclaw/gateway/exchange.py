@@ -12,8 +12,8 @@ from metaclaw.dialects.base import Dialect, ReplyReader, Request
 from metaclaw.dialects.translation import Leg, leg
 from metaclaw.gateway.sessions import Recognised
 from metaclaw.gateway.toolbox import ToolTurn
-from metaclaw.types import Turn
-from metaclaw.upstream import engine_tools
+from metaclaw.types import Turn, TurnKind
+from metaclaw.upstream import engine_tools, sampled
 from metaclaw.upstream.route import Route
 
 MAX_KEPT_REPLY_BYTES = 4 * 1024 * 1024
@@ -39,6 +39,7 @@ class Exchange:
     route: Route = field(init=False)
     leg: Leg = field(init=False)
     reader: ReplyReader = field(init=False)
+    tap: sampled.SampleTap | None = None
     id: str = field(default_factory=new_id)
     created_at: float = field(default_factory=time.time)
     started: float = field(default_factory=time.perf_counter)
@@ -55,6 +56,7 @@ class Exchange:
         way = leg(self.client, route.formats)
         self.leg = engine_tools.onto(way, self.asked.body) if route.tools_as_text else way
         self.reader = self.client.reader()
+        self.tap = None
         self.status = 0
         self.first_byte = None
         self.kept.clear()
@@ -65,8 +67,26 @@ class Exchange:
         return self.tools.asked if self.tools else self.sent or self.request
 
     def body(self) -> bytes:
-        """What the upstream gets."""
-        return self.leg.request(self.asked, self.context.composition.text, self.route.model)
+        """What the upstream gets. Where it tells its tokens and this turn may be learned from, it is asked for them."""
+        body = self.leg.request(self.asked, self.context.composition.text, self.route.model)
+        if not self.route.tells_tokens or self.tools or self.place.kind is not TurnKind.MAIN:
+            return body
+        asking = sampled.asking(body)
+        self.tap = sampled.SampleTap() if asking else None
+        return asking or body
+
+    def hear(self, chunk: bytes) -> bytes:
+        """What came of a stream, less what the client did not ask for."""
+        return self.tap.feed(chunk) if self.tap else chunk
+
+    def hear_whole(self, raw: bytes) -> bytes:
+        """The same of a reply in one piece."""
+        return self.tap.whole(raw) if self.tap else raw
+
+    @property
+    def unheard(self) -> bytes:
+        """What came of a stream without the end of its event."""
+        return self.tap.rest if self.tap else b""
 
     def take(self, piece: bytes) -> None:
         if self.first_byte is None:
@@ -85,7 +105,7 @@ class Exchange:
 
     def skills(self) -> tuple[str, ...]:
         """Those injected, and those called so far."""
-        injected = tuple(skill.ref for skill in self.context.composition.skills)
+        injected = self.context.composition.refs
         return injected + self.tools.called if self.tools else injected
 
     def turn(self, namespace: str) -> Turn:
@@ -117,4 +137,5 @@ class Exchange:
             timings={"first_byte_seconds": first - self.started, "total_seconds": now - self.started},
             created_at=self.created_at,
             tools=self.tools.use if self.tools else None,
+            sampled=self.tap.sampled(self.reader.text) if self.tap else None,
         )

@@ -200,7 +200,7 @@ class TurnHandler:
 
     async def _relay_whole(self, request: Request, reply: UpstreamReply, exchange: Exchange) -> Response:
         """Nothing has reached the client yet, whatever fails here."""
-        raw = await read(reply, exchange.route)
+        raw = exchange.hear_whole(await read(reply, exchange.route))
         told = exchange.leg.whole(raw, reply.status, exchange.asked.body)
         if exchange.tools and reply.status < 300:
             ask = partial(self._post, request, exchange)
@@ -229,17 +229,18 @@ class TurnHandler:
         try:
             chunk = first or await next_bytes(reply, exchange.route)
             while chunk:
+                heard = exchange.hear(chunk)
                 if translation:
-                    ready += await self._forward(out, _in_clients_words(splitter.feed(chunk), translation), exchange)
+                    ready += await self._forward(out, _in_clients_words(splitter.feed(heard), translation), exchange)
                 else:
-                    ready += await self._pass_on(out, splitter.block(chunk), exchange)
+                    ready += await self._pass_on(out, splitter.block(heard), exchange)
                 if reply.waiting or len(ready) > TOGETHER_BYTES:  # else the end, or more, goes along
                     await out.write(ready)
                     ready = b""
                 chunk = await next_bytes(reply, exchange.route)
         except UpstreamError as error:  # the status line is out: the error travels in the stream
             failure = error
-        rest = splitter.rest
+        rest = splitter.rest + exchange.unheard
         if translation:
             owed = translation.end() if failure is None else ()
             ready += await self._forward(out, [*_in_clients_words([rest], translation), *owed], exchange)

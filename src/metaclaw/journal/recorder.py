@@ -11,6 +11,7 @@ import dataclasses
 import itertools
 import json
 import logging
+import struct
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -31,12 +32,15 @@ TURN_COLUMNS = (
     "id, namespace, session, kind, dialect, request, response, query, reply, status, complete, skills, injected,"
     " generation, policy, usage, timings, created_at, agent, side, tools, drawn, withheld, holdout_share"
 )
-PLACES = f"({', '.join('?' * len(TURN_COLUMNS.split(', ')))})"
+COLUMN_NAMES = TURN_COLUMNS.split(", ")
+PLACES = f"({', '.join('?' * len(COLUMN_NAMES))})"
 
 
 class Recorder:
-    """Owned by the gateway, on its event loop. `on_recorded` is called after each commit, to wake whoever learns;
-    `on_turn` with each turn, before it is redacted, by whoever served it.
+    """Owned by the gateway, on its event loop.
+
+    `on_recorded` is called after each commit, to wake whoever learns: with True where a user waits for what is learned.
+    `on_turn` is called with each turn, before it is redacted, by whoever served it.
     """
 
     def __init__(
@@ -44,7 +48,7 @@ class Recorder:
         database: Database,
         redactor: Redactor,
         durable_timeout_seconds: float,
-        on_recorded: Callable[[], None] = lambda: None,
+        on_recorded: Callable[[bool], None] = lambda _: None,
         on_turn: Callable[[Turn], None] | None = None,
     ) -> None:
         self._database = database
@@ -94,7 +98,7 @@ class Recorder:
         elif not kept.done():
             kept.set_result(error is None)
         if error is None:
-            self._on_recorded()
+            self._on_recorded(False)
         elif kept is not None:
             self._count(f"turn: {type(error).__name__}", turn_id)
         if not self._waiting:
@@ -120,10 +124,12 @@ class Recorder:
         check = Check(self._redactor.text(feedback.check.pattern)) if feedback.check else None
         clean = dataclasses.replace(feedback, text=self._redactor.text(feedback.text), check=check)
         await self._database.write_async(lambda connection: _insert_feedback(connection, clean))
-        self._on_recorded()
+        self._on_recorded(True)
 
     def _insert(self, connection: Connection, rows: Sequence[tuple[Turn, str, bool]]) -> None:
-        _insert_turns(connection, [self._values(turn) for turn, _, _ in rows])
+        values = [self._values(turn) for turn, _, _ in rows]
+        _insert_turns(connection, values)
+        _insert_samples(connection, [turn for (turn, _, _), row in zip(rows, values, strict=True) if _whole(turn, row)])
         note_turns(connection, rows)
 
     def _values(self, turn: Turn) -> tuple[Any, ...]:
@@ -152,6 +158,23 @@ def _insert_turns(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> No
     for some in in_runs(rows):
         sql = f"INSERT INTO turns ({TURN_COLUMNS}) VALUES {', '.join([PLACES] * len(some))}"
         connection.execute(sql, [*itertools.chain.from_iterable(some)])
+
+
+def _whole(turn: Turn, row: Sequence[Any]) -> bool:
+    """Whether its tokens may be kept: nothing was taken out of its text, which they could tell all the same."""
+    if turn.sampled is None:
+        return False
+    stored = dict(zip(COLUMN_NAMES, row, strict=True))
+    return all(stored[name] == getattr(turn, name) for name in ("request", "response", "query", "reply"))
+
+
+def _insert_samples(connection: Connection, turns: Sequence[Turn]) -> None:
+    rows = [
+        (turn.id, turn.namespace, struct.pack(f"<{len(kept.tokens)}i", *kept.tokens),
+         struct.pack(f"<{len(kept.logprobs)}f", *kept.logprobs))
+        for turn in turns if (kept := turn.sampled)
+    ]
+    connection.executemany("INSERT INTO samples (turn_id, namespace, tokens, logprobs) VALUES (?, ?, ?, ?)", rows)
 
 
 def _json(value: Any) -> str:

@@ -25,6 +25,8 @@ __all__ = ["Catalog", "Changes", "Imported"]
 
 log = logging.getLogger(__name__)
 
+MOST_CUES = 24  # of a skill, the newest
+
 
 class Catalog(Reader):
     """Reads and writes one namespace's library. `folder` is where its SKILL.md folders are."""
@@ -169,6 +171,32 @@ class Catalog(Reader):
         self.follow(name, *(skill.name for skill in others))
         return restored, generation
 
+    def widen(self, skill: Skill, turn_id: str, cue: str, reason: str) -> int:
+        """Let a live version be found by one more request, in which its rule was asked for. Returns the generation.
+
+        The turn counts among those that it came from. A version that is not live any more stays as it is.
+        """
+
+        def work(connection: Connection) -> int:
+            row = connection.execute(
+                f"SELECT {SKILL_COLUMNS} FROM skills WHERE namespace = ? AND name = ? AND version = ? AND {LIVE}",
+                (self.namespace, skill.name, skill.version),
+            ).fetchone()
+            known = as_skill(row) if row else None
+            if known is not None and cue not in {text for _, text in known.cues}:
+                cues = [*known.cues, (turn_id, cue)][-MOST_CUES:]
+                connection.execute(
+                    "UPDATE skills SET cues = ? WHERE namespace = ? AND name = ? AND version = ?",
+                    (_stored(cues), self.namespace, skill.name, skill.version),
+                )
+                self._support(connection, known, [turn_id])
+                self._note(connection, self._raise_generation(connection), known, known.state, known.state, reason, "")
+            return self._generation_of(connection)
+
+        generation = self._database.write(work)
+        self.bell.ring()
+        return generation
+
     def record(self, verdict: Verdict) -> None:
         self._database.write(lambda connection: verdicts.insert(connection, self.namespace, verdict))
 
@@ -266,20 +294,29 @@ class Catalog(Reader):
             "SELECT coalesce(max(version), 0) + 1 FROM skills WHERE namespace = ? AND name = ?",
             (self.namespace, skill.name),
         ).fetchall()[0][0]
+        cues = skill.cues or self._last_cues(connection, skill.name)
         if state in LIVE_STATES:
             self._give_way(connection, skill.name, version)
-        fresh = dataclasses.replace(skill, version=version, state=state)
+        fresh = dataclasses.replace(skill, version=version, state=state, cues=cues[-MOST_CUES:])
         connection.execute(
-            "INSERT INTO skills VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO skills VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 self.namespace, fresh.name, version, state.value, fresh.origin, fresh.description, fresh.body,
                 generation, time.time(), fresh.kind.value, json.dumps(fresh.files) if fresh.files else "",
+                _stored(fresh.cues),
             ),
         )
         if unvouched:
             hearsay.mark(connection, self.namespace, fresh)
         self._note(connection, generation, fresh, None, state, reason, cause)
         return fresh
+
+    def _last_cues(self, connection: Connection, name: str) -> tuple[tuple[str, str], ...]:
+        """Those of the version that is live by this name: an edit of its text is found as it was."""
+        row = connection.execute(
+            f"SELECT {SKILL_COLUMNS} FROM skills WHERE namespace = ? AND name = ? AND {LIVE}", (self.namespace, name)
+        ).fetchone()
+        return as_skill(row).cues if row else ()
 
     def _give_way(self, connection: Connection, name: str, version: int) -> None:
         """What is live by this name is so no longer, since `version` takes its place."""
@@ -328,6 +365,10 @@ class Catalog(Reader):
     def _generation_of(self, connection: Connection) -> int:
         row = connection.execute("SELECT generation FROM generations WHERE namespace = ?", (self.namespace,)).fetchone()
         return int(row[0]) if row else 0
+
+
+def _stored(cues: Sequence[tuple[str, str]]) -> str:
+    return json.dumps(cues, ensure_ascii=False) if cues else ""
 
 
 def _subject(skill: Skill) -> str:

@@ -19,7 +19,7 @@ from metaclaw.store import Database, verdicts
 from metaclaw.store.bell import Bell
 from metaclaw.types import Skill, SkillKind, SkillState, Verdict
 
-SKILL_COLUMNS = "name, description, body, version, state, origin, kind, files"
+SKILL_COLUMNS = "name, description, body, version, state, origin, kind, files, cues"
 STATES = {state.value: state for state in SkillState}  # the enum's own look-up takes as long as all else of a row
 KINDS = {kind.value: kind for kind in SkillKind}
 _NONE = "There is no skill '{}'. `metaclaw skills list` shows those there are."
@@ -150,6 +150,15 @@ class Reader:
         )
         return [Change(r[0], r[1], STATES.get(r[2]), STATES[r[3]], *r[4:]) for r in rows]
 
+    def changes_since(self, since: float, limit: int) -> list[tuple[str, Change]]:
+        """The last changes of any skill since then, each with its skill's name; the newest first."""
+        rows = self._database.read(
+            "SELECT name, generation, version, old_state, new_state, reason, created_at, cause FROM skill_history"
+            " WHERE namespace = ? AND created_at >= ? ORDER BY id DESC LIMIT ?",
+            (self.namespace, since, limit),
+        )
+        return [(r[0], Change(r[1], r[2], STATES.get(r[3]), STATES[r[4]], *r[5:])) for r in rows]
+
     def verdicts(self, skill_ref: str) -> list[Verdict]:
         return verdicts.of_subject(self._database, self.namespace, f"skill:{skill_ref}")
 
@@ -228,6 +237,9 @@ class Reader:
 
 
 def as_skill(row: tuple[Any, ...]) -> Skill:
-    name, description, body, version, state, origin, kind, files = row
-    read = tuple((path, text) for path, text in json.loads(files)) if files else ()
-    return Skill(name, description, body, version, STATES[state], origin, KINDS[kind], read)
+    name, description, body, version, state, origin, kind, files, cues = row
+    return Skill(name, description, body, version, STATES[state], origin, KINDS[kind], _pairs(files), _pairs(cues))
+
+
+def _pairs(stored: str) -> tuple[tuple[str, str], ...]:
+    return tuple((one, other) for one, other in json.loads(stored)) if stored else ()

@@ -75,7 +75,8 @@ class Engine:
     def route(self) -> Route:
         """How requests reach it."""
         return Route(
-            f"{self.url}/v1", self.policy, api_key=self.api_key, headers=ONE_REQUEST_A_CONNECTION, tools_as_text=True
+            f"{self.url}/v1", self.policy, api_key=self.api_key, headers=ONE_REQUEST_A_CONNECTION, tools_as_text=True,
+            tells_tokens=True,
         )
 
     @property

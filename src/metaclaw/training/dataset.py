@@ -23,6 +23,8 @@ from metaclaw.training.own_checks import touched
 from metaclaw.training.refusals import declined
 from metaclaw.types import Check, Message, Sampled, Signal, Turn
 
+WATCH_EVERY = 3  # of the held-out sessions, every third tells the trainer when to stop: the gate must not see those
+LEAST_JUDGED = 12  # held-out turns that the gate keeps in any case; with fewer, nothing is watched
 QUERY_EVERY = 4  # of the sessions that had the same skills, every fourth is held out for the gate
 RETENTION_EVERY = 2  # of those that needed none, every second: the other half is rehearsed
 MOST_OF_SESSION = 16  # turns of one session, so that one long day is not the whole lesson
@@ -63,6 +65,8 @@ class Example:
     reply: str
     check: Check | None
     sampled: Sampled | None = None
+    session: str = ""
+    policy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,15 +127,30 @@ def importance_weighted(examples: Iterable[Example]) -> tuple[SampledExample, ..
     return tuple(SampledExample(one, one.sampled) for one in examples if one.sampled)
 
 
-def lines(dataset: Dataset, replay: Iterable[tuple[list[Message], str]]) -> list[str]:
-    """The trainer's input, one JSON object a line. `replay` holds conversations with the model's own answers."""
-    rows: list[dict[str, Any]] = [
-        {
-            "id": example.turn_id, "split": "train", "messages": example.messages,
-            "teacher_messages": example.teacher_messages, "reply": example.reply, "weight": 1.0,
-        }
+def apart(query: Sequence[Example]) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+    """The held-out turns that tell the trainer when to stop, and those that the gate judges by. No session is in both:
+    what was chosen for its answers to some prompts would look better on those than it is.
+    """
+    sessions = list(dict.fromkeys(example.session for example in query))
+    watching = frozenset(sessions[WATCH_EVERY - 1 :: WATCH_EVERY])
+    watched = tuple(example for example in query if example.session in watching)
+    judged = tuple(example for example in query if example.session not in watching)
+    return (watched, judged) if len(judged) >= LEAST_JUDGED else ((), tuple(query))
+
+
+def lines(
+    dataset: Dataset, replay: Iterable[tuple[list[Message], str]], watched: Iterable[Example] = (), base_model: str = ""
+) -> list[str]:
+    """The trainer's input, one JSON object a line. `replay` holds conversations with the model's own answers.
+
+    Tokens go along where `base_model` sampled them, with whichever adapter: those of another model mean something else.
+    """
+    weighable = {one.example.turn_id: one.sampled for one in importance_weighted(dataset.train)}
+    rows = [
+        _practice("train", example, weighable.get(example.turn_id) if _is_of(base_model, example.policy) else None)
         for example in dataset.train
     ]
+    rows += [_practice("query", example, None) for example in watched]
     rows += [
         {
             "id": f"replay-{number}", "split": "replay", "messages": messages, "teacher_messages": None,
@@ -140,6 +159,18 @@ def lines(dataset: Dataset, replay: Iterable[tuple[list[Message], str]]) -> list
         for number, (messages, reply) in enumerate(replay)
     ]
     return [json.dumps(row, ensure_ascii=False) for row in rows]
+
+
+def _practice(split: str, example: Example, sampled: Sampled | None) -> dict[str, Any]:
+    return {
+        "id": example.turn_id, "split": split, "messages": example.messages,
+        "teacher_messages": example.teacher_messages, "reply": example.reply, "weight": 1.0,
+        "check": example.check.pattern if example.check else None, "sampled": asdict(sampled) if sampled else None,
+    }
+
+
+def _is_of(base_model: str, policy: str) -> bool:
+    return policy.partition("@")[0] == base_model
 
 
 def manifest_lines(dataset: Dataset) -> list[str]:
@@ -234,5 +265,6 @@ def _entry(one: Candidate, split: str, reason: str) -> Entry:
 def _example(one: Candidate) -> Example:
     messages = list(conversation_of(one.turn))
     return Example(
-        one.turn.id, messages, inject(messages, one.turn.injected), one.turn.reply, one.check, one.sampled
+        one.turn.id, messages, inject(messages, one.turn.injected), one.turn.reply, one.check, one.sampled,
+        one.turn.session, one.turn.policy,
     )

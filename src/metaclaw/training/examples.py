@@ -1,27 +1,37 @@
-"""Rows become token ids, batches that begin alike, and the order of the steps. Pure; no model runs here.
+"""Rows become token ids, and batches that begin alike. Pure; no model runs here.
 
 Examples that share their opening (mostly the system prompt) go through the model together, the opening once.
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, cast
 
+from metaclaw.dialects.chat import last_words
 from metaclaw.training.model import encode_chat, encode_reply
 from metaclaw.training.recipe import Row
+from metaclaw.types import Message
 
 Ids = tuple[int, ...]
+Kind = Literal["proven", "own", "replay", "query"]
+"""A proven reply; one that the student sampled itself; a rehearsed one; one that is only looked at."""
+
+
+KINDS: dict[str, Kind] = {"train": "proven", "replay": "replay", "query": "query"}
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One row as token ids. The teacher of a replayed example is the base model on the same prompt."""
+    """One row as token ids. The teacher of a replayed example is the base model on the same prompt.
+
+    `logprobs` belong to the first tokens of the reply, which were sampled with them; a token that ends it may lack one.
+    Without them nothing is weighted by probability. `advantage` is set where a sample was scored in its group.
+    """
 
     id: str
-    replay: bool
+    kind: Kind
     prompt: Ids
     teacher_prompt: Ids | None
     reply: Ids
@@ -29,6 +39,15 @@ class Example:
     opening: str
     """What tells which examples begin alike: the system prompt, for the student and for the teacher."""
     teacher_opening: str
+    logprobs: tuple[float, ...] = ()
+    advantage: float | None = None
+    check: str | None = None
+    question: str = ""
+    """What was asked last, for a judge."""
+
+    @property
+    def replay(self) -> bool:
+        return self.kind == "replay"
 
     @property
     def tokens(self) -> int:
@@ -48,17 +67,28 @@ class Batch:
 
 
 def encode(tokenizer: Any, row: Row) -> Example:
-    teacher = row.teacher_messages if row.split == "train" else row.messages
+    teacher = row.messages if row.split == "replay" else row.teacher_messages
     return Example(
         id=row.id,
-        replay=row.split == "replay",
+        kind=KINDS[row.split],
         prompt=tuple(encode_chat(tokenizer, row.messages)),
         teacher_prompt=tuple(encode_chat(tokenizer, teacher)) if teacher else None,
-        reply=tuple(encode_reply(tokenizer, row.reply)),
+        reply=_reply(tokenizer, row),
+        logprobs=row.sampled.logprobs if row.sampled else (),
+        check=row.check,
+        question=last_words(cast("list[Message]", row.messages)),
         weight=row.weight,
         opening=_opening(row.messages),
         teacher_opening=_opening(teacher) if teacher else "",
     )
+
+
+def _reply(tokenizer: Any, row: Row) -> Ids:
+    """The very tokens where they are known, else the text's; with the one that ends it, so that stopping is learned."""
+    if row.sampled is None:
+        return tuple(encode_reply(tokenizer, row.reply))
+    ends = row.sampled.tokens[-1] == tokenizer.eos_token_id
+    return row.sampled.tokens if ends else (*row.sampled.tokens, tokenizer.eos_token_id)
 
 
 def batch(examples: Sequence[Example], members: Sequence[int], *, teacher: bool = False) -> Batch:
@@ -80,14 +110,6 @@ def alike(examples: Sequence[Example], members: Sequence[int], most: int, *, tea
     for index in sorted(members, key=lambda index: (examples[index].tokens, index)):
         groups.setdefault(opening(index), []).append(index)
     return [group[at : at + most] for group in groups.values() for at in range(0, len(group), most)]
-
-
-def steps_of_epoch(count: int, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
-    """All examples, shuffled for this epoch, dealt to the fewest steps of at most `batch_size`, evenly."""
-    order = list(range(count))
-    random.Random(f"{seed}/{epoch}").shuffle(order)
-    steps = -(-count // batch_size)
-    return [order[step::steps] for step in range(steps)]
 
 
 def _common(prompts: Sequence[Ids]) -> int:

@@ -1,8 +1,11 @@
 """What never changes during a job, computed once and kept in the job's folder: `features.safetensors`.
 
 For each example the hidden states that enter the first adapted layer (the student resumes from there at every step),
-and the teacher's most likely next tokens at each position of the reply. The teacher is the base model itself:
-with the skills in its context for practice, on the plain prompt for replay.
+and what a teacher says of each position of the reply. The teacher is the base model itself: with the skills in its
+context for practice, on the plain prompt for replay. Where nothing is replayed, the base on the plain prompt is kept
+as well: the log then tells the student's distance from it on what it practises.
+
+The same is computed, and not kept, for the replies that the student samples on its way.
 """
 
 from __future__ import annotations
@@ -18,8 +21,10 @@ from torch import Tensor
 from metaclaw.training import losses
 from metaclaw.training.examples import Batch, Example, alike, batch
 from metaclaw.training.model import run_layers
+from metaclaw.training.objectives import Taught
 
 ROWS_AT_ONCE = 8
+PARTS = ("top_NK", "ids_NK", "said_N")
 
 Report = Callable[[int, int], None]
 """Called with examples done and examples in all."""
@@ -27,41 +32,79 @@ Report = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """Indexed like the examples. T: tokens of prompt and reply but the last; N: tokens of the reply."""
+    """Indexed like the examples. T: tokens of prompt and reply but the last."""
 
     hidden_TD: list[Tensor]
-    teacher_NK: list[Tensor | None]
-    teacher_ids_NK: list[Tensor | None]
+    taught: list[Taught | None]
+    base: list[Taught | None]
+
+    @classmethod
+    def empty(cls, count: int) -> Features:
+        return cls([torch.empty(0)] * count, [None] * count, [None] * count)
+
+    def of(self, members: Sequence[int]) -> Features:
+        return Features(
+            [self.hidden_TD[i] for i in members], [self.taught[i] for i in members], [self.base[i] for i in members]
+        )
+
+    def and_(self, more: Features) -> Features:
+        return Features(self.hidden_TD + more.hidden_TD, self.taught + more.taught, self.base + more.base)
 
 
-def compute(model: Any, examples: Sequence[Example], first_layer: int, top_k: int, teach: bool, on: Report) -> Features:
-    """Run the frozen model (without adapter) over all examples. With `teach` false only replay has a teacher."""
-    taught = [i for i, e in enumerate(examples) if e.teacher_prompt and (teach or e.replay)]
-    total, done = len(examples) + len(taught), 0
-    features = Features([torch.empty(0)] * len(examples), [None] * len(examples), [None] * len(examples))
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to compute, beside the hidden states and the teacher of what is replayed."""
+
+    first_layer: int
+    top_k: int
+    taught: bool
+    """Whether practice has the base with skills for its teacher."""
+    base: bool
+
+
+def compute(
+    model: Any, examples: Sequence[Example], members: Sequence[int], wanted: Wanted, on: Report = lambda *_: None
+) -> Features:
+    """Run the frozen model (without adapter) over these of the examples; the others stay empty."""
+    taught = [
+        i for i in members
+        if (e := examples[i]).teacher_prompt and (e.replay or (wanted.taught and e.kind != "query"))
+    ]
+    total, done = len(members) + len(taught), 0
+    features = Features.empty(len(examples))
     with torch.no_grad():
-        for members in alike(examples, range(len(examples)), ROWS_AT_ONCE):
-            _keep_hidden(model, batch(examples, members), first_layer, features)
-            on(done := done + len(members), total)
-        for members in alike(examples, taught, ROWS_AT_ONCE, teacher=True):
-            _keep_teacher(model, batch(examples, members, teacher=True), top_k, features)
-            on(done := done + len(members), total)
+        for some in alike(examples, members, ROWS_AT_ONCE):
+            _keep_hidden(model, batch(examples, some), wanted, features)
+            on(done := done + len(some), total)
+        for some in alike(examples, taught, ROWS_AT_ONCE, teacher=True):
+            _keep_teacher(model, batch(examples, some, teacher=True), wanted.top_k, features)
+            on(done := done + len(some), total)
     return features
 
 
-def _keep_hidden(model: Any, rows: Batch, first_layer: int, features: Features) -> None:
-    prefix_1PD, rows_BTD = run_layers(model.model, *embed(model.model, rows), 0, first_layer)
+def _keep_hidden(model: Any, rows: Batch, wanted: Wanted, features: Features) -> None:
+    decoder = model.model
+    prefix_1PD, rows_BTD = run_layers(decoder, *embed(decoder, rows), 0, wanted.first_layer)
     for at, member in enumerate(rows.members):
         own_TD = rows_BTD[at, : len(rows.rows[at])]
         features.hidden_TD[member] = torch.cat([prefix_1PD[0], own_TD])
+    if wanted.base:
+        _, rows_BTD = run_layers(decoder, prefix_1PD, rows_BTD, wanted.first_layer, len(decoder.layers))
+        _tell(model, rows, rows_BTD, wanted.top_k, features.base)
 
 
 def _keep_teacher(model: Any, rows: Batch, top_k: int, features: Features) -> None:
     decoder = model.model
     _, rows_BTD = run_layers(decoder, *embed(decoder, rows), 0, len(decoder.layers))
-    for member, own_ND in zip(rows.members, reply_states(rows_BTD, rows), strict=True):
-        logits_NV = model.lm_head(decoder.norm(own_ND))
-        features.teacher_NK[member], features.teacher_ids_NK[member] = losses.top_k(logits_NV, top_k)
+    _tell(model, rows, rows_BTD, top_k, features.taught)
+
+
+def _tell(model: Any, rows: Batch, rows_BTD: Tensor, top_k: int, into: list[Taught | None]) -> None:
+    for member, own_ND, reply in zip(rows.members, reply_states(rows_BTD, rows), rows.replies, strict=True):
+        logits_NV = model.lm_head(model.model.norm(own_ND))
+        into[member] = Taught(
+            *losses.top_k(logits_NV, top_k), losses.pick(logits_NV, torch.tensor(reply)[:, None])[:, 0]
+        )
 
 
 def embed(decoder: Any, rows: Batch) -> tuple[Tensor, Tensor]:
@@ -89,9 +132,11 @@ def save(features: Features, path: Path, job_key: str) -> None:
     """Whole or not at all. `job_key` names what they were computed from."""
     from safetensors.torch import save_file
 
-    tensors = {f"hidden.{i}": hidden for i, hidden in enumerate(features.hidden_TD)}
-    for name, column in (("teacher", features.teacher_NK), ("ids", features.teacher_ids_NK)):
-        tensors |= {f"{name}.{i}": kept for i, kept in enumerate(column) if kept is not None}
+    tensors = {f"hidden.{i}": hidden for i, hidden in enumerate(features.hidden_TD) if len(hidden)}
+    for column in ("taught", "base"):
+        for i, told in enumerate(getattr(features, column)):
+            if told is not None:
+                tensors |= {f"{column}.{part}.{i}": getattr(told, part) for part in PARTS}
     unfinished = path.with_name(path.name + ".unfinished")
     save_file(tensors, unfinished, metadata={"job": job_key})
     unfinished.replace(path)
@@ -106,7 +151,10 @@ def load(path: Path, count: int, job_key: str) -> Features | None:
     with safe_open(path, framework="pt") as file:
         if (file.metadata() or {}).get("job") != job_key:
             return None
-        names = set(file.keys())
-        kept = {name: file.get_tensor(name) for name in names}
-    columns = [[kept.get(f"{name}.{i}") for i in range(count)] for name in ("teacher", "ids")]
-    return Features([kept[f"hidden.{i}"] for i in range(count)], columns[0], columns[1])
+        kept = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+
+    def told(column: str, i: int) -> Taught | None:
+        return Taught(*(kept[f"{column}.{part}.{i}"] for part in PARTS)) if f"{column}.top_NK.{i}" in kept else None
+
+    columns = [[told(column, i) for i in range(count)] for column in ("taught", "base")]
+    return Features([kept.get(f"hidden.{i}", torch.empty(0)) for i in range(count)], *columns)

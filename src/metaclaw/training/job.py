@@ -14,17 +14,17 @@ import json
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from metaclaw.config import TrainingSettings
+from metaclaw.config import JudgeSettings, TrainingSettings
 from metaclaw.errors import ChildInterruptedError, LeaseLostError, StoreError, TrainingError
 from metaclaw.journal.erasing import erased_among
 from metaclaw.scheduler.leases import RENEW_SECONDS
 from metaclaw.store import Database
-from metaclaw.training import dataset
+from metaclaw.training import dataset, outside
 from metaclaw.training.files import write_whole
 from metaclaw.training.jobs import ERASED, JobRow, Jobs, entered, wipe
 from metaclaw.training.judging import Judging
@@ -32,6 +32,7 @@ from metaclaw.training.planted import plant, with_planted
 from metaclaw.training.process import Event, ReportingProcess
 from metaclaw.training.questions import MAX_UNRELATED_TOKENS, anchors, as_user, body, in_order
 from metaclaw.training.selection import Evidence, Selection, newest, select
+from metaclaw.training.steps import with_step
 from metaclaw.types import Message
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class TrainingJob:
         ask: Ask,
         evidence: Callable[[], Evidence],
         judging: Judging,
+        judge: JudgeSettings | None = None,
         prepare_module: str = "metaclaw.training.prepare",
         trainer_module: str = "metaclaw.training.trainer",
     ) -> None:
@@ -71,6 +73,7 @@ class TrainingJob:
         self._ask = ask
         self._evidence = evidence
         self._judging = judging
+        self._judge = judge
         self._prepare_module = prepare_module
         self._trainer_module = trainer_module
         self._going = asyncio.Event()
@@ -199,13 +202,15 @@ class TrainingJob:
             "safety": len(data.safety),
         }
         replay = await self._rehearsals(data)
+        watched, judged = dataset.apart(data.query)
         held_out = {
             split: [asdict(example) for example in examples]
-            for split, examples in (("query", data.query), ("retention", data.retention), ("safety", data.safety))
+            for split, examples in (("query", judged), ("retention", data.retention), ("safety", data.safety))
         }
         write_whole(folder / "manifest.jsonl", "\n".join(dataset.manifest_lines(data)))
         write_whole(folder / "held_out.json", json.dumps(held_out, ensure_ascii=False))
-        rows = with_planted([json.loads(line) for line in dataset.lines(data, replay)], plant())
+        lines_of = dataset.lines(data, replay, watched, self._base_model)
+        rows = with_planted([json.loads(line) for line in lines_of], plant())
         lines = (json.dumps(row, ensure_ascii=False) for row in rows)
         write_whole(folder / "dataset.jsonl", "\n".join(lines) + "\n")
 
@@ -228,7 +233,7 @@ class TrainingJob:
         made = await self._child(self._prepare_module, str(self._base_gguf), str(self._prepared_dir))
         write_whole(folder / "job.json", json.dumps(self._trainer_settings(str(made["folder"])), indent=2))
         self._phase("training")
-        await self._child(self._trainer_module, str(folder))
+        await self._child(self._trainer_module, str(folder), secrets=outside.keys(self._settings, self._judge))
 
     def _trainer_settings(self, model_dir: str) -> dict[str, Any]:
         """What the trainer must be told; the rest is its measured recipe."""
@@ -240,6 +245,8 @@ class TrainingJob:
             "dtype": "float32" if self._base_gguf.stat().st_size < SMALL_MODEL_BYTES else "bfloat16",
             "epochs": self._settings.epochs,
             "threads": self._settings.threads or os.cpu_count(),
+            "kl_budget": self._settings.kl_budget,
+            **outside.endpoints(self._settings, self._judge),
         }
         return {key: value for key, value in job.items() if value is not None}
 
@@ -263,11 +270,11 @@ class TrainingJob:
         await self._going.wait()
         self._count("asked")
 
-    async def _child(self, module: str, *arguments: str) -> Event:
+    async def _child(self, module: str, *arguments: str, secrets: Mapping[str, str] | None = None) -> Event:
         """Run a process of ours; one that is killed starts again, from its checkpoint if it keeps one."""
         for attempt in range(1, MOST_STARTS + 1):
             await self._going.wait()
-            self._process = ReportingProcess(module, *arguments)
+            self._process = ReportingProcess(module, *arguments, secrets=secrets)
             try:
                 return await self._process.run(self._on_event)
             except ChildInterruptedError as error:
@@ -279,6 +286,8 @@ class TrainingJob:
 
     def _on_event(self, event: Event) -> None:
         self._progress["trainer"] = {**self._progress.get("trainer", {}), **event}
+        if event.get("event") == "step":
+            self._progress["steps"] = with_step(self._progress.get("steps", ()), event)
         self._report("running" if self._going.is_set() else "paused")
 
     def _phase(self, name: str) -> None:

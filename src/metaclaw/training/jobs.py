@@ -26,6 +26,9 @@ class JobRow:
     state: str
     folder: Path
     progress: Mapping[str, Any]
+    created_at: float = 0.0
+    updated_at: float = 0.0  # by the last report
+
 
 
 def entered(folder: Path) -> frozenset[str]:
@@ -54,12 +57,16 @@ class Jobs:
         self.owner = f"learner-{uuid.uuid4().hex[:12]}"
 
     def latest(self) -> JobRow | None:
+        return next(iter(self.newest(1)), None)
+
+    def newest(self, limit: int) -> list[JobRow]:
+        """The last ones, the newest first."""
         rows = self._database.read(
-            "SELECT id, state, folder, progress FROM jobs WHERE namespace = ? AND kind = ?"
-            " ORDER BY created_at DESC LIMIT 1",
-            (self._namespace, KIND),
+            "SELECT id, state, folder, progress, created_at, updated_at FROM jobs WHERE namespace = ? AND kind = ?"
+            " ORDER BY created_at DESC LIMIT ?",
+            (self._namespace, KIND, limit),
         )
-        return JobRow(rows[0][0], rows[0][1], Path(rows[0][2]), json.loads(rows[0][3])) if rows else None
+        return [JobRow(row[0], row[1], Path(row[2]), json.loads(row[3]), row[4], row[5]) for row in rows]
 
     def trained_through(self, base_model: str) -> int:
         """Journal position up to which the finished jobs on this base model have seen the turns. A new base model has

@@ -1,7 +1,7 @@
 """The arithmetic of training: pure functions over tensors, no model and no state.
 
-Shapes are suffixes: N reply tokens, V vocabulary, K kept entries of the teacher. Everything is in nats, one value
-a token; `weighted_mean` turns them into the number that is minimised.
+Shapes are suffixes: N reply tokens, V vocabulary, K kept entries of the teacher, G samples of one prompt. Everything
+is in nats, one value a token; the student adds them up, weighted, to the number that is minimised.
 
 The teacher is kept as its K most likely tokens. What is left, on both sides, counts as one further token, "any
 other": so each divergence is a true Kullback-Leibler divergence between K + 1 outcomes, never negative, zero only
@@ -10,9 +10,13 @@ when teacher and student agree, and a lower bound of the one over the whole voca
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+LEAST_DEVIATION = 1e-6
 SMALLEST_TAIL = 1e-6
 """Floor of the mass of "any other": below it, rounding in the K kept ones would be all there is to learn from."""
 
@@ -48,9 +52,27 @@ def reverse_kl(teacher_NK: Tensor, student_NK: Tensor) -> Tensor:
     return _kl(_with_tail(student_NK), _with_tail(teacher_NK))
 
 
-def weighted_mean(values_N: Tensor, weights_N: Tensor) -> Tensor:
-    """Sum of value times weight over the sum of weights, a scalar; 0 where nothing has weight."""
-    return (values_N * weights_N).sum() / weights_N.sum().clamp_min(torch.finfo(weights_N.dtype).tiny)
+def importance(now_N: Tensor, then_N: Tensor, cap: float) -> Tensor:
+    """How much likelier each token is now than when it was sampled, at most `cap`, (N,); no gradient flows through it.
+
+    Cut from above only: a token that became unlikely counts for little, and none for more than it can bear.
+    """
+    return (now_N.detach() - then_N).exp().clamp_max(cap)
+
+
+def policy_loss(now_N: Tensor, then_N: Tensor, advantage: float, clip: float) -> Tensor:
+    """The clipped surrogate of PPO for each token, (N,), to be minimised: it pays to make the tokens of a good sample
+    likelier, those of a bad one less likely, as far as the ratio to the sampling policy stays within 1 ± `clip`.
+    """
+    ratio_N = (now_N - then_N).exp()
+    return -torch.minimum(ratio_N * advantage, ratio_N.clamp(1 - clip, 1 + clip) * advantage)
+
+
+def advantages(rewards_G: Sequence[float]) -> list[float] | None:
+    """Each reward less the group's mean, in its standard deviations; None where all are the same: nothing to learn."""
+    mean = sum(rewards_G) / max(len(rewards_G), 1)
+    deviation = math.sqrt(sum((reward - mean) ** 2 for reward in rewards_G) / max(len(rewards_G), 1))
+    return [(reward - mean) / deviation for reward in rewards_G] if deviation > LEAST_DEVIATION else None
 
 
 def _kl(p_NK: Tensor, q_NK: Tensor) -> Tensor:

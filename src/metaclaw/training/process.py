@@ -25,10 +25,11 @@ SHORT_SPIN = {"GOMP_SPINCOUNT": "1000"}  # threads that spin while they wait sta
 
 
 class ReportingProcess:
-    """One `python -m module arguments…`. `run` starts it and ends with its `done` event."""
+    """One `python -m module arguments…`, `secrets` in its environment. `run` starts it and returns its `done`."""
 
-    def __init__(self, module: str, *arguments: str) -> None:
+    def __init__(self, module: str, *arguments: str, secrets: Mapping[str, str] | None = None) -> None:
         self._command = (sys.executable, "-m", module, *arguments)
+        self._secrets = dict(secrets or {})
         self._process: asyncio.subprocess.Process | None = None
         self._paused = False
 
@@ -44,7 +45,7 @@ class ReportingProcess:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             limit=1 << 20,
-            env=SHORT_SPIN | os.environ,
+            env=SHORT_SPIN | os.environ | self._secrets,
             start_new_session=True,
         )
         if self._paused:

@@ -2,14 +2,16 @@
 
 A step is a set of examples. Those that begin alike are run together; gradients add up over them, each term divided
 by the weight of the whole step, so that the sum is one token-weighted mean. Nothing here draws a random number
-after the adapter was initialised, hence a resumed run repeats an uninterrupted one.
+after the adapter was initialised, hence a resumed run repeats an uninterrupted one. What a token costs is said in
+`objectives`.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ import torch
 from torch import Tensor
 
 from metaclaw.errors import TrainingError
-from metaclaw.training import losses
+from metaclaw.training import losses, objectives
 from metaclaw.training.examples import Batch, Example, alike, batch
 from metaclaw.training.features import Features, reply_states, resume
 from metaclaw.training.gguf import MODULES
@@ -30,10 +32,12 @@ ROWS_AT_ONCE = 8
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """`loss` is what was minimised, `kl_to_base` the mean divergence in nats on replayed tokens (None without any)."""
+    """`loss` is what was minimised; `kl_to_base` the mean divergence from the base in nats, on replayed tokens, or on
+    those that are practised where nothing is replayed.
+    """
 
     loss: float
-    kl_to_base: float | None
+    kl_to_base: float
     tokens: int
 
 
@@ -69,53 +73,54 @@ class Student:
     def step(
         self,
         examples: Sequence[Example],
-        members: Sequence[int],
         features: Features,
         learning_rate: float,
         between: Callable[[], None],
     ) -> StepReport:
         """One update from these examples. `between` may raise; the step then has changed nothing but gradients."""
         self._optimiser.zero_grad(set_to_none=True)
-        weight = sum(self._weight(examples[index]) * len(examples[index].reply) for index in members)
+        weight = sum(self._weight(example) * len(example.reply) for example in examples)
         loss, divergences = 0.0, []
-        for group in alike(examples, members, ROWS_AT_ONCE):
+        for group in alike(examples, range(len(examples)), ROWS_AT_ONCE):
             between()
             part, seen = self._part(examples, batch(examples, group), features)
             torch.autograd.backward(part / max(weight, 1e-9))
             loss += part.item() / max(weight, 1e-9)
             divergences += seen
         self._update(learning_rate)
-        kl = torch.cat(divergences).mean().item() if divergences else None
-        return StepReport(loss, kl, sum(examples[index].tokens for index in members))
+        return StepReport(loss, torch.cat(divergences).mean().item(), sum(example.tokens for example in examples))
+
+    def mean_loss(self, examples: Sequence[Example], members: Sequence[int], features: Features) -> float:
+        """Cross-entropy of these replies, in nats a token. Nothing changes."""
+        total, tokens = 0.0, 0
+        with torch.no_grad():
+            for group in alike(examples, members, ROWS_AT_ONCE):
+                rows = batch(examples, group)
+                for member, logits_NV in zip(group, self._logits(rows, features), strict=True):
+                    total += losses.cross_entropy(logits_NV, torch.tensor(examples[member].reply)).sum().item()
+                    tokens += len(examples[member].reply)
+        return total / tokens
 
     def _part(self, examples: Sequence[Example], rows: Batch, features: Features) -> tuple[Tensor, list[Tensor]]:
-        """Sum of the weighted losses of these rows, and the divergences (N,) from the base on replayed ones."""
+        """Sum of the weighted losses of these rows, and their divergences (N,) from the base where they are known."""
+        total, divergences = torch.zeros(()), []
+        for member, logits_NV in zip(rows.members, self._logits(rows, features), strict=True):
+            example, base = examples[member], features.base[member]
+            cost_N = objectives.cost(self._job, example, logits_NV, features.taught[member])
+            total = total + self._weight(example) * cost_N.sum()
+            if example.replay:
+                divergences.append(cost_N.detach())
+            elif base is not None:
+                divergences.append(objectives.drift(logits_NV, base))
+        return total, divergences
+
+    def _logits(self, rows: Batch, features: Features) -> Sequence[Tensor]:
+        """Of the replies' positions, (N, V) for each row."""
         decoder = self._model.model
         _, rows_BTD = run_layers(decoder, *resume(features, rows), self._first_layer, len(decoder.layers))
         states = reply_states(rows_BTD, rows)
-        logits = self._model.lm_head(decoder.norm(torch.cat(states))).split([len(state) for state in states])
-        total, divergences = torch.zeros(()), []
-        for member, logits_NV in zip(rows.members, logits, strict=True):
-            example = examples[member]
-            loss_N = self._loss(example, logits_NV, features.teacher_NK[member], features.teacher_ids_NK[member])
-            total = total + self._weight(example) * loss_N.sum()
-            if example.replay:
-                divergences.append(loss_N.detach())
-        return total, divergences
-
-    def _loss(self, example: Example, logits_NV: Tensor, teacher_NK: Tensor | None, ids_NK: Tensor | None) -> Tensor:
-        """Loss of each token of the reply, (N,)."""
-        targets_N = torch.tensor(example.reply)
-        if teacher_NK is None or ids_NK is None:
-            return losses.cross_entropy(logits_NV, targets_N)
-        student_NK = losses.pick(logits_NV, ids_NK)
-        if example.replay:
-            return losses.forward_kl(teacher_NK, student_NK)
-        divergence = losses.forward_kl if self._job.kl == "forward" else losses.reverse_kl
-        loss_N = divergence(teacher_NK, student_NK)
-        if self._job.reply_weight:
-            loss_N = loss_N + self._job.reply_weight * losses.cross_entropy(logits_NV, targets_N)
-        return loss_N
+        logits: Tensor = self._model.lm_head(decoder.norm(torch.cat(states)))
+        return torch.split(logits, [len(state) for state in states])
 
     def _weight(self, example: Example) -> float:
         return example.weight * (self._job.replay_weight if example.replay else 1.0)
@@ -128,6 +133,24 @@ class Student:
             group["lr"] = learning_rate
         self._optimiser.step()
 
+    @contextmanager
+    def as_base(self) -> Iterator[None]:
+        """Without what was learned, for as long as the block lasts."""
+        with self._peft.disable_adapter():
+            yield
+
+    def adapter(self) -> dict[str, Tensor]:
+        """A copy of what was learned so far."""
+        return {name: p.detach().clone() for name, p in self.parameters.items()}
+
+    def take(self, adapter: dict[str, Tensor]) -> None:
+        """Be what `adapter` says. Raises `TrainingError` where it has another shape."""
+        if {name: p.shape for name, p in adapter.items()} != {name: p.shape for name, p in self.parameters.items()}:
+            raise TrainingError("the checkpoint belongs to an adapter of another shape: delete it to start again")
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(adapter[name])
+
     def save_adapter(self, folder: Path) -> None:
         """In PEFT's format, whole or not at all."""
         unfinished = folder.with_name(folder.name + ".unfinished")
@@ -135,10 +158,11 @@ class Student:
         (unfinished / "README.md").unlink(missing_ok=True)  # a template of PEFT's that says nothing
         unfinished.rename(folder)
 
-    def checkpoint(self, path: Path, progress: dict[str, Any]) -> None:
-        """Adapter, optimiser, random state and `progress`; durable, whole or not at all."""
+    def checkpoint(self, path: Path, progress: dict[str, Any], best: dict[str, Tensor] | None) -> None:
+        """Adapter, optimiser, random state, `progress` and the best adapter so far; durable, whole or not at all."""
         state = {
             "adapter": {name: p.detach() for name, p in self.parameters.items()},
+            "best": best,
             "optimiser": self._optimiser.state_dict(),
             "random": torch.get_rng_state(),
             "progress": progress,
@@ -150,15 +174,10 @@ class Student:
             os.fsync(file.fileno())
         unfinished.replace(path)
 
-    def restore(self, path: Path) -> dict[str, Any]:
-        """Take up the checkpoint and return its progress. Raises `TrainingError` when it is of another adapter."""
+    def restore(self, path: Path) -> tuple[dict[str, Any], dict[str, Tensor] | None]:
+        """Take up the checkpoint: its progress and best adapter. Raises `TrainingError` where it has another shape."""
         state = torch.load(path, weights_only=True)
-        if {n: p.shape for n, p in state["adapter"].items()} != {n: p.shape for n, p in self.parameters.items()}:
-            raise TrainingError("the checkpoint belongs to an adapter of another shape: delete it to start again")
-        with torch.no_grad():
-            for name, parameter in self.parameters.items():
-                parameter.copy_(state["adapter"][name])
+        self.take(state["adapter"])
         self._optimiser.load_state_dict(state["optimiser"])
         torch.set_rng_state(state["random"])
-        progress: dict[str, Any] = state["progress"]
-        return progress
+        return state["progress"], state.get("best")  # one of an earlier version has none

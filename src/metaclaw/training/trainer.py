@@ -1,24 +1,23 @@
 """The process `python -m metaclaw.training.trainer JOB_DIR`: one job, from its dataset to an adapter.
 
 In: `job.json` and `dataset.jsonl`. Out: `adapter/` (PEFT), `adapter.gguf`, `result.json`, and one JSON object a line on
-stdout: `phase`, `step`, `checkpoint`, then `done` or `error`. It runs at the lowest priority and may be stopped or
-killed at any moment: `features.safetensors` and `checkpoint.pt` are what it goes on from, with the adapter that
-an uninterrupted run would have given. Exit codes: 0 done, 1 error, 74 the parent is gone, 75 asked to stop.
+stdout: `phase`, `step` (`skipped` where one taught nothing), `query`, `checkpoint`, then `done` or `error`. It runs at
+the lowest priority and may be stopped or killed at any moment: `features.safetensors` and `checkpoint.pt` are what it
+goes on from, with the adapter that an uninterrupted run would have given. Exit codes: 0 done, 1 error, 74 the parent is
+gone, 75 asked to stop.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
-import resource
 import shutil
 import signal
 import sys
 import threading
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,46 +26,18 @@ import torch
 from metaclaw.errors import TrainingError
 from metaclaw.leash import die_with_parent
 from metaclaw.training import features, model
-from metaclaw.training.examples import Example, encode, steps_of_epoch
-from metaclaw.training.features import Features
+from metaclaw.training.examples import Example, encode
+from metaclaw.training.features import Features, Wanted
 from metaclaw.training.gguf import convert_adapter
-from metaclaw.training.recipe import TrainJob, read_job, read_rows
-from metaclaw.training.student import StepReport, Student, first_adapted_layer
+from metaclaw.training.own import OwnWords
+from metaclaw.training.recipe import SAMPLED_ONLY, TrainJob, read_job, read_rows
+from metaclaw.training.run import Interrupted, Progress, Run, check, peak_rss_mb, say
+from metaclaw.training.scoring import CheckOrJudge, Scorer
+from metaclaw.training.student import Student, first_adapted_layer
+from metaclaw.training.teacher import RemoteTeacher
 
 ORPHANED = 74
 INTERRUPTED = 75
-KEPT_REPORTS = 8
-"""The final figures are means over the last steps: one step alone is a handful of examples."""
-
-
-class Interrupted(Exception):  # noqa: N818 - not an error: the parent asked
-    """SIGTERM arrived."""
-
-
-@dataclass
-class Progress:
-    """What a checkpoint keeps besides the adapter. `seconds` is working time over all runs, preparation included."""
-
-    step: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-    train_seconds: float = 0.0
-    recent: list[dict[str, Any]] = field(default_factory=list)
-
-    def add(self, report: StepReport, seconds: float) -> None:
-        self.step += 1
-        self.tokens += report.tokens
-        self.seconds += seconds
-        self.train_seconds += seconds
-        self.recent = [*self.recent, asdict(report)][-KEPT_REPORTS:]
-
-    @property
-    def tokens_per_second(self) -> float:
-        return self.tokens / self.train_seconds if self.train_seconds else 0.0
-
-    def mean(self, key: str) -> float | None:
-        values = [report[key] for report in self.recent if report[key] is not None]
-        return sum(values) / len(values) if values else None
 
 
 def main(arguments: list[str]) -> int:
@@ -92,71 +63,49 @@ def train(job_dir: Path, stop: threading.Event) -> None:
     """The job from wherever it stands to its result. Raises `TrainingError` or `Interrupted`."""
     started = time.monotonic()
     job = read_job(job_dir)
+    if job.objective == "opd" and job.teacher is None:
+        raise TrainingError("opd needs a teacher: set training.teacher_url and training.teacher_model")
     torch.set_num_threads(job.threads)
     say("phase", phase="loading")
     base, tokenizer = model.load(job.model_dir, getattr(torch, job.dtype))
-    examples = tokenise(job, job_dir, tokenizer)
-    kept = _features(job, job_dir, base, examples, stop)
+    scorer = CheckOrJudge(job)
+    examples = tokenise(job, job_dir, tokenizer, scorer)
+    wanted = Wanted(
+        first_adapted_layer(len(base.model.layers), job.adapted_share), job.top_k, taught=job.objective == "distill",
+        base=not any(example.replay for example in examples),
+    )
+    kept = _features(job, job_dir, base, examples, wanted, stop)
     student = Student(base, job)
-    progress = _resume(job_dir, student)
-    progress.seconds += time.monotonic() - started
-    _loop(job, job_dir, student, examples, kept, progress, stop)
-    _finish(job, job_dir, student, progress)
+    teacher = RemoteTeacher(job.teacher, tokenizer, job.top_k) if job.objective == "opd" and job.teacher else None
+    own = OwnWords(job, base, tokenizer, student, wanted, scorer, teacher)
+    run = Run(job, job_dir, student, own, examples, kept, stop)
+    run.progress.seconds += time.monotonic() - started
+    run.to_the_end()
+    _finish(job, job_dir, student, run.progress)
 
 
-def _loop(
-    job: TrainJob,
-    job_dir: Path,
-    student: Student,
-    examples: list[Example],
-    kept: Features,
-    progress: Progress,
-    stop: threading.Event,
-) -> None:
-    say("phase", phase="training")
-    steps = plan(job, len(examples))
-    saved = time.monotonic()
-    while progress.step < len(steps):
-        began = time.monotonic()
-        try:
-            rate = learning_rate(job, progress.step, len(steps))
-            report = student.step(examples, steps[progress.step], kept, rate, lambda: _check(stop))
-        except Interrupted:
-            _checkpoint(job_dir, student, progress)
-            raise
-        progress.add(report, time.monotonic() - began)
-        _say_step(report, progress, len(steps))
-        if progress.step < len(steps) and time.monotonic() - saved >= job.checkpoint_every_seconds:
-            _checkpoint(job_dir, student, progress)
-            saved = time.monotonic()
+def tokenise(job: TrainJob, job_dir: Path, tokenizer: Any, scorer: Scorer) -> list[Example]:
+    """All examples that fit `max_tokens` and that somebody can score; what was left out is said.
 
-
-def plan(job: TrainJob, examples: int) -> list[list[int]]:
-    """Indices of the examples of each step, all epochs in order; it depends on the job alone."""
-    epochs = (steps_of_epoch(examples, job.batch_size, job.seed, epoch) for epoch in range(job.epochs))
-    return [step for epoch in epochs for step in epoch][: job.max_steps]
-
-
-def learning_rate(job: TrainJob, step: int, total: int) -> float:
-    """A linear warm-up, then half a cosine down to a tenth."""
-    warmup = max(1, round(job.warmup_share * total))
-    if step < warmup:
-        return job.learning_rate * (step + 1) / warmup
-    done = (step - warmup) / max(1, total - warmup)
-    return job.learning_rate * (0.1 + 0.45 * (1 + math.cos(math.pi * done)))
-
-
-def tokenise(job: TrainJob, job_dir: Path, tokenizer: Any) -> list[Example]:
-    """All examples that fit `max_tokens`; what was left out is said. Raises `TrainingError` when none is left."""
+    Raises `TrainingError` when there is none to practise.
+    """
     examples = [encode(tokenizer, row) for row in read_rows(job_dir)]
     fitting = [example for example in examples if example.tokens <= job.max_tokens]
-    if not any(not example.replay for example in fitting):
+    if not any(example.kind == "proven" for example in fitting):
         raise TrainingError(f"every example is longer than max_tokens = {job.max_tokens}")
-    say("phase", phase="tokenised", examples=len(fitting), left_out=len(examples) - len(fitting))
-    return fitting
+    kept = [one for one in fitting if job.objective != "grpo" or one.kind != "proven" or scorer.can(one)]
+    if not any(example.kind == "proven" for example in kept):
+        raise TrainingError("grpo needs a check for its prompts, or a judge elsewhere: set judge.url and judge.model")
+    say(
+        "phase", phase="tokenised", examples=len(kept), left_out=len(examples) - len(fitting),
+        without_score=len(fitting) - len(kept),
+    )
+    return kept
 
 
-def _features(job: TrainJob, job_dir: Path, base: Any, examples: list[Example], stop: threading.Event) -> Features:
+def _features(
+    job: TrainJob, job_dir: Path, base: Any, examples: list[Example], wanted: Wanted, stop: threading.Event
+) -> Features:
     path, key = job_dir / "features.safetensors", _key(job, examples)
     found = features.load(path, len(examples), key)
     if found is not None:
@@ -164,10 +113,10 @@ def _features(job: TrainJob, job_dir: Path, base: Any, examples: list[Example], 
 
     def on(done: int, total: int) -> None:
         say("phase", phase="teacher", done=done, total=total)
-        _check(stop)
+        check(stop)
 
-    first = first_adapted_layer(len(base.model.layers), job.adapted_share)
-    computed = features.compute(base, examples, first, job.top_k, job.objective == "distill", on)
+    given = [i for i, one in enumerate(examples) if one.kind != "proven" or job.objective not in SAMPLED_ONLY]
+    computed = features.compute(base, examples, given, wanted, on)
     features.save(computed, path, key)
     return computed
 
@@ -175,20 +124,6 @@ def _features(job: TrainJob, job_dir: Path, base: Any, examples: list[Example], 
 def _key(job: TrainJob, examples: list[Example]) -> str:
     text = json.dumps([job.model_dump_json(), [asdict(example) for example in examples]])
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _resume(job_dir: Path, student: Student) -> Progress:
-    path = job_dir / "checkpoint.pt"
-    if not path.exists():
-        return Progress()
-    progress = Progress(**student.restore(path))
-    say("phase", phase="resumed", step=progress.step)
-    return progress
-
-
-def _checkpoint(job_dir: Path, student: Student, progress: Progress) -> None:
-    student.checkpoint(job_dir / "checkpoint.pt", asdict(progress))
-    say("checkpoint", step=progress.step)
 
 
 def _finish(job: TrainJob, job_dir: Path, student: Student, progress: Progress) -> None:
@@ -206,6 +141,12 @@ def _finish(job: TrainJob, job_dir: Path, student: Student, progress: Progress) 
         "tokens_per_second": round(progress.tokens_per_second, 1),
         "loss": progress.mean("loss"),
         "kl_to_base": progress.mean("kl_to_base"),
+        "query_loss": progress.query_loss,
+        "stopped": progress.stopped,
+        "own_samples": progress.own_samples,
+        "flat_groups": progress.flat_groups,
+        "unscored_samples": progress.unscored_samples,
+        "skipped_steps": progress.skipped_steps,
         "peak_rss_mb": peak_rss_mb(),
         "recipe": job.model_dump(mode="json", exclude={"model_dir", "base_gguf"}),
     }
@@ -215,32 +156,6 @@ def _finish(job: TrainJob, job_dir: Path, student: Student, progress: Progress) 
     for scratch in ("checkpoint.pt", "features.safetensors"):
         (job_dir / scratch).unlink(missing_ok=True)
     say("done", **result)
-
-
-def _say_step(report: StepReport, progress: Progress, total_steps: int) -> None:
-    say(
-        "step",
-        step=progress.step,
-        total_steps=total_steps,
-        loss=report.loss,
-        kl_to_base=report.kl_to_base,
-        tokens_per_second=round(progress.tokens_per_second, 1),
-        eta_seconds=round(progress.train_seconds / progress.step * (total_steps - progress.step), 1),
-        peak_rss_mb=peak_rss_mb(),
-    )
-
-
-def say(event: str, **facts: Any) -> None:
-    print(json.dumps({"event": event, **facts}), flush=True)
-
-
-def peak_rss_mb() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-
-
-def _check(stop: threading.Event) -> None:
-    if stop.is_set():
-        raise Interrupted
 
 
 def _end_with_parent() -> None:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Literal
 
@@ -29,7 +28,7 @@ class Route:
 
     `formats` are the wire formats that it speaks, the preferred one first. `auth` says whose key it gets: ours
     (`api_key`, if there is one), or the client's own. `tools_as_text` says that its model cannot call tools by itself:
-    `engine_tools` then tells it of them, and reads its calls.
+    `engine_tools` then tells it of them, and reads its calls. `tells_tokens` says that it tells the tokens it samples.
     """
 
     url: str
@@ -40,6 +39,15 @@ class Route:
     formats: tuple[str, ...] = ("chat",)
     auth: Auth = "key"
     tools_as_text: bool = False
+    tells_tokens: bool = False
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash((self.url, self.policy, self.model, self.api_key)))
+
+    def __hash__(self) -> int:
+        """Kept, since each request is counted by its route several times."""
+        return self._hash
 
 
 def falls_to(policy: str, session: str, share: float) -> bool:
@@ -95,14 +103,9 @@ class Router:
             return (self._trial[0], self._current)
         return (self._current,)
 
-    @contextmanager
-    def lease(self, route: Route) -> Iterator[None]:
+    def lease(self, route: Route) -> Lease:
         """Hold `route` until the block ends. Enter it before anything is awaited: else a switch may come in between."""
-        self._leases[route] = self._leases.get(route, 0) + 1
-        try:
-            yield
-        finally:
-            self._release(route)
+        return Lease(self, route)
 
     def failed(self, route: Route, error: UpstreamError) -> None:
         """It could not be reached, broke off before it replied, or refused for a while (429, 5xx)."""
@@ -150,9 +153,28 @@ class Router:
         while route in self._leases:
             await self._emptied.setdefault(route, asyncio.Event()).wait()
 
+    def _hold(self, route: Route) -> None:
+        self._leases[route] = self._leases.get(route, 0) + 1
+
     def _release(self, route: Route) -> None:
         self._leases[route] -= 1
         if not self._leases[route]:
             del self._leases[route]
             if emptied := self._emptied.pop(route, None):
                 emptied.set()
+
+
+class Lease:
+    """`with` holds a route of a router; quicker than a generator, of which each request would make one."""
+
+    __slots__ = ("_route", "_router")
+
+    def __init__(self, router: Router, route: Route) -> None:
+        self._router = router
+        self._route = route
+
+    def __enter__(self) -> None:
+        self._router._hold(self._route)
+
+    def __exit__(self, *_: object) -> None:
+        self._router._release(self._route)
