@@ -162,7 +162,7 @@ def may(module: str, imported: str) -> bool:
     if room in FREE or not room or other == room:
         return True
     if room == "bench":
-        return other in {"errors", "types"}
+        return other in {"errors", "types", "leash"}
     allowed = RULES[room] | (COMMON if room not in COMMON else {"errors"})
     return any(f"{imported}.".startswith(f"{door}.") for door in allowed)
 

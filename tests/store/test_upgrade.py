@@ -45,6 +45,7 @@ VALUES: dict[str, Any] = {  # by `table.column`, else by `column`, else by the c
     "wanted": ADAPTER, "serving": ADAPTER, "jobs.id": JOB, "jobs.kind": "train", "jobs.state": "done",
     "progress": '{"through": 1}', "lease_owner": None, "rejected_edits.kind": "create", "failed": "[]",
     "exposures.failed": None, "exposures.state": "open", "seen": "{}", "closed_at": None, "prefix": "", "problem": "",
+    "hearsay.name": "said-by-the-way",
     "skill_folders.sha256": "0" * 64, "stale.subject": "skill:gone@1",
 }
 BY_TYPE: dict[str, Any] = {"TEXT": "text", "INTEGER": 1, "REAL": 1.5, "BLOB": b"\0" * 8}
