@@ -15,7 +15,7 @@ import pytest
 
 from metaclaw.cli.status import engines_text
 from metaclaw.config import Settings
-from metaclaw.runtime import Home
+from metaclaw.runtime import Home, weights_words
 from metaclaw.scheduler.board import Board
 from metaclaw.store import Database
 from running_gateway import until
@@ -98,6 +98,11 @@ def on_a_terminal(command: list[str], environment: dict[str, str]) -> bytes:
     reader.join()
     os.close(ours)
     return bytes(written)
+
+
+def test_with_a_provider_it_is_said_that_only_skills_are_learned() -> None:
+    assert weights_words(Settings.model_validate({"upstream": {"url": "http://a/v1"}})).endswith("Skills only")
+    assert weights_words(Settings()) == "trained while you are away; served by local"
 
 
 def test_the_engines_are_told_as_lines_for_people() -> None:

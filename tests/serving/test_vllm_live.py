@@ -140,6 +140,18 @@ async def test_a_server_that_was_started_again_gets_its_adapter_again(tmp_path: 
         assert "does not serve" in live.gateway.status()["engines"]["last_failure"]
 
 
+async def test_a_trial_goes_on_when_the_server_was_started_again(tmp_path: Path) -> None:
+    async with vllm() as server, before(server, tmp_path) as live:
+        a, b = live.adapter("a"), live.adapter("b")
+        await live.serve(a)
+        live.promotions.offer(live.registry.get(b))
+        await until(lambda: live.routes.state().canary_since is not None)
+        server.restart()
+        await until(lambda: len(server.names) == 4)
+        assert live.routes.state().canary == b
+        assert {await live.ask(str(number)) for number in range(16)} == {(f"tiny@{a}", a), (f"tiny@{b}", b)}
+
+
 async def test_while_it_is_not_well_nothing_is_sent_there(tmp_path: Path) -> None:
     async with vllm() as server, before(server, tmp_path) as live:
         server.well = False

@@ -258,6 +258,8 @@ class EngineHost:
             self._restarts.ended(time.monotonic(), why)
             await self._main.engine.stop()
             self._main = None
+            if self._canary and not self._canary.engine.alive:  # not its fault: it comes back with the other
+                self._withdraw()
         if self._restarts.seconds_left(time.monotonic()):
             return
         wanted = self._routes.state().wanted

@@ -28,6 +28,7 @@ from metaclaw.upstream.route import Route
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS, WAIT_SECONDS = 1.0, 1.0
+ANSWER_SECONDS, LOAD_SECONDS = 5.0, 120.0  # it may take, to say how it is, and to load or unload an adapter
 TELL_EVERY = 30  # waits
 SHOWN = 300  # characters of what it says of an error
 
@@ -113,9 +114,10 @@ class VllmEngines:
             return
         self._looked_at = time.monotonic()
         try:
-            names = {card.name for card in await self._cards()} if await self._is_well() else set()
-        except (EngineError, UpstreamError) as error:
-            log.warning("vLLM cannot be looked at: %s", error)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                names = {card.name for card in await self._cards()} if await self._is_well() else set()
+        except (EngineError, UpstreamError, TimeoutError) as error:
+            log.warning("vLLM cannot be looked at: %s", error or f"no answer in {ANSWER_SECONDS:g} s")
             names = set()
         for engine in self._running:
             engine.alive = engine.name in names
@@ -178,9 +180,10 @@ class VllmEngines:
         """A server that has just been started takes minutes."""
         waited = 0
         while True:
-            with contextlib.suppress(UpstreamError):
-                if await self._is_well():
-                    return
+            with contextlib.suppress(UpstreamError, TimeoutError):
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    if await self._is_well():
+                        return
             if waited % TELL_EVERY == 0:
                 log.warning("waiting for vLLM at %s", self.url)
             waited += 1
@@ -201,8 +204,15 @@ class VllmEngines:
             raise EngineError(f"{self.url} lists no models as vLLM does (HTTP {reply.status}).") from error
 
     async def _post(self, path: str, body: Mapping[str, str]) -> tuple[int, str]:
-        async with self._client.post(self._route, path, json.dumps(body).encode(), wire_format="chat") as reply:
-            raw = await read(reply, self._route)
+        sent = json.dumps(body).encode()
+        try:
+            async with (
+                asyncio.timeout(LOAD_SECONDS),
+                self._client.post(self._route, path, sent, wire_format="chat") as reply,
+            ):
+                raw = await read(reply, self._route)
+        except TimeoutError as error:
+            raise UpstreamError(504, "upstream_timeout", f"vLLM did not answer in {LOAD_SECONDS:g} s.") from error
         return reply.status, raw.decode(errors="replace")
 
 

@@ -18,7 +18,7 @@ from metaclaw.errors import UpstreamError
 Auth = Literal["key", "passthrough"]
 # How long a request waits for an engine that is being started again, rather than fail: the 1.5B takes 3.4 s.
 PATIENCE_SECONDS = 10.0
-NOTICE_SECONDS = 2.0  # until whoever looks after an engine has noticed that it is gone, at most
+NOTICE_SECONDS = 5.0  # until whoever looks after an engine has noticed that it is gone: it may be starting another
 LOST = frozenset({"upstream_unreachable", "upstream_broke_off"})
 
 
