@@ -116,6 +116,8 @@ async def test_an_adapter_that_does_not_come_back_gives_way_to_the_base(
         await until(lambda: live.gateway.health()["policy"] == "tiny@base")
         assert live.routes.state().wanted is None
         assert await live.ask("s") == "tiny@base"
+        assert live.registry.verdicts(a)[-1].decision.startswith("rolled back: its engine does not come back: ")
+        assert live.registry.get(a).state is AdapterState.ROLLED_BACK
 
 
 @pytest.mark.usefixtures("stand_ins")

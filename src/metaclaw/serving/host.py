@@ -271,7 +271,7 @@ class EngineHost:
             if wanted != self._serving:  # asked for meanwhile
                 self._routes.give_up(self._serving, f"swap to {wanted or 'base'} failed: {error}")
         if self._main is None and self._serving and self._restarts.in_a_row >= ADAPTER_TRIES:
-            self._routes.give_up(None, f"{self._serving} does not come back: {self._restarts.last_failure}")
+            self._promotions.drop(self._serving, f"its engine does not come back: {self._restarts.last_failure}")
             self._serving = None
 
     async def _stop_all(self) -> None:
