@@ -56,7 +56,7 @@ def publish(records: Sequence[Mapping[str, Any]], swaps: int, folder: Path) -> N
 
 
 def _added(kind: str, made: Sequence[Mapping[str, Any]]) -> dict[str, Check]:
-    """Beside the requests between the swaps, which met the same machine: in the median, of the slowest 1 %, and at most."""
+    """Beside the requests between the swaps, which met the same machine: median, slowest hundredth, and slowest."""
     during, rest = spread(_all(made, "during_ms")), spread(_all(made, "rest_ms"))
     return {
         f"added_first_token_ms_{kind}_{figure}": Check(
