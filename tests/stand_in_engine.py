@@ -33,6 +33,8 @@ class StandIn:
     started: list[str]
     broken: set[str]
     most = 0
+    ready: asyncio.Event | None = None  # what a start waits for
+    waiting = 0
 
     def __init__(self, spec: EngineSpec) -> None:
         self.spec, self.alive, self.url = spec, True, ""
@@ -43,6 +45,10 @@ class StandIn:
     async def start(cls, spec: EngineSpec, *, timeout_seconds: float) -> StandIn:
         if spec.policy in cls.broken:
             raise EngineError("it ended while it was loading")
+        if cls.ready:
+            cls.waiting += 1
+            await cls.ready.wait()
+            cls.waiting -= 1
         engine = cls(spec)
         app = web.Application()
         app.router.add_post("/v1/chat/completions", engine._answer)

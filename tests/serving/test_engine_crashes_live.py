@@ -83,6 +83,24 @@ async def test_a_request_in_an_engine_that_dies_is_answered_by_the_next_one(tmp_
 
 
 @pytest.mark.usefixtures("stand_ins")
+async def test_one_that_dies_while_another_starts_is_noticed_and_requests_wait_for_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(tmp_path) as live:
+        a = live.adapter("a")
+        ready = asyncio.Event()
+        monkeypatch.setattr(StandIn, "ready", ready)
+        live.routes.want(a, "test")
+        await until(lambda: StandIn.waiting == 1)
+        await StandIn.running.pop().die()
+        await until(lambda: live.gateway.health()["status"] == "loading")
+        asked = asyncio.create_task(live.ask("s"))
+        ready.set()
+        assert await asked == f"tiny@{a}"
+        assert live.gateway.status()["engines"]["ended"] == 1
+
+
+@pytest.mark.usefixtures("stand_ins")
 async def test_while_none_comes_back_the_client_is_told_when_to_try_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -234,9 +234,30 @@ class EngineHost:
         self._look_at_spare()
 
     async def _started(self, adapter: str | None) -> Seat:
-        """A new engine that answers. Raises one of `REFUSALS`."""
-        engine = await self._engines.start(f"{self._base_model}@{adapter or 'base'}", adapter)
+        """A new engine that answers. Raises one of `REFUSALS`. Meanwhile the one that serves is looked after."""
+        start = self._engines.start(f"{self._base_model}@{adapter or 'base'}", adapter)
+        starting = asyncio.ensure_future(start)
+        try:
+            while not starting.done():
+                await asyncio.wait({starting}, timeout=WATCH_SECONDS)
+                self._notice_death()
+        finally:
+            if not starting.done():
+                starting.cancel()
+                await asyncio.wait({starting})
+        engine = starting.result()
         return Seat(adapter, engine, engine.route)
+
+    def _notice_death(self) -> None:
+        """If the engine that serves has ended, requests wait from now on, and the next look starts it again."""
+        if self._main is None or self._main.engine.alive:
+            return
+        why = self._main.engine.why_ended()
+        log.error("%s; it is started again", why)
+        self._router.switch(None)
+        self._restarts.ended(time.monotonic(), why)
+        self._dismiss(self._main)
+        self._main = None
 
     def _dismiss(self, seat: Seat) -> None:
         task = asyncio.create_task(self._drain(seat))
@@ -251,15 +272,9 @@ class EngineHost:
 
     async def _restart(self) -> None:
         """The engine that served has ended: the next one of the same version, when its time has come."""
-        if self._main:
-            why = self._main.engine.why_ended()
-            log.error("%s; it is started again", why)
-            self._router.switch(None)
-            self._restarts.ended(time.monotonic(), why)
-            await self._main.engine.stop()
-            self._main = None
-            if self._canary and not self._canary.engine.alive:  # not its fault: it comes back with the other
-                self._withdraw()
+        self._notice_death()
+        if self._canary and not self._canary.engine.alive:  # not its fault: it comes back with the other
+            self._withdraw()
         if self._restarts.seconds_left(time.monotonic()):
             return
         wanted = self._routes.state().wanted
