@@ -11,7 +11,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 FULL   ?=
 
-.PHONY: setup run demo test test-clients test-package test-container check format docs docs-serve first-minutes bench bench-gateway bench-retrieval bench-signals bench-scheduling bench-gate-aa bench-workdays bench-peers bench-trainer bench-learning clean
+.PHONY: setup run demo test test-clients test-package test-container check format docs docs-serve first-minutes bench bench-gateway bench-retrieval bench-signals bench-scheduling bench-gate-aa bench-swap bench-workdays bench-peers bench-trainer bench-learning clean
 
 setup: $(VENV)/.installed
 
@@ -76,6 +76,9 @@ bench-scheduling: setup
 
 bench-gate-aa: setup
 	$(BIN)/metaclaw bench gate-aa
+
+bench-swap: setup
+	$(BIN)/metaclaw bench swap
 
 bench-workdays: setup
 	$(BIN)/metaclaw bench workdays --arms frozen,feedback-log,handwritten,placebo,shuffled-feedback,skills,weights,both

@@ -113,6 +113,10 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("bench.retrieval.store", "context"): "times the gateway's view of the library",
     ("bench.retrieval.store", "library"): "publishes skills to be followed",
     ("bench.retrieval.store", "store"): "fills a store with 100,000 skills, for which there is no door",
+    ("bench.swap.beside", "training"): "makes the weights trainable",
+    ("bench.swap.run", "serving"): "asks for a swap as a command does, without a command's second to begin",
+    ("bench.swap.run", "store"): "opens the gateway's store",
+    ("bench.swap.run", "training"): "registers its adapters",
     ("bench.workdays.agent", "sandbox"): "hands the sandbox on to the agent's tools",
     ("bench.workdays.playing", "config"): "says with which limits an agent's programs run",
     ("bench.workdays.playing", "sandbox"): "opens the sandbox for the agent's programs",
@@ -126,7 +130,10 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("bench.scheduling.world", "scheduler"): "draws rules and leases for them",
     ("serving.arena", "upstream"): "asks its engine over HTTP",
     ("serving.engine", "upstream"): "says by which route it is reached",
-    ("serving.host", "upstream"): "checks its engines over HTTP and tells the router of them",
+    ("serving.engines", "upstream"): "says by which route an engine is reached",
+    ("serving.host", "upstream"): "tells the router of its engines",
+    ("serving.local", "upstream"): "checks its engines over HTTP",
+    ("serving.vllm", "upstream"): "talks to the server",
     ("serving.watch", "upstream"): "throws the coin that the router throws",
 }
 LEARNING = {"evolve", "training", "serving", "scheduler", "signals", "library"}

@@ -291,6 +291,17 @@ class TrainingSettings(Section):
 
 
 class ServingSettings(Section):
+    engine: Literal["local", "vllm"] = "local"
+    """What serves the model that is ours: an engine on this machine for each policy version (`local`), or a vLLM server
+    that loads adapters at run time (`vllm`)."""
+    vllm_url: Url | None = None
+    """Base URL of that server, with its /v1."""
+    vllm_api_key: Key | None = None
+    """Its key, where it was started with --api-key."""
+    vllm_adapters_dir: str | None = None
+    """The folder `adapters` of the data folder as the server sees it, where that is another path: in a container."""
+    reserve_memory_mb: Annotated[int, Field(ge=0)] = 512
+    """Memory that must stay free beside a second engine on this machine; a swap that would leave less is refused."""
     canary_share: Annotated[float, Field(ge=0, le=0.5)] = 0.25
     """The share of sessions that a new adapter serves at first, while it is compared with what served before; 0 lets
     it serve all of them at once. For this embedded model, both engines are then in memory."""
@@ -411,6 +422,17 @@ class Settings(BaseSettings):
             raise ValueError(f"two upstreams have the same name: {', '.join(twice)}")
         return self
 
+    @model_validator(mode="after")
+    def _one_engine(self) -> Self:
+        if self.serving.engine == "vllm" and self.serving.vllm_url is None:
+            raise ValueError("serving.engine = 'vllm' needs the server's address: set serving.vllm_url")
+        if self.serving.engine == "vllm" and self.provider_urls:
+            raise ValueError(
+                "serving.engine = 'vllm' serves the model that is trained here, and a provider serves its own: leave"
+                " upstream.url and [[upstreams]] out, or serving.engine"
+            )
+        return self
+
     @property
     def home(self) -> Path:
         return self.data_dir.expanduser().absolute()
@@ -421,7 +443,7 @@ class Settings(BaseSettings):
 
     @property
     def embedded(self) -> bool:
-        """Whether the embedded model answers, rather than a provider."""
+        """Whether a model that is ours to train answers, rather than a provider."""
         return not self.provider_urls
 
     @property
@@ -512,8 +534,8 @@ def known_secrets(settings: Settings) -> list[str]:
     address = [calendar] if calendar and "://" in calendar.get_secret_value() else []
     held = [
         *(one.api_key for one in (settings.upstream, *settings.upstreams)), settings.judge.api_key,
-        settings.training.teacher_api_key,
-        settings.context.embeddings_api_key, settings.telemetry.headers, *address,
+        settings.training.teacher_api_key, settings.serving.vllm_api_key, settings.context.embeddings_api_key,
+        settings.telemetry.headers, *address,
     ]
     return [*([token] if token else []), *(key.get_secret_value() for key in held if key)]
 

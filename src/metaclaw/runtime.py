@@ -62,11 +62,15 @@ from metaclaw.scheduler.senses import Machine
 from metaclaw.scheduler.windows import Rule, SleepHours
 from metaclaw.serving.arena import open_arena
 from metaclaw.serving.engine import EngineSpec
+from metaclaw.serving.engines import Engines
 from metaclaw.serving.host import EngineHost
+from metaclaw.serving.local import LocalEngines
+from metaclaw.serving.memory import MIB, Memory
 from metaclaw.serving.promotion import Promotions, admitted
 from metaclaw.serving.receipts import Receipts
 from metaclaw.serving.routes import Routes
 from metaclaw.serving.trial import Bar
+from metaclaw.serving.vllm import VllmEngines
 from metaclaw.serving.watch import CanaryWatch
 from metaclaw.signals.judge import judge
 from metaclaw.store import Database
@@ -144,6 +148,7 @@ class Gateway:
             settings.evolve.holdout_share if settings.evolve.enabled else 0.0,
         )
         self._router = providers.configured(settings) or Router()
+        self._host = self._engine_host(embedded) if embedded else None
         self._link: LearnerLink | None = None
         redactor = Redactor(known_secrets(settings))
         self._spans = _spans(settings, redactor, embedded=embedded is not None)
@@ -175,8 +180,8 @@ class Gateway:
     async def _start(self) -> None:
         await self._listen()
         self._announce()
-        if self._embedded:
-            self._tasks.start(self._host(self._embedded).run())
+        if self._host:
+            self._tasks.start(self._host.run())
         if self._settings.evolve.enabled or self._settings.training.enabled:
             self._link = LearnerLink(
                 {
@@ -233,6 +238,8 @@ class Gateway:
             "job": {"id": job.id, "state": job.state, **job.progress} if job else None,
             "learning": "settled" if settled(self._database, self._settings.namespace) else "working",
             "in_flight": self._router.in_flight(),
+            "engines": self._host.state() if self._host else None,
+            "weights": weights_words(self._settings),
             "upstreams": self._router.state(),
         }
 
@@ -262,6 +269,7 @@ class Gateway:
             "learner_dropped": link.dropped if link else 0,
             "code_calls": self._sandbox.counts,
             "upstreams": self._router.state(),
+            "engines": self._host.state() if self._host else None,
             "cpu_seconds": time.process_time(),
             "spans": {"exported": self._spans.exported, "dropped": dict(self._spans.dropped)} if self._spans else None,
             "started_at": self._started_at,
@@ -310,17 +318,11 @@ class Gateway:
         except OSError as error:
             log.warning("`metaclaw stop` will not find this gateway: %s", error)
 
-    def _host(self, embedded: Embedded) -> EngineHost:
+    def _engine_host(self, embedded: Embedded) -> EngineHost:
+        serving = self._settings.serving
         return EngineHost(
-            embedded.name,
-            lambda policy, gguf: engine_spec(self._settings, embedded, policy, [gguf] if gguf else []),
-            self._settings.model.start_timeout_seconds,
-            self._routes,
-            self._registry,
-            Promotions(self._routes, self._registry, self._settings.serving.canary_share),
-            self._router,
-            self._client,
-            60 * self._settings.serving.spare_minutes,
+            engines_of(self._settings, embedded, self._registry, self._client), embedded.name, self._routes,
+            Promotions(self._routes, self._registry, serving.canary_share), self._router, 60 * serving.spare_minutes,
         )
 
     def _recorded(self, urgent: bool) -> None:
@@ -598,6 +600,32 @@ def edits_of(catalog: Catalog, redactor: Redactor) -> Edits:
     )
 
 
+def weights_words(settings: Settings) -> str:
+    """What becomes of the model's weights, in words."""
+    if not settings.embedded:
+        return "never trained: a provider answers, and has no weights to train. Skills only"
+    if not settings.training.enabled:
+        return "not trained: training.enabled is off"
+    return f"trained while you are away; served by {settings.serving.engine}"
+
+
+def engines_of(settings: Settings, embedded: Embedded, registry: Registry, client: UpstreamClient) -> Engines:
+    """What serves policy versions, as the settings have it."""
+    serving = settings.serving
+    if serving.engine == "vllm":
+        key = serving.vllm_api_key
+        folder = Path(serving.vllm_adapters_dir) if serving.vllm_adapters_dir else Home(settings).adapters.parent
+        return VllmEngines(
+            serving.vllm_url or "", key.get_secret_value() if key else None, embedded.name, registry, client,
+            folder / settings.namespace,
+        )
+    return LocalEngines(
+        embedded.name,
+        lambda policy, gguf: engine_spec(settings, embedded, policy, [gguf] if gguf else []),
+        settings.model.start_timeout_seconds, registry, client, serving.reserve_memory_mb * MIB, Memory(),
+    )
+
+
 def engine_spec(
     settings: Settings, embedded: Embedded, policy: str, loras: Sequence[Path], *, apply: bool = True
 ) -> EngineSpec:
@@ -701,7 +729,10 @@ def _shareable(settings: Settings) -> dict[str, Any]:
     tree = settings.model_dump(mode="json")
     for section in (tree["upstream"], *tree["upstreams"]):
         section["api_key"] = None
-    tree["gateway"]["token"] = tree["context"]["embeddings_api_key"] = tree["telemetry"]["headers"] = None
+    for section, secret in (
+        ("gateway", "token"), ("context", "embeddings_api_key"), ("serving", "vllm_api_key"), ("telemetry", "headers"),
+    ):
+        tree[section][secret] = None
     key = settings.judge.api_key
     tree["judge"]["api_key"] = key.get_secret_value() if key else None
     key = settings.training.teacher_api_key
@@ -713,7 +744,8 @@ def _shareable(settings: Settings) -> dict[str, Any]:
 
 def _model_tokens(settings: Settings) -> int | None:
     """The context length of whatever answers; None where it is not known."""
-    return settings.model.context_tokens if settings.embedded else settings.context.model_tokens or None
+    ours = settings.embedded and settings.serving.engine == "local"
+    return settings.model.context_tokens if ours else settings.context.model_tokens or None
 
 
 def _can_train() -> bool:

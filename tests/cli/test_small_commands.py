@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from metaclaw.cli.status import engines_text
 from metaclaw.config import Settings
-from metaclaw.runtime import Home
+from metaclaw.runtime import Home, weights_words
 from metaclaw.scheduler.board import Board
 from metaclaw.store import Database
 from running_gateway import until
@@ -99,3 +100,22 @@ def on_a_terminal(command: list[str], environment: dict[str, str]) -> bytes:
     reader.join()
     os.close(ours)
     return bytes(written)
+
+
+def test_with_a_provider_it_is_said_that_only_skills_are_learned() -> None:
+    assert weights_words(Settings.model_validate({"upstream": {"url": "http://a/v1"}})).endswith("Skills only")
+    assert weights_words(Settings()) == "trained while you are away; served by local"
+
+
+def test_the_engines_are_told_as_lines_for_people() -> None:
+    state = {
+        "running": [
+            {"role": "serving", "policy": "m@base", "resident_bytes": 300 << 20}, {"role": "canary", "policy": "m@a"},
+        ],
+        "ended": 2, "swaps_refused": 1, "last_failure": "the engine of m@base was ended by signal 9",
+    }
+    assert engines_text(state) == [
+        "m@base (serving, 300 MB)", "m@a (canary)", "2 ended by themselves", "1 swaps refused",
+        "last failure: the engine of m@base was ended by signal 9",
+    ]
+    assert engines_text({"running": [], "ended": 0, "swaps_refused": 0, "last_failure": None}) == []

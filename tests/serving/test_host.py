@@ -10,6 +10,8 @@ import pytest
 
 from metaclaw.serving.engine import EngineSpec
 from metaclaw.serving.host import EngineHost
+from metaclaw.serving.local import LocalEngines
+from metaclaw.serving.memory import Memory
 from metaclaw.serving.promotion import Promotions
 from metaclaw.serving.routes import Routes
 from metaclaw.store import Database
@@ -48,10 +50,11 @@ async def test_a_tampered_pickled_or_foreign_adapter_is_refused_and_the_old_one_
         (tampered, "its files were changed"), (pickled, "is pickled"), (foreign, "not signed by this MetaClaw"),
     ]
     async with UpstreamClient(5, 30) as client:
-        host = EngineHost(
-            "tiny", lambda policy, gguf: EngineSpec(smollm2_gguf, policy, context_tokens=256), 60, routes, registry,
-            Promotions(routes, registry, 0.0), router, client, 0.0,
+        engines = LocalEngines(
+            "tiny", lambda policy, gguf: EngineSpec(smollm2_gguf, policy, context_tokens=256), 60, registry, client, 0,
+            Memory(),
         )
+        host = EngineHost(engines, "tiny", routes, Promotions(routes, registry, 0.0), router, 0.0)
         running = asyncio.create_task(host.run())
         try:
             await swapped(lambda: router.policy == "tiny@base")

@@ -134,6 +134,25 @@ def gate_aa(
 
 
 @app.command()
+def swap(
+    swaps: Annotated[int, typer.Option(min=1, help="How many there are to be in all.")] = 500,
+    minutes: Annotated[float, typer.Option(help="Length of this slice; the next one goes on where it ends.")] = 600.0,
+    models_dir: Annotated[Path, typer.Option(help="Where model weights are cached.")] = Path("~/.metaclaw/models"),
+    results: ResultsOption = Path("bench/results"),
+) -> None:
+    """Swaps of real engines under streams, on SmolLM2-135M, and the gateway's latency beside the trainer. Resumable.
+
+    Needs Linux with two processors, cc, taskset and wrk.
+
+    Example: metaclaw bench swap --swaps 50 --minutes 10
+    """
+    need("torch", "metaclaw bench swap", "train")
+    from metaclaw.bench.swap.run import main
+
+    main(swaps, minutes, models_dir.expanduser(), results)
+
+
+@app.command()
 def poison(results: ResultsOption = Path("bench/results")) -> None:
     """Attempts to plant a skill, through the real learner, and genuine corrections, most of which must be kept.
 

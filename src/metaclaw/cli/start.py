@@ -25,11 +25,21 @@ from rich.progress import (
 from metaclaw import heap
 from metaclaw.config import Settings
 from metaclaw.errors import ConfigError
-from metaclaw.runtime import Embedded, Gateway, Home
+from metaclaw.runtime import Embedded, Gateway, Home, weights_words
 from metaclaw.training.process import ReportingProcess
+
+try:
+    import uvloop
+except ImportError:  # on whatever Python it does not come for
+    uvloop = None  # type: ignore[assignment, unused-ignore]
 
 log = logging.getLogger(__name__)
 console = Console(stderr=True)
+
+
+def loop_for_many_requests() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """What makes the event loop of the gateway: a request takes a seventh less of the processor on uvloop's."""
+    return uvloop.new_event_loop if uvloop else None
 
 
 async def run_until_stopped(settings: Settings, embedded: Embedded | None) -> None:
@@ -40,10 +50,12 @@ async def run_until_stopped(settings: Settings, embedded: Embedded | None) -> No
         loop.add_signal_handler(number, stop.set)
     heap.collect_less_often()
     async with Gateway(settings, embedded, heap.leave_alone_what_there_is) as gateway:
-        answers = embedded.name if embedded else ", ".join(settings.provider_urls)
+        at = f" on vLLM at {settings.serving.vllm_url}" if settings.serving.engine == "vllm" else ""
+        answers = f"{embedded.name}{at}" if embedded else ", ".join(settings.provider_urls)
         tell = _teller(settings)
         tell(f"MetaClaw listens on {gateway.url}/v1 (upstream: {answers})")
         tell(f"Token: {settings.home / 'token'}")
+        tell(f"Weights: {weights_words(settings)}.")
         await _first_of(stop.wait(), _serve(gateway, tell))
         tell("Stopping.")
 
@@ -60,14 +72,16 @@ def find_model(settings: Settings) -> Embedded | None:
     """The embedded model's file, downloaded if needed; None where a provider answers."""
     if not settings.embedded:
         return None
+    from metaclaw.serving.weights import name_of, resolve
+
+    if settings.serving.engine == "vllm" and not settings.training.enabled:  # nothing here reads the file
+        return Embedded(name_of(settings.model.name), "")
     try:
         import xllamacpp  # noqa: F401 - only to say early that it is missing
     except ImportError as error:
         raise ConfigError(
             "The embedded model needs its engine: pip install 'metaclaw[local]'. Or name a provider with --upstream."
         ) from error
-    from metaclaw.serving.weights import resolve
-
     with TerminalProgress() as progress:
         weights = resolve(settings.model.name, settings.weights_dir, progress)
     return Embedded(weights.name, str(weights.path))

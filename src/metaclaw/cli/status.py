@@ -57,7 +57,8 @@ def print_status(settings: Settings, *, as_json: bool) -> None:
         typer.echo(json.dumps(facts))
         return
     for key, value in facts.items():
-        typer.echo(f"{key.replace('_', ' '):14} {visible(_shown(value))}")
+        told = engines_text(value) if key == "engines" else value
+        typer.echo(f"{key.replace('_', ' '):14} {visible(_shown(told))}")
 
 
 def _of_the_gateway(running: list[Running], settings: Settings) -> dict[str, Any]:
@@ -70,8 +71,21 @@ def _of_the_gateway(running: list[Running], settings: Settings) -> dict[str, Any
         return {"trouble": str(error)}
     if status != 200:
         return {"trouble": f"it answers {status}; `metaclaw doctor` may know why"}
-    wanted = ("policy", "learner", "in_flight", "refused", "lost")
-    return {name: told[name] for name in wanted if name in told}
+    wanted = ("policy", "learner", "in_flight", "refused", "lost", "weights", "engines")
+    return {name: told[name] for name in wanted if told.get(name) is not None}
+
+
+def engines_text(state: Mapping[str, Any]) -> list[str]:
+    """Each engine that runs; then what went wrong with them since the gateway began."""
+    running = [f"{one['policy']} ({one['role']}{_memory_of(one)})" for one in state["running"]]
+    trouble = [f"{state['ended']} ended by themselves"] if state["ended"] else []
+    trouble += [f"{state['swaps_refused']} swaps refused"] if state["swaps_refused"] else []
+    return running + trouble + ([f"last failure: {state['last_failure']}"] if state["last_failure"] else [])
+
+
+def _memory_of(engine: Mapping[str, Any]) -> str:
+    resident = engine.get("resident_bytes")
+    return f", {resident >> 20} MB" if resident else ""
 
 
 def _bytes(path: Path, settings: Settings) -> int:

@@ -33,6 +33,7 @@ def _families(of: Mapping[str, Any]) -> Iterator[Family]:
     yield _one("learner_news_dropped_total", "counter", "News that the learner did not take", of["learner_dropped"])
     calls: list[Sample] = [({"result": result}, n) for result, n in of["code_calls"].items()]
     yield "metaclaw_code_skill_calls_total", "counter", "Calls of code skills, by engine and result", calls
+    yield from _engines(of.get("engines"))
     yield from _upstreams(of["upstreams"])
     if spans := of["spans"]:
         yield _one("spans_exported_total", "counter", "Turns that a collector took as spans", spans["exported"])
@@ -45,6 +46,20 @@ def _families(of: Mapping[str, Any]) -> Iterator[Family]:
     yield _one("skills_waiting", "gauge", "Skills that wait for a person", of.get("skills_waiting"))
     yield "process_cpu_seconds_total", "counter", "Processor time of the gateway", [({}, of["cpu_seconds"])]
     yield "process_start_time_seconds", "gauge", "When the gateway began", [({}, of["started_at"])]
+
+
+def _engines(state: Mapping[str, Any] | None) -> Iterator[Family]:
+    """Nothing where a provider answers."""
+    if state is None:
+        return
+    running = [({"role": str(one["role"]), "policy": str(one["policy"])}, one) for one in state["running"]]
+    up: list[Sample] = [(labels, 1) for labels, _ in running]
+    resident: list[Sample] = [(labels, one["resident_bytes"]) for labels, one in running if one.get("resident_bytes")]
+    yield "metaclaw_engine_up", "gauge", "Engines that run, by role", up
+    yield "metaclaw_engine_resident_bytes", "gauge", "Memory of an engine on this machine", resident
+    yield _one("engine_ended_total", "counter", "Engines that ended by themselves", state["ended"])
+    yield _one("swaps_refused_total", "counter", "Swaps refused for want of memory", state["swaps_refused"])
+    yield _one("memory_available_bytes", "gauge", "Memory left to the engines", state["available_bytes"])
 
 
 def _upstreams(upstreams: list[Mapping[str, Any]]) -> Iterator[Family]:

@@ -101,6 +101,8 @@ class TurnHandler:
             parsed.query, with_skills=wanted, taken_tokens=taken, session=session
         )
         keyed = self._client.has_provider_key(request.headers)
+        if self._router.is_lost:
+            await self._router.regained()
         routes = _within_reach(dialect, self._router.routes(model_named(parsed.body), keyed=keyed, session=session))
         exchange = Exchange(dialect, parsed, place, context, self._toolbox.ids.request(dialect, parsed))
         if context.composition.tools:
@@ -126,14 +128,23 @@ class TurnHandler:
         return place
 
     async def _answer(self, request: Request, exchange: Exchange, routes: Sequence[Route]) -> Reply:
-        """What the first of the routes says that replies, else what the last one says."""
+        """What the first of the routes says that replies, else what the last one says. An engine that ended before a
+        byte of its reply came is waited for, once.
+        """
         *others, last = routes
         for route in others:
             try:
                 return await self._attempt(request, exchange, route)
             except UpstreamError as error:
                 log.warning("turn %s goes on to the next upstream: %s", exchange.id, error)
-        return await self._attempt(request, exchange, last, is_last=True)
+        try:
+            return await self._attempt(request, exchange, last, is_last=True)
+        except UpstreamError as error:
+            again = await self._router.instead_of(last, error)
+            if again is None:
+                raise
+            log.warning("turn %s begins again with another engine: %s", exchange.id, error)
+        return await self._attempt(request, exchange, again, is_last=True)
 
     async def _attempt(
         self, request: Request, exchange: Exchange, route: Route, *, is_last: bool = False

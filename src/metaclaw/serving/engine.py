@@ -10,12 +10,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import signal
 import sys
 import tempfile
-from typing import IO
+from collections.abc import Mapping
+from typing import IO, Any
 
 from metaclaw.errors import EngineError, UpstreamError
 from metaclaw.serving.engine_worker import EngineSpec
+from metaclaw.serving.memory import Memory
 from metaclaw.upstream.client import UpstreamClient, reply_text
 from metaclaw.upstream.route import Route
 
@@ -83,6 +86,18 @@ class Engine:
     @property
     def alive(self) -> bool:
         return self._process.returncode is None
+
+    def told(self) -> Mapping[str, Any]:
+        """What there is to say of it, for people."""
+        return {"pid": self.pid, "resident_bytes": Memory().resident_bytes(self.pid)}
+
+    def why_ended(self) -> str:
+        """Why it is not alive."""
+        code = self._process.returncode
+        if code is not None and code < 0:
+            hint = " (the kernel does so where memory runs out)" if code == -signal.SIGKILL else ""
+            return f"the engine of {self.policy} was ended by signal {-code}{hint}"
+        return f"the engine of {self.policy} ended with exit code {code}"
 
     async def probe(self) -> str:
         """One greedy token, past every cache: proof that it generates. EngineError if it does not."""

@@ -1,10 +1,11 @@
 """Which engines run: the one that serves, the one on trial, and for a while the one that served before.
 
 Lives in the gateway's process. Watches what is wanted (`routes`). Where that is not what serves, it starts an engine
-for it, checks that it answers as it did in the gate, sends new requests there, and keeps the old one as a spare, so
-that a rollback takes no time. A canary's engine is started beside it, and serves its share of the sessions. There are
-two engines at most: a spare is stopped, once it is empty, before another is started. A swap that fails leaves the old
-engine serving. An engine that dies is started again; a canary's is not, and its sessions fall to the other.
+for it, sends new requests there, and keeps the old one as a spare, so that a rollback takes no time. A canary's engine
+is started beside it, and serves its share of the sessions. There are two engines at most: a spare is stopped, once it
+is empty, before another is started. A swap that fails leaves the old engine serving; one for which there is no memory
+is refused, and the reason is stored. An engine that dies is started again, after a pause where it keeps dying; a
+canary's is not, and its sessions fall to the other. Where memory runs out, spare and canary go first.
 """
 
 from __future__ import annotations
@@ -12,26 +13,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 from metaclaw.errors import EngineError, StoreError, TrainingError, UpstreamError
-from metaclaw.serving.engine import Engine, EngineSpec
+from metaclaw.serving.engines import Engines, NoRoomError, RunningEngine
 from metaclaw.serving.promotion import Promotions
+from metaclaw.serving.restarts import ADAPTER_TRIES, Restarts
 from metaclaw.serving.routes import Routes, RouteState
-from metaclaw.training.registry import Registry
-from metaclaw.upstream.client import UpstreamClient, reply_text
 from metaclaw.upstream.route import Route, Router
 
 log = logging.getLogger(__name__)
 
 WATCH_SECONDS = 0.1
-RESTART_SECONDS = 1.0
-PARITY_CHARACTERS = 24  # of the greedy reply: enough to tell a wrong adapter, little enough to bear rounding
+MEMORY_SECONDS = 1.0
 REFUSALS = (EngineError, TrainingError, UpstreamError)
-
-MakeSpec = Callable[[str, Path | None], EngineSpec]
 
 
 @dataclass(slots=True)
@@ -39,40 +36,32 @@ class Seat:
     """An engine and what it serves: an adapter, or None for the base model alone. `since` is when it became a spare."""
 
     adapter: str | None
-    engine: Engine
+    engine: RunningEngine
     route: Route
     since: float = 0.0
 
 
 class EngineHost:
-    """Owned by the gateway's process. `make_spec` takes a policy name and the adapter's GGUF file."""
+    """Owned by the gateway's process."""
 
     def __init__(
-        self,
-        base_model: str,
-        make_spec: MakeSpec,
-        start_timeout_seconds: float,
-        routes: Routes,
-        registry: Registry,
-        promotions: Promotions,
-        router: Router,
-        client: UpstreamClient,
+        self, engines: Engines, base_model: str, routes: Routes, promotions: Promotions, router: Router,
         spare_seconds: float,
     ) -> None:
+        self._engines = engines
         self._base_model = base_model
-        self._make_spec = make_spec
-        self._start_timeout_seconds = start_timeout_seconds
         self._routes = routes
-        self._registry = registry
         self._promotions = promotions
         self._router = router
-        self._client = client
         self._spare_seconds = spare_seconds
         self._main: Seat | None = None
         self._canary: Seat | None = None
         self._spare: Seat | None = None
         self._serving: str | None = None
         self._draining: set[asyncio.Task[None]] = set()
+        self._restarts = Restarts()
+        self._refused = 0
+        self._memory_looked_at = 0.0
 
     async def run(self) -> None:
         """Serve until cancelled, then stop every engine."""
@@ -83,6 +72,25 @@ class EngineHost:
                 await self._look()
         finally:
             await self._stop_all()
+
+    def state(self) -> dict[str, Any]:
+        """How the engines are, for people and for the metrics."""
+        return {
+            "kind": self._engines.kind,
+            "running": [
+                {"role": role, "policy": seat.engine.policy, **seat.engine.told()} for role, seat in self._seats()
+            ],
+            "ended": self._restarts.count,
+            "last_failure": self._restarts.last_failure or None,
+            "next_start_in_seconds": round(self._restarts.seconds_left(time.monotonic()), 1) if not self._main else 0.0,
+            "swaps_refused": self._refused,
+            "available_bytes": self._engines.available_bytes(),
+        }
+
+    def _seats(self) -> Iterator[tuple[str, Seat]]:
+        for role, seat in (("serving", self._main), ("canary", self._canary), ("spare", self._spare)):
+            if seat and seat.engine.alive:
+                yield role, seat
 
     async def _first(self) -> None:
         """The wanted adapter, or the base model where that one cannot be served."""
@@ -96,6 +104,7 @@ class EngineHost:
             await self._swap(None)
 
     async def _look(self) -> None:
+        await self._engines.look()
         try:
             state = self._routes.state()
             if self._main is None or not self._main.engine.alive:
@@ -105,6 +114,7 @@ class EngineHost:
             else:
                 await self._look_at_canary(state)
                 self._look_at_spare()
+                self._look_at_memory()
         except StoreError as error:
             log.error("engine host cannot read the store: %s", error)
 
@@ -112,11 +122,16 @@ class EngineHost:
         if self._canary and self._canary.adapter != state.canary:
             self._withdraw()
         elif self._canary and not self._canary.engine.alive:
+            why = self._canary.engine.why_ended()
             self._withdraw()
-            self._take_back(state.canary, "its engine died")
+            self._take_back(state.canary, f"its engine died: {why}")
         elif state.canary and not self._canary and self._has_room():
             try:
+                self._engines.require_room()
                 self._canary = await self._started(state.canary)
+            except NoRoomError as error:
+                self._refuse(state.canary, str(error))
+                return
             except REFUSALS as error:
                 self._take_back(state.canary, f"it could not be served: {error}")
                 return
@@ -129,6 +144,13 @@ class EngineHost:
         if canary:
             self._promotions.take_back(canary, why, {})
 
+    def _refuse(self, adapter: str | None, why: str) -> None:
+        """For want of memory: nothing speaks against the adapter."""
+        self._refused += 1
+        log.error("%s is refused: %s", adapter or "the base model", why)
+        if adapter:
+            self._promotions.refuse(adapter, why)
+
     def _withdraw(self) -> None:
         """Nobody is sent to the canary any more; its engine ends when it is empty."""
         self._router.try_out(None)
@@ -138,19 +160,40 @@ class EngineHost:
 
     def _look_at_spare(self) -> None:
         if self._spare and time.monotonic() - self._spare.since >= self._spare_seconds:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """The spare ends, once it is empty."""
+        if self._spare:
             self._dismiss(self._spare)
-            self._spare = None
+        self._spare = None
+
+    def _look_at_memory(self) -> None:
+        now = time.monotonic()
+        if now - self._memory_looked_at < MEMORY_SECONDS:
+            return
+        self._memory_looked_at = now
+        if not (self._spare or self._canary) or not (why := self._engines.pressed()):
+            return
+        if self._spare:
+            log.warning("the spare engine is stopped: %s", why)
+            self._let_go()
+        elif self._canary:
+            canary = self._canary.adapter
+            self._withdraw()
+            self._refuse(canary, why)
 
     def _has_room(self) -> bool:
         """Whether one more engine may be started; if not, room is being made."""
-        if self._spare:
-            self._dismiss(self._spare)
-            self._spare = None
+        self._let_go()
         return not self._draining
 
     async def _try_swap(self, wanted: str | None) -> None:
         try:
             await self._swap(wanted)
+        except NoRoomError as error:
+            self._refuse(wanted, str(error))
+            self._routes.give_up(self._serving, f"swap to {wanted or 'base'} refused: {error}")
         except REFUSALS as error:
             log.error("swap to %s failed, %s goes on: %s", wanted, self._serving or "the base model", error)
             self._routes.give_up(self._serving, f"swap to {wanted or 'base'} failed: {error}")
@@ -163,9 +206,11 @@ class EngineHost:
                 self._withdraw()
                 if not self._has_room():
                     return
+                self._engines.require_room()
             seat = await self._started(wanted)
         self._router.switch(seat.route)
         before, self._main, self._serving = self._main, seat, wanted
+        self._restarts.began(time.monotonic())
         self._routes.now_serving(wanted, f"serving {seat.engine.policy}")
         log.info("serving %s", seat.engine.policy)
         if before:
@@ -183,36 +228,36 @@ class EngineHost:
         return None
 
     def _keep(self, seat: Seat) -> None:
-        if self._spare:
-            self._dismiss(self._spare)
+        self._let_go()
         self._spare = seat
         seat.since = time.monotonic()
         self._look_at_spare()
 
     async def _started(self, adapter: str | None) -> Seat:
-        """A new engine that answers, and as the gate heard it. Raises one of `REFUSALS`."""
-        policy = f"{self._base_model}@{adapter or 'base'}"
-        gguf = await asyncio.to_thread(self._registry.checked_gguf, adapter, self._base_model) if adapter else None
-        engine = await Engine.start(self._make_spec(policy, gguf), timeout_seconds=self._start_timeout_seconds)
-        seat = Seat(adapter, engine, engine.route)
+        """A new engine that answers. Raises one of `REFUSALS`. Meanwhile the one that serves is looked after."""
+        start = self._engines.start(f"{self._base_model}@{adapter or 'base'}", adapter)
+        starting = asyncio.ensure_future(start)
         try:
-            await engine.probe()
-            if adapter:
-                await self._check_parity(adapter, seat.route)
-        except BaseException:
-            await engine.stop()
-            raise
-        return seat
+            while not starting.done():
+                await asyncio.wait({starting}, timeout=WATCH_SECONDS)
+                self._notice_death()
+        finally:
+            if not starting.done():
+                starting.cancel()
+                await asyncio.wait({starting})
+        engine = starting.result()
+        return Seat(adapter, engine, engine.route)
 
-    async def _check_parity(self, adapter: str, route: Route) -> None:
-        """The engine must begin its reply as the gate's did: the file that was judged is the one that serves."""
-        parity = self._registry.get(adapter).lineage.get("parity")
-        if not parity:
+    def _notice_death(self) -> None:
+        """If the engine that serves has ended, requests wait from now on, and the next look starts it again."""
+        if self._main is None or self._main.engine.alive:
             return
-        body = {"messages": [{"role": "user", "content": parity["prompt"]}], "temperature": 0, "max_tokens": 16}
-        reply = reply_text(await self._client.json(route, "/chat/completions", body))
-        if reply[:PARITY_CHARACTERS] != parity["reply"][:PARITY_CHARACTERS]:
-            raise TrainingError(f"Adapter '{adapter}' answers '{reply}', the gate heard '{parity['reply']}'.")
+        why = self._main.engine.why_ended()
+        log.error("%s; it is started again", why)
+        self._router.switch(None)
+        self._restarts.ended(time.monotonic(), why)
+        self._dismiss(self._main)
+        self._main = None
 
     def _dismiss(self, seat: Seat) -> None:
         task = asyncio.create_task(self._drain(seat))
@@ -226,14 +271,23 @@ class EngineHost:
             await seat.engine.stop()
 
     async def _restart(self) -> None:
-        log.error("the engine of %s died; starting it again", self._serving or "the base model")
-        self._router.switch(None)
-        self._main = None
+        """The engine that served has ended: the next one of the same version, when its time has come."""
+        self._notice_death()
+        if self._canary and not self._canary.engine.alive:  # not its fault: it comes back with the other
+            self._withdraw()
+        if self._restarts.seconds_left(time.monotonic()):
+            return
+        wanted = self._routes.state().wanted
         try:
-            await self._swap(self._serving)
+            await self._swap(wanted)
         except REFUSALS as error:
+            self._restarts.failed(time.monotonic(), str(error))
             log.error("the engine does not come back, trying again: %s", error)
-            await asyncio.sleep(RESTART_SECONDS)
+            if wanted != self._serving:  # asked for meanwhile
+                self._routes.give_up(self._serving, f"swap to {wanted or 'base'} failed: {error}")
+        if self._main is None and self._serving and self._restarts.in_a_row >= ADAPTER_TRIES:
+            self._promotions.drop(self._serving, f"its engine does not come back: {self._restarts.last_failure}")
+            self._serving = None
 
     async def _stop_all(self) -> None:
         self._router.switch(None)

@@ -14,7 +14,7 @@ from metaclaw.serving.routes import Routes
 from metaclaw.training.registry import Registry
 from metaclaw.types import Adapter, AdapterState, Verdict
 
-BY_A_PERSON, FORCED = "a person said so", "promoted by a person"
+BY_A_PERSON, FORCED, REFUSED = "a person said so", "promoted by a person", "refused"
 
 
 class Promotions:
@@ -81,6 +81,22 @@ class Promotions:
             self._registry.note(name, verdict, AdapterState.ROLLED_BACK)
             self.next()
 
+    def refuse(self, name: str, why: str) -> None:
+        """There was no room to serve it. That is no evidence: `adapters promote` brings it in again without force."""
+        state = self._routes.state()
+        verdict = _verdict(self._registry.get(name), state.wanted, f"{REFUSED}: {why}", {})
+        if state.canary != name:
+            self._registry.note(name, verdict)
+        elif self._routes.end_canary(name, f"{REFUSED} {name}: {why}", to_all=False):
+            self._registry.note(name, verdict, AdapterState.ROLLED_BACK)
+            self.next()
+
+    def drop(self, name: str, why: str) -> None:
+        """Its engine does not come up any more: the base model serves all instead."""
+        verdict = _verdict(self._registry.get(name), name, f"rolled back: {why}", {})
+        self._registry.note(name, verdict, AdapterState.ROLLED_BACK)
+        self._routes.want(None, f"rolled back {name}: {why}")
+
     def roll_back(self) -> tuple[str, str | None]:
         """Undo the newest step: the canary, or else the adapter that serves all, in whose place its parent comes, or
         the base. Returns what was undone, and what serves all then.
@@ -118,9 +134,11 @@ class Promotions:
 
 
 def admitted(verdicts: Sequence[Verdict]) -> bool:
-    """Whether the last word of the evidence lets an adapter serve. What a person said of it is no evidence."""
+    """Whether the last word of the evidence lets an adapter serve. What a person said of it is no evidence,
+    nor is that there was no room for it.
+    """
     decisions = [verdict.decision for verdict in verdicts]
-    words = [said for said in decisions if not said.endswith(BY_A_PERSON) and not said.startswith(FORCED)]
+    words = [said for said in decisions if not said.endswith(BY_A_PERSON) and not said.startswith((FORCED, REFUSED))]
     return bool(words) and words[-1].startswith(("promoted:", "serves all"))
 
 

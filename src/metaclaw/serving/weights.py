@@ -34,7 +34,10 @@ from metaclaw.serving.fetch import (
     fetch_with_pip,
 )
 
-__all__ = ["DEFAULT", "KNOWN", "KnownModel", "Part", "Progress", "Silent", "Weights", "present", "resolve", "sha256_of"]
+__all__ = [
+    "DEFAULT", "KNOWN", "KnownModel", "Part", "Progress", "Silent", "Weights", "name_of", "present", "resolve",
+    "sha256_of",
+]
 
 log = logging.getLogger(__name__)
 
@@ -135,6 +138,11 @@ def resolve(
     if _is_hub_id(spec):
         return _from_hub(spec, cache_dir, progress, hub or fetch_from_hub)
     raise _unknown(spec)
+
+
+def name_of(spec: str) -> str:
+    """What `resolve` will call the weights that `spec` names."""
+    return spec if spec in KNOWN else Path(spec).stem
 
 
 def present(spec: str, cache_dir: Path) -> Path | None:

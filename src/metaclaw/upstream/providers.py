@@ -101,6 +101,9 @@ class Providers(Router):
         self._cooldown_ends[route] = max(self._cooldown_ends.get(route, 0.0), self._now() + seconds)
         self._failures[route] = f"{error.status} {error.code}"
 
+    async def instead_of(self, route: Route, error: UpstreamError) -> Route | None:
+        """Nobody starts a provider again, and what was asked of it may have been done."""
+
     def state(self) -> list[dict[str, Any]]:
         return [
             {

@@ -7,6 +7,7 @@ its last; `Router.switch` sends new requests elsewhere at once and tells when th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -15,6 +16,10 @@ from typing import Any, Literal
 from metaclaw.errors import UpstreamError
 
 Auth = Literal["key", "passthrough"]
+# How long a request waits for an engine that is being started again, rather than fail: the 1.5B takes 3.4 s.
+PATIENCE_SECONDS = 10.0
+NOTICE_SECONDS = 5.0  # until whoever looks after an engine has noticed that it is gone: it may be starting another
+LOST = frozenset({"upstream_unreachable", "upstream_broke_off"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +69,18 @@ class Router:
         self._trial: tuple[Route, float] | None = None
         self._leases: dict[Route, int] = {}
         self._emptied: dict[Route, asyncio.Event] = {}
+        self._switched = asyncio.Event()
+        self._was_lost = False
 
     @property
     def policy(self) -> str | None:
         """What answers; None while nothing does."""
         return self._current.policy if self._current else None
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether what answered has ended, and nothing else answers yet."""
+        return self._was_lost
 
     def routes(self, model: str | None = None, *, keyed: bool = False, session: str = "") -> Sequence[Route]:
         """Where to send a request for the client's `model`: the first, and where nothing has come of that, the next.
@@ -76,6 +88,13 @@ class Router:
         None for a request that names no model. `keyed` says that the client sent a provider's key. Without a `session`
         what is on trial is not asked. Raises `UpstreamError` (503) while there is no route.
         """
+        if self.is_lost:
+            raise UpstreamError(
+                503, "engine_restarting",
+                "The model's engine has ended and is being started again. Try again in a few seconds; GET /healthz"
+                " tells.",
+                "2",
+            )
         if self._current is None:
             raise UpstreamError(
                 503, "model_loading", "The model is not ready. Try again in a few seconds; GET /healthz tells.", "2"
@@ -91,6 +110,24 @@ class Router:
     def failed(self, route: Route, error: UpstreamError) -> None:
         """It could not be reached, broke off before it replied, or refused for a while (429, 5xx)."""
 
+    async def regained(self) -> None:
+        """Return when there is a route again where it `is_lost`; after ten seconds in any case."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while self._was_lost:
+                    await self._switched.wait()
+
+    async def instead_of(self, route: Route, error: UpstreamError) -> Route | None:
+        """Where to ask again what has come to nothing since its engine ended, once there is another one; else None."""
+        if error.code not in LOST:
+            return None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(NOTICE_SECONDS):
+                while self._current is route:
+                    await self._switched.wait()
+        await self.regained()
+        return None if self._current is route else self._current
+
     def in_flight(self) -> int:
         return sum(self._leases.values())
 
@@ -99,8 +136,11 @@ class Router:
         return []
 
     def switch(self, route: Route | None) -> Route | None:
-        """Send new requests to `route` from now on. Returns the one before it, to be drained."""
+        """Send new requests to `route` from now on. Returns the one before it, to be drained. None: it has ended."""
         before, self._current = self._current, route
+        self._was_lost = route is None and (before is not None or self._was_lost)
+        switched, self._switched = self._switched, asyncio.Event()
+        switched.set()
         return before
 
     def try_out(self, route: Route | None, share: float = 0.0) -> Route | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,11 @@ def chance(base: Path, folder: Path, seed: int) -> Path:
     return _random(base, folder, seed, STRENGTH)
 
 
-async def trained(base: Path, prepared: Path, folder: Path, rows: Sequence[dict[str, Any]], epochs: int) -> Path:
-    """By the real trainer, in its own process. Raises `TrainingError`."""
+async def trained(
+    base: Path, prepared: Path, folder: Path, rows: Sequence[dict[str, Any]], epochs: int,
+    heard: Callable[[Mapping[str, Any]], None] = lambda _: None,
+) -> Path:
+    """By the real trainer, in its own process, whose events are `heard`. Raises `TrainingError`."""
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     job = {
         "model_dir": str(prepared), "base_gguf": str(base), "base_model": "smollm2-135m", "objective": "sft",
@@ -38,7 +41,7 @@ async def trained(base: Path, prepared: Path, folder: Path, rows: Sequence[dict[
     }
     (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
     (folder / "dataset.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    await ReportingProcess("metaclaw.training.trainer", str(folder)).run(lambda _: None)
+    await ReportingProcess("metaclaw.training.trainer", str(folder)).run(heard)
     return folder / "adapter.gguf"
 
 
