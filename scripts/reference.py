@@ -35,13 +35,8 @@ FOLDERS = (  # in the order in which data visits them
     "store", "wire", "gateway", "dialects", "context", "upstream", "sandbox", "journal", "telemetry", "signals",
     "library", "evolve", "training", "serving", "scheduler", "connect", "connect/clients", "connect/formats",
     "mcp_server", "client", "backup", "dashboard", "cli", "cli/doctor", "bench", "bench/curation", "bench/demo",
-<<<<<<< HEAD
     "bench/gate_aa", "bench/gateway", "bench/learning", "bench/metaclaw_bench", "bench/peers", "bench/poison",
-    "bench/report", "bench/research", "bench/retrieval", "bench/scheduling", "bench/trainer", "bench/workdays",
-=======
-    "bench/gate_aa", "bench/gateway", "bench/learning", "bench/metaclaw_bench", "bench/poison", "bench/report",
-    "bench/research", "bench/retrieval", "bench/scheduling", "bench/swap", "bench/trainer", "bench/workdays",
->>>>>>> main
+    "bench/report", "bench/research", "bench/retrieval", "bench/scheduling", "bench/swap", "bench/trainer", "bench/workdays",
 )
 RESULTS, RESULTS_PAGE = Path("bench") / "results", ROOT / "docs" / "results.html"
 DEMO = re.compile(r"(?<=<!-- demo -->\n).*?(?=\n<!-- /demo -->)", re.DOTALL)
