@@ -36,7 +36,8 @@ FOLDERS = (  # in the order in which data visits them
     "library", "evolve", "training", "serving", "scheduler", "connect", "connect/clients", "connect/formats",
     "mcp_server", "client", "backup", "dashboard", "cli", "cli/doctor", "bench", "bench/curation", "bench/demo",
     "bench/gate_aa", "bench/gateway", "bench/learning", "bench/metaclaw_bench", "bench/peers", "bench/poison",
-    "bench/report", "bench/research", "bench/retrieval", "bench/scheduling", "bench/swap", "bench/trainer", "bench/workdays",
+    "bench/report", "bench/research", "bench/retrieval", "bench/scheduling", "bench/swap", "bench/trainer",
+    "bench/workdays",
 )
 RESULTS, RESULTS_PAGE = Path("bench") / "results", ROOT / "docs" / "results.html"
 DEMO = re.compile(r"(?<=<!-- demo -->\n).*?(?=\n<!-- /demo -->)", re.DOTALL)
