@@ -1,11 +1,11 @@
-"""Serve the Tinker API on this machine, with SkyRL's JAX backend: `python scripts/tinker_server.py MODEL_FOLDER DATA_FOLDER`.
+"""Serve the Tinker API on this machine, with SkyRL's JAX backend: `python scripts/tinker_server.py MODEL DATA`.
 
-To be run by the Python of an environment of its own (`scripts/tinker_environment.sh`), since SkyRL's dependencies are
-not ours. It listens on 127.0.0.1, on `--port` or a free one, and prints `{"url": ...}` when it has the port.
+To be run by the Python of an environment of its own (`make test-tinker` makes one), since SkyRL's dependencies are not
+ours. It listens on 127.0.0.1, on `--port` or a free one, and prints `{"url": ...}` when it has the port.
 
 SkyRL 0.3.0 needs to be started from outside: its own command listens on every address, starts its engine through
-`uv run` out of its source tree, and on Python 3.11 builds types that pydantic refuses. So the engine is started here, by
-this file again, and those types are put right before they are built.
+`uv run` out of its source tree, and on Python 3.11 builds types that pydantic refuses. So the engine is started here,
+by this file again, and those types are put right before they are built.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import os
 import runpy
 import socket
 import sys
+import tempfile
 import typing
 from pathlib import Path
 from typing import Any
@@ -39,16 +40,17 @@ def serve(told: argparse.Namespace) -> None:
     from skyrl.tinker import api
     from skyrl.tinker.config import EngineConfig, config_to_argv
 
-    told.data.mkdir(parents=True, exist_ok=True)
+    data = told.data.resolve()  # checkpoints are refused below a relative path
+    data.mkdir(parents=True, exist_ok=True)
     api.app.state.engine_config = EngineConfig(
-        base_model=str(told.model),
+        base_model=str(told.model.resolve()),
         backend="jax",
         backend_config={
             "max_lora_adapters": told.adapters, "max_lora_rank": told.rank,
             "train_micro_batch_size": told.rows, "sample_max_num_sequences": told.rows,
         },
-        checkpoints_base=told.data / "checkpoints",
-        database_url=f"sqlite:///{told.data / 'tinker.db'}",
+        checkpoints_base=data / "checkpoints",
+        database_url=f"sqlite:///{data / 'tinker.db'}",
     )
 
     def engine_command(_: list[str], config: Any) -> list[str]:
@@ -73,4 +75,5 @@ def _read(arguments: list[str]) -> argparse.Namespace:
 
 if __name__ == "__main__":
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(tempfile.gettempdir()) / "metaclaw-jax-cache"))
     main(sys.argv[1:])

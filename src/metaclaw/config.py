@@ -265,8 +265,8 @@ class TrainingSettings(Section):
     teacher_api_key: SecretStr | None = None
     """The teacher's key."""
     backend: Literal["local", "tinker"] = "local"
-    """Where the model learns: `local`, on this machine, or `tinker`, behind the Tinker API, on a server of your own or in
-    the cloud, which is sent what the turns hold, as token ids."""
+    """Where the model learns: `local`, on this machine, or `tinker`, behind the Tinker API, on a server of your own or
+    in the cloud, which is sent what the turns hold, as token ids."""
     tinker_url: Annotated[str, Field(pattern=r"^https?://[^\s/]+")] | None = None
     """Only for `tinker`: base URL of a server of your own, without a path; the cloud service where none is given."""
     tinker_model: str | None = None
@@ -295,7 +295,7 @@ class TrainingSettings(Section):
         if self.backend == "tinker" and not self.tinker_model:
             raise ValueError("training.backend = 'tinker' needs training.tinker_model")
         if self.backend == "tinker" and not self.replay_examples:
-            raise ValueError("training.backend = 'tinker' needs training.replay_examples: its drift is measured on them")
+            raise ValueError("training.backend = 'tinker' needs training.replay_examples, to measure drift on")
         return self
 
 

@@ -19,7 +19,9 @@ SAMPLED_ONLY = ("grpo", "opd")
 
 
 class Endpoint(BaseModel):
-    """An OpenAI-compatible API, or the Tinker API. Its key comes in the environment variable `key_variable`, so that no file holds it."""
+    """An OpenAI-compatible API, or the Tinker API. Its key comes in the environment variable `key_variable`, so that no
+    file holds it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

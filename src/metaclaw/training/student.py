@@ -1,4 +1,4 @@
-"""The backend `local`, the model that learns in this process: the frozen base with a LoRA on the upper layers, its loss, and its checkpoint.
+"""The backend `local`: the model that learns in this process, the frozen base with a LoRA on the upper layers.
 
 A step is a set of examples. Those that begin alike are run together; gradients add up over them, each term divided
 by the weight of the whole step, so that the sum is one token-weighted mean. Nothing here draws a random number

@@ -86,8 +86,8 @@ def needs_teacher(job: TrainJob, example: Example) -> bool:
 
 
 def _weights(job: TrainJob, example: Example, taught: Taught | None) -> Values:
-    """With `distill` a proven reply counts twice, as in `objectives`: as the teacher's words, and as the reply. Where its
-    tokens were recorded, the first is weighed by how much likelier the teacher finds them than who sampled them.
+    """With `distill` a proven reply counts twice, as in `objectives`: as the teacher's words, and as the reply. Where
+    its tokens were recorded, the first is weighed by how much likelier the teacher finds them than who sampled them.
     """
     count = len(example.reply)
     if example.replay:

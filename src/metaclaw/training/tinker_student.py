@@ -41,8 +41,8 @@ class TinkerStudent:
         self._end = end
         self._service = service
         self._between = between
-        # A server of one's own is SkyRL's. It divides the loss of a row by the sum of the row's weights, prompt included
-        # where none are given; the cloud service adds up, and knows no weights beside advantages.
+        # A server of one's own is SkyRL's. It divides the loss of a row by the sum of the row's weights, the prompt
+        # included where none are given; the cloud service adds up, and knows no weights beside advantages.
         self._weighs_all = bool(endpoint.url)
         self._learner = service.call(
             between, service.client.create_lora_training_client,

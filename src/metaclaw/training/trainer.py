@@ -1,10 +1,10 @@
 """The process `python -m metaclaw.training.trainer JOB_DIR`: one job, from its dataset to an adapter.
 
-In: `job.json`, which says where the student learns, and `dataset.jsonl`. Out: `adapter/` (PEFT), `adapter.gguf`, `result.json`, and one JSON object a line on
-stdout: `phase`, `step` (`skipped` where one taught nothing), `query`, `checkpoint`, then `done` or `error`. It runs at
-the lowest priority and may be stopped or killed at any moment: `features.safetensors` and the backend's checkpoint are what
-it goes on from; with the backend `local` to the adapter that an uninterrupted run would have given. Exit codes: 0 done, 1 error, 74 the parent is
-gone, 75 asked to stop.
+In: `job.json`, which says where the student learns, and `dataset.jsonl`. Out: `adapter/` (PEFT), `adapter.gguf`,
+`result.json`, and one JSON object a line on stdout: `phase`, `step` (`skipped` where one taught nothing), `query`,
+`checkpoint`, then `done` or `error`. It runs at the lowest priority and may be stopped or killed at any moment:
+`features.safetensors` and the backend's checkpoint are what it goes on from; with the backend `local`, to the adapter
+that an uninterrupted run would have given. Exit codes: 0 done, 1 error, 74 the parent is gone, 75 asked to stop.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _backend(job: TrainJob, tokenizer: Any, examples: list[Example], stop: threa
         base, _ = model.load(job.model_dir, getattr(torch, job.dtype))
         return Student(base, job, end, tells_base=not rehearsed)
     if not rehearsed:
-        raise TrainingError("A Tinker API tells how far the student is from the base on rehearsed replies only: add some")
+        raise TrainingError("With a Tinker API, the distance from the base is measured on rehearsed replies: add some")
     service = Service(job.tinker, lambda: check(stop))
     return TinkerStudent(job, job.tinker, end, service, lambda: check(stop))
 
@@ -170,15 +170,15 @@ def _finish(job: TrainJob, job_dir: Path, student: Backend, progress: Progress) 
 
 
 def _convert(job: TrainJob, job_dir: Path) -> None:
-    """Raises `TrainingError` where the engine cannot serve it; the adapter in PEFT's format stays in the job's folder."""
+    """Raises `TrainingError` where the engine cannot serve it; the adapter as PEFT has it stays in the job's folder."""
     try:
         convert_adapter(job_dir / "adapter", job.base_gguf, job_dir / "adapter.gguf")
     except TrainingError as error:
         if job.tinker is None:
             raise
         raise TrainingError(
-            f"The adapter is trained, and lies in {job_dir / 'adapter'}, but the embedded engine cannot serve it, so that"
-            f" no gate can try it: {error}. Is {job.tinker.model} on the server the model that is embedded here,"
+            f"The adapter is trained, and lies in {job_dir / 'adapter'}, but the embedded engine cannot serve it, so"
+            f" that no gate can try it: {error}. Is {job.tinker.model} on the server the model that is embedded here,"
             f" {job.base_model}?"
         ) from error
 
