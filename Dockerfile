@@ -5,7 +5,8 @@
 # disk, and a learner that dies is started again without a request noticing. See docs/containers.md.
 FROM python:3.11-slim AS build
 ARG EXTRAS=""
-ARG TORCH_INDEX="https://download.pytorch.org/whl/cpu"
+# The address of PyTorch's index of builds for processors; without it the usual build comes, which is several GB larger.
+ARG TORCH_INDEX=""
 WORKDIR /source
 COPY pyproject.toml constraints.txt README.md LICENSE NOTICE ./
 COPY scripts/container_install.sh scripts/

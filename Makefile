@@ -11,7 +11,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 FULL   ?=
 
-.PHONY: setup run demo test test-clients test-package test-container check format docs docs-serve first-minutes bench bench-gateway bench-retrieval bench-signals bench-scheduling bench-workdays bench-trainer bench-learning clean
+.PHONY: setup run demo test test-clients test-package test-container check format docs docs-serve first-minutes bench bench-gateway bench-retrieval bench-signals bench-scheduling bench-gate-aa bench-workdays bench-trainer bench-learning clean
 
 setup: $(VENV)/.installed
 
@@ -73,6 +73,9 @@ bench-signals: setup
 
 bench-scheduling: setup
 	$(BIN)/python -m metaclaw.bench.scheduling.run --seeds 10000
+
+bench-gate-aa: setup
+	$(BIN)/metaclaw bench gate-aa
 
 bench-workdays: setup
 	$(BIN)/metaclaw bench workdays --arms frozen,feedback-log,handwritten,placebo,shuffled-feedback,skills,weights,both

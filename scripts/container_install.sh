@@ -3,7 +3,8 @@
 #
 #   container_install.sh PREFIX [EXTRAS]     EXTRAS as pip has them: "" (the gateway alone) or "local,train"
 #
-# PyTorch comes first, from its index for processors where TORCH_INDEX names it, so that nothing for other hardware comes along.
+# PyTorch comes first, from its index for processors where TORCH_INDEX names it, so that nothing for other hardware comes
+# along.
 set -eu
 prefix=$1
 extras=${2:-}

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-EXTRAS = "local,train,mcp,calendar,desktop,demo,docs,dev"
+EXTRAS = "local,train,mcp,calendar,otel,desktop,demo,docs,dev"
 
 
 def main() -> int:

@@ -32,11 +32,11 @@ ROOT = Path(__file__).resolve().parent.parent
 README, CONFIGURATION = ROOT / "README.md", ROOT / "docs" / "configuration.md"
 COMMANDS = ROOT / "docs" / "commands.md"
 FOLDERS = (  # in the order in which data visits them
-    "store", "wire", "gateway", "dialects", "context", "upstream", "sandbox", "journal", "signals", "library",
-    "evolve", "training", "serving", "scheduler", "connect", "connect/clients", "connect/formats", "mcp_server", "cli",
-    "cli/doctor", "bench", "bench/curation", "bench/demo", "bench/gateway", "bench/learning", "bench/metaclaw_bench",
-    "bench/poison", "bench/report", "bench/research", "bench/retrieval", "bench/scheduling", "bench/trainer",
-    "bench/workdays",
+    "store", "wire", "gateway", "dialects", "context", "upstream", "sandbox", "journal", "telemetry", "signals",
+    "library", "evolve", "training", "serving", "scheduler", "connect", "connect/clients", "connect/formats",
+    "mcp_server", "client", "backup", "dashboard", "cli", "cli/doctor", "bench", "bench/curation", "bench/demo",
+    "bench/gate_aa", "bench/gateway", "bench/learning", "bench/metaclaw_bench", "bench/poison", "bench/report",
+    "bench/research", "bench/retrieval", "bench/scheduling", "bench/trainer", "bench/workdays",
 )
 RESULTS, RESULTS_PAGE = Path("bench") / "results", ROOT / "docs" / "results.html"
 DEMO = re.compile(r"(?<=<!-- demo -->\n).*?(?=\n<!-- /demo -->)", re.DOTALL)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+import time
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from metaclaw.store import Database
 from processes import children
 from shell import Shell
+
+if TYPE_CHECKING:
+    from office_dashboard import Office
 
 MODELS = Path("~/.metaclaw/models").expanduser()
 
@@ -48,3 +54,36 @@ def smollm2_folder(smollm2_gguf: Path) -> Path:
     from metaclaw.training.model import prepare
 
     return prepare(smollm2_gguf, MODELS / "trainable", lambda _: None)
+
+
+@pytest.fixture(scope="session")
+def seeded_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with three weeks of history, made once: tests change copies of it."""
+    import three_weeks
+
+    home = tmp_path_factory.mktemp("office") / "home"
+    three_weeks.fill(home, time.time())
+    return home
+
+
+@pytest.fixture
+def office_home(seeded_home: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(seeded_home, tmp_path / "home"))
+
+
+@pytest.fixture
+async def office(office_home: Path) -> AsyncIterator[Office]:
+    """A dashboard over those weeks."""
+    from office_dashboard import opened
+
+    async with opened(office_home) as found:
+        yield found
+
+
+@pytest.fixture
+async def empty_office(tmp_path: Path) -> AsyncIterator[Office]:
+    """The same before anything happened."""
+    from office_dashboard import opened
+
+    async with opened(tmp_path / "new") as found:
+        yield found

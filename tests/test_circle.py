@@ -27,10 +27,12 @@ from metaclaw.library.catalog import Catalog
 from metaclaw.runtime import Gateway
 from metaclaw.scheduler.scheduler import Scheduler
 from metaclaw.scheduler.windows import Rule
-from metaclaw.serving.routes import Routes, promote
+from metaclaw.serving.promotion import Promotions
+from metaclaw.serving.routes import Routes
 from metaclaw.store import Database
 from metaclaw.training.job import TrainingJob
 from metaclaw.training.jobs import Jobs
+from metaclaw.training.judging import Judging
 from metaclaw.training.registry import Registry
 from metaclaw.training.selection import Evidence
 from metaclaw.types import AdapterState, SkillState
@@ -187,12 +189,11 @@ def training(
         base_gguf=base,
         prepared_dir=folder / "prepared",
         jobs=Jobs(database, "default", folder / "jobs"),
-        registry=registry,
         ask=client.complete,
         evidence=lambda: Evidence(catalog.generation()),
-        incumbent=lambda: routes.state().wanted,
-        open_arena=open_arena,
-        promote=lambda adapter: promote(routes, adapter),
+        judging=Judging(
+            registry, "scripted", lambda: routes.state().wanted, open_arena, Promotions(routes, registry, 0.0).offer
+        ),
         prepare_module="fake_trainer",
         trainer_module="fake_trainer",
     )

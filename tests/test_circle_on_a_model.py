@@ -15,9 +15,11 @@ from metaclaw.bench.client import MEASURED, WHOEVER_IS_THERE, WITHOUT_SKILLS, An
 from metaclaw.config import load
 from metaclaw.journal import trajectories
 from metaclaw.runtime import Embedded, Gateway, Home
-from metaclaw.serving.routes import Routes, rollback
+from metaclaw.serving.promotion import Promotions
+from metaclaw.serving.routes import Routes
 from metaclaw.store import Database
 from metaclaw.training.registry import Registry
+from metaclaw.types import Adapter
 
 pytestmark = pytest.mark.model
 
@@ -62,10 +64,11 @@ async def test_failure_to_skill_to_weights_to_swap_and_back(gateway: Gateway, tm
             assert verdict.n > 0
             assert verdict.decision == job["decision"]
             routes = Routes(database, "default")
+            await try_in_a_share(client, routes, Promotions(routes, registry, 0.5), adapter)
             answers = await stream_through_swap(client, routes, adapter.name)
             check_answers(answers, {"smollm2-135m@base", f"smollm2-135m@{adapter.name}"})
             check_journal(database, answers)
-            assert rollback(routes, registry) is None
+            assert Promotions(routes, registry, 0.0).roll_back() == (adapter.name, None)
             await until_policy(client, "smollm2-135m@base")
 
 
@@ -145,6 +148,28 @@ async def stream_through_swap(client: GatewayClient, routes: Routes, adapter: st
     answers = [await task for task in (*before, *late)]
     await until_policy(client, f"smollm2-135m@{adapter}")
     return [*answers, await stream(0)]
+
+
+async def try_in_a_share(client: GatewayClient, routes: Routes, promotions: Promotions, adapter: Adapter) -> None:
+    """Two engines at once, each with sessions of its own; the one on trial is gone a second after it is taken back."""
+    base, tried = "smollm2-135m@base", f"smollm2-135m@{adapter.name}"
+
+    async def policy_of(session: str) -> str:
+        return (await client.ask(SYSTEM, "Say hello.", 2, {"x-session-id": session, **WITHOUT_SKILLS})).policy
+
+    promotions.offer(adapter)
+    async with asyncio.timeout(60):
+        while routes.state().canary_since is None:
+            await asyncio.sleep(0.05)
+    sides = {f"shared-{number}": await policy_of(f"shared-{number}") for number in range(12)}
+    assert set(sides.values()) == {base, tried}
+    assert {session: await policy_of(session) for session in sides} == sides
+    ours = next(session for session, policy in sides.items() if policy == tried)
+    asked_at = began = time.monotonic()
+    assert promotions.roll_back() == (adapter.name, None)
+    while await policy_of(ours) != base:
+        began = time.monotonic()
+    assert began - asked_at < 1.0
 
 
 def check_answers(answers: list[Answer], policies: set[str]) -> None:

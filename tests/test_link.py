@@ -66,6 +66,35 @@ async def test_a_learner_is_greeted_told_and_ended_with_its_input(
     assert not line.alive
 
 
+async def test_while_news_keeps_coming_it_is_told_more_and_more_seldom_but_for_what_is_urgent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    line = LearnerLink({})
+    told: list[dict[str, Any]] = []
+    monkeypatch.setattr(line, "_send", lambda message: told.append(dict(message)))
+    loop, pauses = asyncio.get_running_loop(), list[float]()
+
+    def note(seconds: float, *_: object) -> asyncio.Future[None]:
+        pauses.append(seconds)
+        return loop.create_future()
+
+    monkeypatch.setattr(loop, "call_later", note)
+    for _ in range(6):
+        line.recorded()
+        line.recorded()
+        line._tell()  # the pause is over
+    assert len(told) == 7
+    assert pauses[:6] == [link.TELL_SECONDS * 2**n for n in range(4)] + [link.MOST_TELL_SECONDS] * 2
+    line.activity(2)
+    assert len(told) == 7
+    line.recorded(urgent=True)
+    assert told[7:] == [{"under_way": 2, "recorded": True}]
+    line._tell()  # nothing came: the next is told at once, and the pause is short again
+    line.recorded()
+    assert len(told) == 9
+    assert pauses[-1] == link.TELL_SECONDS
+
+
 async def test_a_stuck_learner_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
     instead_of_the_learner(monkeypatch, NEVER_READS)
     monkeypatch.setattr(link, "STOP_SECONDS", 0.1)

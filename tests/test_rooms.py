@@ -16,13 +16,15 @@ SOURCE = Path(metaclaw.__file__).parent
 HEAVY = ("torch", "transformers", "peft", "xllamacpp", "wordllama")
 
 COMMON = {"types", "errors", "config", "leash"}
-FREE = {"runtime", "learner", "link", "cli", "__main__", "erasure"}  # these build, open or clean out everything
+# these build, open, hold, or reach into everything
+FREE = {"runtime", "learner", "link", "cli", "__main__", "erasure", "backup", "carrying"}
 RULES: dict[str, set[str]] = {
-    "wire": set(),
+    "wire": set(), "client": {"wire"},
     "heap": set(), "running": set(), "logs": set(),
     "types": set(), "errors": set(), "config": set(), "leash": set(), "tasks": set(), "store": set(), "dialects": set(),
     "upstream": {"dialects", "wire"}, "sandbox": set(), "scheduler": set(), "connect": set(),
-    "gateway": {"context", "dialects", "upstream", "journal", "sandbox", "wire"},
+    "gateway": {"context", "dialects", "upstream", "journal", "sandbox", "wire", "telemetry.trace_context"},
+    "telemetry": {"dialects", "journal.redact"},
     "context": {"library"},
     "journal": {"store"},
     "signals": {"store", "journal", "dialects", "upstream"},  # it reads what was spoken: tool results, the next words
@@ -36,6 +38,14 @@ RULES: dict[str, set[str]] = {
     # scheduler.leases: the pure rule of who may hold a job, which the table `jobs` writes down
     "training": {"store", "journal", "signals", "dialects", "upstream", "scheduler.leases"},
     "serving": {"store", "training.registry", "signals"},
+    "visible": set(),
+    # a person's door: the read functions of those who own what is shown, and what it is handed
+    "dashboard": {
+        "wire", "gateway.auth", "store", "journal.glances", "journal.trajectories", "signals.ledger", "signals.combine",
+        "signals.lift", "serving.promotion",
+        "library", "evolve.exposures", "training.registry", "training.jobs", "serving.routes",
+        "scheduler", "visible",
+    },
     "mcp_server": {"library", "sandbox", "gateway.auth"},  # its HTTP stands behind the gateway's own door
 }
 EXCEPTIONS: dict[tuple[str, str], str] = {
@@ -51,6 +61,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("evolve.lessons", "store"): "hands the handle on to the modules that read",
     ("evolve.progress", "store"): "owns the tables cursors and evolve_state",
     ("evolve.rejected", "store"): "owns the table rejected_edits",
+    ("evolve.vouching", "store"): "hands the handle on to journal and signals",
     ("bench.gateway.library", "library"): "fills a library with ten thousand skills, for which there is no door",
     ("bench.gateway.library", "store"): "opens the library's store",
     ("bench.curation.run", "config"): "retrieves with the default settings",
@@ -59,17 +70,37 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("bench.curation.run", "journal"): "writes the failures as the gateway does",
     ("bench.curation.run", "library"): "counts the live skills",
     ("bench.curation.run", "store"): "opens the store",
+    ("bench.workdays.following", "config"): "retrieves with the default settings",
+    ("bench.workdays.following", "context"): "asks retrieval for what a request is given",
+    ("bench.workdays.following", "dialects"): "reads and injects as the gateway does",
+    ("bench.workdays.following", "evolve"): "drives the fast loop and the curator, whose clock it sets",
+    ("bench.workdays.following", "journal"): "writes turns and feedback as the gateway does",
+    ("bench.workdays.following", "library"): "tells what became of a rule",
+    ("bench.workdays.following", "store"): "opens the store",
     ("bench.skills_aa", "context"): "throws the hold-out's coins for sessions that nobody had",
     ("bench.skills_aa", "evolve"): "measures the error of the tests themselves",
     ("bench.skills_aa", "journal"): "writes a million turns' outcomes, for which there is no door",
+    ("bench.skills_aa", "signals"): "measures the error of the test of a lift",
     ("bench.skills_aa", "library"): "publishes the skills without effect",
     ("bench.skills_aa", "store"): "opens the store",
+    ("bench.gate_aa.asking", "serving"): "opens an arena, as a training job does",
+    ("bench.gate_aa.asking", "training"): "puts candidates before the gate itself: 200 training jobs would take days",
+    ("bench.gate_aa.asking", "upstream"): "asks its engine over HTTP",
+    ("bench.gate_aa.candidates", "training"): "runs the trainer, and writes adapters as it does",
+    ("bench.gate_aa.report", "training"): "tells the bar that the gate sets itself",
+    ("bench.gate_aa.report", "serving"): "names the ends of a canary's trial",
+    ("bench.gate_aa.simulation", "serving"): "simulates the canary's decision, which has no HTTP door",
+    ("bench.gate_aa.run", "serving"): "finds the model's weights",
+    ("bench.gate_aa.run", "training"): "makes the weights trainable",
+    ("bench.gate_aa.simulation", "training"): "measures the error of the decision itself",
     ("bench.poison.run", "context"): "recognises an injected skill, and embeds as the learner does",
     ("bench.poison.run", "dialects"): "reads the text of a message as the gateway does",
     ("bench.poison.run", "evolve"): "drives the fast loop itself: 500 gateways would take an hour",
     ("bench.poison.run", "journal"): "puts the conversations into the journal",
     ("bench.poison.run", "library"): "looks at what became live",
     ("bench.poison.run", "store"): "opens the store",
+    ("bench.poison.push", "library"): "names the skill that the evidence speaks for",
+    ("bench.poison.push", "store"): "writes tries that nobody had, for which there is no door",
     ("bench.research.pipeline", "sandbox"): "runs experiments that a model wrote, for which there is no HTTP door",
     ("bench.retrieval.methods", "context"): "measures retrieval in process: its bars are milliseconds",
     ("bench.retrieval.report", "config"): "tells the threshold in use",
@@ -95,6 +126,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("serving.arena", "upstream"): "asks its engine over HTTP",
     ("serving.engine", "upstream"): "says by which route it is reached",
     ("serving.host", "upstream"): "checks its engines over HTTP and tells the router of them",
+    ("serving.watch", "upstream"): "throws the coin that the router throws",
 }
 LEARNING = {"evolve", "training", "serving", "scheduler", "signals", "library"}
 
@@ -123,7 +155,7 @@ def may(module: str, imported: str) -> bool:
     if room in FREE or not room or other == room:
         return True
     if room == "bench":
-        return other in {"errors", "types"}
+        return other in {"errors", "types", "leash"}
     allowed = RULES[room] | (COMMON if room not in COMMON else {"errors"})
     return any(f"{imported}.".startswith(f"{door}.") for door in allowed)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-EXTRAS = ("aiohttp", "yarl", "matplotlib", "mcp", "torch", "transformers", "peft", "xllamacpp", "h11", "cryptography")
+EXTRAS = ("aiohttp", "yarl", "matplotlib", "mcp", "torch", "transformers", "peft", "xllamacpp", "h11", "cryptography",
+          "opentelemetry", "google.protobuf")
 BLOCKED = f"import sys; sys.modules.update(dict.fromkeys({EXTRAS}))\n"
 SERVES = """
 import asyncio, json

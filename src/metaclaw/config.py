@@ -180,7 +180,7 @@ class ModelSettings(Section):
 
 
 class ContextSettings(Section):
-    max_skills: Count = 2
+    max_skills: Count = 8
     """Skills injected into one request, at most."""
     max_skill_tokens: Count = 800
     """Budget of the injected text, in tokens (estimated at four characters each)."""
@@ -209,6 +209,11 @@ class EvolveSettings(Section):
     code_skills: bool = True
     """Whether the model also writes code skills, for failures that a program could mend. Only where a sandbox can run
     them, and never with the `extractive` proposer."""
+    conversation_skills: Literal["trial", "approve"] = "trial"
+    """What becomes of a correction that was said in a conversation, where it may pass on somebody else's words.
+    `trial`: what speaks of the reply alone is used on trial, is active only once you approve it or three sessions said
+    it, and trains nothing before; all else waits for you. `approve`: all of it waits for you. Posted feedback is used
+    at once in any case."""
     holdout_share: Annotated[float, Field(ge=0, le=0.5)] = 0.05
     """The share of sessions in which a matching skill is withheld by chance, to measure whether it helps; 0: none, and
     nothing is measured. Pinned skills are never withheld."""
@@ -287,7 +292,6 @@ class TrainingSettings(Section):
     """What becomes of an adapter when a session is erased that it came from: `rollback` takes it out of service at
     once, `flag` marks it and lets it serve until you decide."""
 
-
     @model_validator(mode="after")
     def _taught(self) -> TrainingSettings:
         if self.objective == "opd" and not (self.teacher_url and self.teacher_model):
@@ -297,6 +301,21 @@ class TrainingSettings(Section):
         if self.backend == "tinker" and not self.replay_examples:
             raise ValueError("training.backend = 'tinker' needs training.replay_examples, to measure drift on")
         return self
+
+
+class ServingSettings(Section):
+    canary_share: Annotated[float, Field(ge=0, le=0.5)] = 0.25
+    """The share of sessions that a new adapter serves at first, while it is compared with what served before; 0 lets
+    it serve all of them at once. For this embedded model, both engines are then in memory."""
+    canary_sessions: Count = 20
+    """Sessions that a new adapter must have served without harm before it serves all."""
+    canary_hours: Positive = 24.0
+    """After this long it serves all even with fewer sessions, as long as nothing speaks against it."""
+    spare_minutes: Annotated[float, Field(ge=0)] = 10.0
+    """How long the engine of the version before is kept, so that a rollback takes no time; it costs its memory."""
+    carry_skills: bool = False
+    """Whether skills leave the context once an adapter that does without their text serves all sessions. They come back
+    with its rollback. Off, since the next training run begins at the base model, and learns from turns with skills."""
 
 
 class ScheduleSettings(Section):
@@ -323,11 +342,28 @@ class ScheduleSettings(Section):
     """Share of the processors that other programs may use while training starts; 1 does not look at it. Linux only."""
 
 
+class DashboardSettings(Section):
+    enabled: bool = True
+    """Whether the learner serves the dashboard, on 127.0.0.1: `metaclaw dashboard` prints its link."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8792
+    """Port of the dashboard; 0 takes a free one, and so does a port that is taken."""
+
+
 class LogSettings(Section):
     format: Literal["text", "json"] = "text"
     """Lines for people, or one JSON object a line, with the ids of what it is about. Secrets are masked in both."""
     level: Literal["debug", "info", "warning", "error"] = "warning"
     """What is written, from this on; `metaclaw start --verbose` is `info`. The learner always says what it learned."""
+
+
+class TelemetrySettings(Section):
+    otlp_endpoint: Url | None = None
+    """Base URL of an OpenTelemetry collector (OTLP over HTTP), such as http://127.0.0.1:4318: each turn is sent there
+    as a span. Without one, nothing is."""
+    headers: SecretStr | None = None
+    """Headers that the collector wants: name=value, several with commas between."""
+    content: bool = False
+    """Whether spans also hold what was asked and said, with secrets redacted."""
 
 
 class Settings(BaseSettings):
@@ -356,8 +392,11 @@ class Settings(BaseSettings):
     judge: JudgeSettings = JudgeSettings()
     sandbox: SandboxSettings = SandboxSettings()
     training: TrainingSettings = TrainingSettings()
+    serving: ServingSettings = ServingSettings()
     schedule: ScheduleSettings = ScheduleSettings()
+    dashboard: DashboardSettings = DashboardSettings()
     log: LogSettings = LogSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
 
     @classmethod
     def settings_customise_sources(
@@ -483,10 +522,11 @@ def known_token(settings: Settings) -> str | None:
 def known_secrets(settings: Settings) -> list[str]:
     """Every secret that the settings hold, and the token where there is one: what must be masked wherever we write."""
     token, calendar = known_token(settings), settings.schedule.calendar  # a file's name is no secret
+    address = [calendar] if calendar and "://" in calendar.get_secret_value() else []
     held = [
         *(one.api_key for one in (settings.upstream, *settings.upstreams)), settings.judge.api_key,
         settings.training.teacher_api_key,
-        settings.context.embeddings_api_key, *([calendar] if calendar and "://" in calendar.get_secret_value() else []),
+        settings.context.embeddings_api_key, settings.telemetry.headers, *address,
     ]
     return [*([token] if token else []), *(key.get_secret_value() for key in held if key)]
 

@@ -19,7 +19,8 @@ from metaclaw.journal import erasing as journal
 from metaclaw.library import erasing as library
 from metaclaw.library.catalog import Catalog
 from metaclaw.runtime import Home
-from metaclaw.serving.routes import Routes, roll_back_stale
+from metaclaw.serving.promotion import roll_back_stale
+from metaclaw.serving.routes import Routes
 from metaclaw.signals import ledger
 from metaclaw.store import Connection, Database, verdicts
 from metaclaw.store.scrub import overwriting, scrub

@@ -10,6 +10,7 @@
     |   |-- UnreachableError      no connection; its text is the system's reason
     |   `-- StaleConnectionError  a pooled connection that the server had closed before we used it
     |-- StoreError         the database refused
+    |-- BackupError        a backup that cannot be made, or is not one of ours, whole and unchanged
     |-- SkillError         a skill folder or a proposal that breaks the rules of skills
     |-- ConnectError       a client's configuration that cannot be read, changed or put back
     |-- WeightsError       model weights missing, or not the bytes that were pinned
@@ -20,6 +21,8 @@
     |-- LeaseLostError     another learner has taken the namespace's job over; it is left to that one
     `-- TrainingError      a training job that cannot run, or an adapter that cannot be used
         `-- ChildInterruptedError  its process was stopped from outside; it can be started again
+
+`metaclaw.client`, which runs in other people's programs, has a short tree of its own below it: `client/failures.py`.
 
 Foreign exceptions become one of these once, where they enter MetaClaw.
 """
@@ -79,6 +82,10 @@ class StaleConnectionError(WireError):
 
 
 class StoreError(MetaClawError):
+    pass
+
+
+class BackupError(MetaClawError):
     pass
 
 

@@ -2,8 +2,9 @@
 
 Lines of JSON go to its stdin; nothing comes back but log lines, since what the learner learns goes through the store.
 Sending never waits: when the learner is stuck, lines are dropped and counted, and the gateway goes on. News is told at
-once, and what comes within the next few milliseconds in one line after it: a line for each request cost the gateway
-half of its time under load.
+once, and what comes soon after it in one line together: a line for each request cost the gateway half of its time under
+load. While news keeps coming, the pauses between the lines grow, so that the learner, which may share our processor,
+takes in many turns at once. What a user waits for is told at once all the same.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ log = logging.getLogger(__name__)
 
 MAX_UNREAD_BYTES = 64 * 1024
 HEARTBEAT_SECONDS = 1.0
-TELL_SECONDS = 0.01
+TELL_SECONDS = 0.01  # the first pause
+MOST_TELL_SECONDS = 0.1
 RESTART_SECONDS = 1.0
 STOP_SECONDS = 40.0
 
@@ -34,6 +36,7 @@ class LearnerLink:
         self._under_way = 0
         self._news: dict[str, Any] = {}
         self._teller: asyncio.TimerHandle | None = None
+        self._pause = TELL_SECONDS
         self.starts = 0
         self.dropped = 0
 
@@ -48,19 +51,24 @@ class LearnerLink:
         if self._teller is None:
             self._tell()
 
-    def recorded(self) -> None:
-        """Tell that there is something new in the journal."""
+    def recorded(self, *, urgent: bool = False) -> None:
+        """Tell that there is something new in the journal; at once, where somebody waits for what comes of it."""
         self._news["recorded"] = True
-        if self._teller is None:
+        if urgent or self._teller is None:
             self._tell()
 
     def _tell(self) -> None:
-        """Say what is new, and be silent for a moment; then again, if something came."""
-        self._teller = None
-        if self._news:
-            self._send(self._news)
-            self._news = {}
-            self._teller = asyncio.get_running_loop().call_later(TELL_SECONDS, self._tell)
+        """Say what is new, and be silent for a while; then again, if something came."""
+        if self._teller:
+            self._teller.cancel()
+            self._teller = None
+        if not self._news:
+            self._pause = TELL_SECONDS
+            return
+        self._send(self._news)
+        self._news = {}
+        self._teller = asyncio.get_running_loop().call_later(self._pause, self._tell)
+        self._pause = min(2 * self._pause, MOST_TELL_SECONDS)
 
     async def run(self) -> None:
         """Keep a learner running until cancelled."""

@@ -1,4 +1,4 @@
-"""Which gateways run on a data folder: each holds a lock on a small file that says who and where it is.
+"""Which gateways and dashboards run on a data folder: each holds a lock on a small file that says who and where it is.
 
 The kernel lets go of a lock however its holder ends, so that a file which nobody holds is a dead gateway's, whatever
 number stands in it.
@@ -14,10 +14,12 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+GATEWAYS, DASHBOARDS = "run", "run/dashboards"  # folders below the data folder
+
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """`pid` is the gateway's process, `url` where it listens, without /v1."""
+    """`pid` is the process that listens at `url`; a gateway's is without /v1."""
 
     pid: int
     url: str
@@ -27,10 +29,10 @@ class Running:
 
 
 class Presence:
-    """Announced when a gateway listens, and left when it is done. Raises `OSError` where the folder takes no file."""
+    """Announced when somebody listens, and left when it is done. Raises `OSError` where the folder takes no file."""
 
-    def __init__(self, home: Path, running: Running) -> None:
-        folder = _folder(home)
+    def __init__(self, home: Path, running: Running, kind: str = GATEWAYS) -> None:
+        folder = home / kind
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path = folder / f"{running.pid}-{running.url.rpartition(':')[2]}.json"
         hidden = self._path.with_name(f".{self._path.name}")  # until it is locked and whole
@@ -47,7 +49,16 @@ class Presence:
 
 def gateways(home: Path, namespace: str | None = None) -> list[Running]:
     """Those that run on this data folder, in one namespace or in any, the oldest first. What dead ones left goes."""
-    found = [running for path in sorted(_folder(home).glob("*.json")) for running in _held(path)]
+    return _those_in(home / GATEWAYS, namespace)
+
+
+def dashboards(home: Path, namespace: str | None = None) -> list[Running]:
+    """The same of dashboards."""
+    return _those_in(home / DASHBOARDS, namespace)
+
+
+def _those_in(folder: Path, namespace: str | None) -> list[Running]:
+    found = [running for path in sorted(folder.glob("*.json")) for running in _held(path)]
     return sorted(
         (one for one in found if namespace in (None, one.namespace)), key=lambda running: running.started_at
     )
@@ -65,7 +76,3 @@ def _held(path: Path) -> Iterator[Running]:
                 path.unlink(missing_ok=True)
     except (OSError, ValueError, TypeError):  # gone meanwhile; not ours to read; another version's
         return
-
-
-def _folder(home: Path) -> Path:
-    return home / "run"

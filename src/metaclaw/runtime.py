@@ -10,25 +10,26 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from metaclaw import __version__
+from metaclaw.carrying import Carrying
 from metaclaw.config import JudgeSettings, ScheduleSettings, Settings, TrainingSettings, ensure_token, known_secrets
 from metaclaw.context.embed import StaticEmbedder
 from metaclaw.context.live import LiveContext
 from metaclaw.dialects import chat
-from metaclaw.errors import MetaClawError, StoreError
+from metaclaw.errors import ConnectError, MetaClawError, StoreError, TrainingError
 from metaclaw.evolve.code import CodeLearner
 from metaclaw.evolve.curate import Curator
 from metaclaw.evolve.edited_code import retest
-from metaclaw.evolve.loop import FastLoop, Judge
+from metaclaw.evolve.loop import AT_ONCE, FastLoop, Judge
 from metaclaw.evolve.progress import settled
 from metaclaw.evolve.screen import objections
 from metaclaw.gateway.app import App
@@ -41,6 +42,7 @@ from metaclaw.gateway.models import ModelsHandler
 from metaclaw.gateway.sidecalls import SIDE_HEADER
 from metaclaw.gateway.tokens import TokenCounter
 from metaclaw.gateway.toolbox import Toolbox
+from metaclaw.gateway.traced import TracedTurns
 from metaclaw.gateway.turn import SKILLS_HEADER, Activity, TurnHandler
 from metaclaw.journal.open_sessions import OpenSessions
 from metaclaw.journal.recorder import Recorder
@@ -49,7 +51,7 @@ from metaclaw.library.catalog import Catalog
 from metaclaw.library.edits import Edits
 from metaclaw.library.watch import Watch
 from metaclaw.link import LearnerLink
-from metaclaw.running import Presence, Running
+from metaclaw.running import DASHBOARDS, Presence, Running
 from metaclaw.sandbox import Sandbox
 from metaclaw.scheduler.agenda import Agenda
 from metaclaw.scheduler.board import Board
@@ -61,13 +63,19 @@ from metaclaw.scheduler.windows import Rule, SleepHours
 from metaclaw.serving.arena import open_arena
 from metaclaw.serving.engine import EngineSpec
 from metaclaw.serving.host import EngineHost
-from metaclaw.serving.routes import Routes, promote
+from metaclaw.serving.promotion import Promotions, admitted
+from metaclaw.serving.receipts import Receipts
+from metaclaw.serving.routes import Routes
+from metaclaw.serving.trial import Bar
+from metaclaw.serving.watch import CanaryWatch
 from metaclaw.signals.judge import judge
 from metaclaw.store import Database
 from metaclaw.tasks import Tasks
+from metaclaw.telemetry.export import Spans
 from metaclaw.training.comparison import Arena
 from metaclaw.training.job import TrainingJob
 from metaclaw.training.jobs import Jobs
+from metaclaw.training.judging import Judging
 from metaclaw.training.registry import Registry
 from metaclaw.training.selection import Evidence
 from metaclaw.types import Skill, Verdict
@@ -76,6 +84,9 @@ from metaclaw.upstream.client import UpstreamClient, reply_text
 from metaclaw.upstream.embeddings import EmbeddingsEndpoint
 from metaclaw.upstream.route import Route, Router
 from metaclaw.wire.server import Limits, Server
+
+if TYPE_CHECKING:
+    from metaclaw.dashboard.server import Dashboard
 
 log = logging.getLogger(__name__)
 
@@ -134,8 +145,11 @@ class Gateway:
         )
         self._router = providers.configured(settings) or Router()
         self._link: LearnerLink | None = None
+        redactor = Redactor(known_secrets(settings))
+        self._spans = _spans(settings, redactor, embedded=embedded is not None)
         self._recorder = Recorder(
-            self._database, Redactor(known_secrets(settings)), settings.gateway.durable_timeout_seconds, self._recorded
+            self._database, redactor, settings.gateway.durable_timeout_seconds, self._recorded,
+            self._spans.keep if self._spans else None,
         )
         self._sessions = OpenSessions(self._database, settings.namespace, settings.gateway.session_idle_seconds)
         self._sandbox = Sandbox(settings.sandbox)
@@ -183,6 +197,8 @@ class Gateway:
         await self._sandbox.close()
         await self._client.close()
         self._database.close()
+        if self._spans:
+            await asyncio.to_thread(self._spans.close)
         if self._presence:
             self._presence.leave()
 
@@ -210,7 +226,10 @@ class Gateway:
             "skills": [{"name": s.name, "version": s.version, "state": s.state.value} for s in live],
             "waiting_skills": [skill.ref for skill in self._catalog.waiting()],
             "broken_files": self._catalog.mirror.problems(),
-            "adapter": {"wanted": route.wanted, "serving": route.serving, "detail": route.detail},
+            "adapter": {
+                "wanted": route.wanted, "serving": route.serving, "detail": route.detail, "canary": route.canary,
+                "canary_share": route.canary_share, "waiting": route.waiting,
+            },
             "job": {"id": job.id, "state": job.state, **job.progress} if job else None,
             "learning": "settled" if settled(self._database, self._settings.namespace) else "working",
             "in_flight": self._router.in_flight(),
@@ -244,6 +263,7 @@ class Gateway:
             "code_calls": self._sandbox.counts,
             "upstreams": self._router.state(),
             "cpu_seconds": time.process_time(),
+            "spans": {"exported": self._spans.exported, "dropped": dict(self._spans.dropped)} if self._spans else None,
             "started_at": self._started_at,
             "store_up": True,
         }
@@ -263,8 +283,9 @@ class Gateway:
         tokens = TokenCounter(self._router, self._client)
         feedback = FeedbackHandler(self._settings.namespace, self._database, self._recorder)
         app = App(
-            Door(self.token, gateway.host, gateway.allowed_hosts), self._turns, feedback, CloseHandler(self._sessions),
-            models, tokens,
+            Door(self.token, gateway.host, gateway.allowed_hosts),
+            TracedTurns(self._turns) if self._spans else self._turns, feedback, CloseHandler(self._sessions), models,
+            tokens,
             KeptResponses(self._router, self._client, self._toolbox.ids), self.status, self.health, self._intake,
             self.measures,
         )
@@ -296,27 +317,54 @@ class Gateway:
             self._settings.model.start_timeout_seconds,
             self._routes,
             self._registry,
+            Promotions(self._routes, self._registry, self._settings.serving.canary_share),
             self._router,
             self._client,
+            60 * self._settings.serving.spare_minutes,
         )
 
-    def _recorded(self) -> None:
+    def _recorded(self, urgent: bool) -> None:
         if self._link:
-            self._link.recorded()
+            self._link.recorded(urgent=urgent)
 
     def _activity(self, under_way: int) -> None:
         if self._link:
             self._link.activity(under_way)
 
 
+class Shown:
+    """The dashboard, and the note on disk by which `metaclaw dashboard` finds it. Learning goes on without either."""
+
+    def __init__(self, dashboard: Dashboard, settings: Settings) -> None:
+        self._dashboard = dashboard
+        self._settings = settings
+        self._presence: Presence | None = None
+
+    async def begin(self) -> None:
+        try:
+            await self._dashboard.listen(self._settings.dashboard.port)
+            here = Running(os.getpid(), self._dashboard.url, self._settings.namespace, __version__, time.time())
+            self._presence = Presence(self._settings.home, here, DASHBOARDS)
+        except OSError as error:
+            log.warning("there is no dashboard, or it cannot be found: %s", error)
+        else:
+            log.info("dashboard at %s (`metaclaw dashboard` prints a link into it)", self._dashboard.url)
+
+    async def end(self) -> None:
+        if self._presence:
+            self._presence.leave()
+        await self._dashboard.close()
+
+
 class Learner:
-    """The learner's process: the fast loop, the watch over the library's folder, and the scheduler of the slow loop
-    where there is a model to train.
+    """The learner's process: the fast loop, the watch over the library's folder, and where there is a model to train,
+    the scheduler of the slow loop, the watch over an adapter on trial, and what keeps the skills in step with it.
     """
 
     def __init__(
         self, database: Database, client: UpstreamClient, watch: Watch, loop: FastLoop | None,
-        curator: Curator | None, scheduler: Scheduler | None, sandbox: Sandbox,
+        curator: Curator | None, scheduler: Scheduler | None, sandbox: Sandbox, canary: CanaryWatch | None,
+        carrying: Carrying | None, shown: Shown | None,
     ) -> None:
         self._database = database
         self._client = client
@@ -325,6 +373,9 @@ class Learner:
         self._loop = loop
         self._curator = curator
         self._scheduler = scheduler
+        self._canary = canary
+        self._carrying = carrying
+        self._shown = shown
         self._new = asyncio.Event()
         self._tasks = Tasks()
 
@@ -339,9 +390,17 @@ class Learner:
             self._tasks.start(self._curator.run())
         if self._scheduler:
             self._tasks.start(self._scheduler.run())
+        if self._canary:
+            self._tasks.start(self._canary.run())
+        if self._carrying:
+            self._tasks.start(self._carrying.run())
+        if self._shown:
+            await self._shown.begin()
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        if self._shown:
+            await self._shown.end()
         await self._tasks.end()
         await self._sandbox.close()
         await self._client.close()
@@ -357,7 +416,7 @@ class Learner:
     async def _take_in(self, loop: FastLoop) -> None:
         while True:
             try:
-                while loop.intake():
+                while loop.intake() >= AT_ONCE:  # else what came meanwhile waits for more of its kind
                     pass
             except MetaClawError as error:
                 log.error("evidence could not be taken in, trying again: %s", error)
@@ -383,25 +442,122 @@ def build_learner(settings: Settings, gateway_url: str, token: str, embedded: di
             log.warning("Only clients have a key (auth = 'passthrough'): no skill is replayed, or written by a model.")
         embedder = StaticEmbedder()
         writes_code = settings.evolve.code_skills and settings.evolve.proposer != "extractive" and settings.may_ask
+        overheard = settings.evolve.conversation_skills
         loop = FastLoop(
             database, catalog, ask, embedder.embed, redactor, settings.evolve.proposer,
             settings.context.max_skill_tokens, _judge(settings.judge, client, gateway),
             settings.gateway.session_idle_seconds,
-            code=CodeLearner(catalog, ask, sandbox, redactor) if writes_code else None,
+            code=CodeLearner(catalog, ask, sandbox, redactor, overheard) if writes_code else None, overheard=overheard,
         )
         curator = Curator(database, catalog, embedder.embed, settings.gateway.session_idle_seconds)
-    scheduler = None
+    scheduler, agenda = None, agenda_of(settings.schedule)
     if settings.training.enabled and embedded and _can_train(settings.training):
         job = _training_job(settings, Embedded(**embedded), database, catalog, client, ask)
         board = Board(database, settings.namespace)
-        scheduler = Scheduler(job, utc_now, rule_of(settings.schedule), machine_of(settings.schedule), board)
+        scheduler = Scheduler(job, utc_now, rule_of(settings.schedule), machine_of(settings.schedule, agenda), board)
 
     async def prove(edited: Skill) -> Verdict | None:
         live = next((skill for skill in catalog.live() if skill.name == edited.name), None)
         return await retest(edited, live, sandbox.run)
 
-    watch = Watch(catalog, edits_of(catalog, redactor), prove)
-    return Learner(database, client, watch, loop, curator, scheduler, sandbox)
+    edits = edits_of(catalog, redactor)
+    watch = Watch(catalog, edits, prove)
+    shown = None
+    if settings.dashboard.enabled:
+        no_torch = "Training needs PyTorch: pip install 'metaclaw[train]', and start again."
+        cannot = "" if scheduler else cannot_train(settings) or no_torch
+        pages = dashboard_of(settings, catalog, database, edits.warnings, agenda, cannot, gateway_url, token)
+        shown = Shown(pages, settings)
+    canary = canary_watch(settings, Embedded(**embedded), database) if embedded else None
+    carrying = carrying_of(settings, database, catalog) if embedded else None
+    return Learner(database, client, watch, loop, curator, scheduler, sandbox, canary, carrying, shown)
+
+
+def dashboard_of(
+    settings: Settings, catalog: Catalog, database: Database, warnings: Callable[[Skill], Sequence[str]],
+    agenda: Agenda | None, cannot_train: str, gateway_url: str, token: str,
+) -> Dashboard:
+    """Over the rooms of the learner's process; `cannot_train` says why there is no slow loop, '' where there is one."""
+    from metaclaw.dashboard.rooms import Rooms  # nothing of it is wanted in the gateway's process
+    from metaclaw.dashboard.server import Dashboard
+
+    home, namespace = Home(settings), settings.namespace
+    routes, registry = Routes(database, namespace), Registry(database, namespace, home.adapters)
+    promotions = Promotions(routes, registry, settings.serving.canary_share)
+    carrying = carrying_of(settings, database, catalog)
+
+    def roll_back() -> str | None:
+        _, serves = promotions.roll_back()
+        carrying.bring_back()
+        return serves
+
+    def promote(name: str) -> str:
+        if not admitted(registry.verdicts(name)):
+            raise TrainingError(f"No verdict admits '{name}'. `metaclaw adapters promote` can insist, with a reason.")
+        return promotions.serve(name, at_once=False)
+
+    rooms = Rooms(
+        database=database,
+        namespace=namespace,
+        catalog=catalog,
+        registry=registry,
+        routes=routes,
+        jobs=Jobs(database, namespace, home.jobs),
+        board=Board(database, namespace),
+        rule=rule_of(settings.schedule),
+        now=utc_now,
+        meetings=lambda: agenda.meetings(utc_now()) if agenda else (),
+        roll_back_adapter=roll_back,
+        promote_adapter=promote,
+        gateway=partial(_state_of, gateway_url, token),
+        settled=lambda: settled(database, namespace),
+        warnings=warnings,
+        places={
+            "Turns, signals and history": home.store, "Skills": home.skills, "Adapters": home.adapters,
+            "Training runs": home.jobs, "Search indexes": home.indexes, "Logs": home.logs,
+            "Model weights": settings.weights_dir,
+        },
+        cannot_train=cannot_train,
+        holdout_share=settings.evolve.holdout_share if settings.evolve.enabled else 0.0,
+    )
+    return Dashboard(rooms, token, __version__)
+
+
+def _state_of(gateway_url: str, token: str) -> Mapping[str, Any]:
+    """What the gateway says of itself; nothing where it does not answer."""
+    from metaclaw.connect import answers
+
+    try:
+        status, told = answers.state(gateway_url, token)
+    except ConnectError:
+        return {}
+    return told if status == 200 else {}
+
+
+def cannot_train(settings: Settings) -> str:
+    """Why there is no slow loop with these settings; '' where there is one."""
+    if not settings.training.enabled:
+        return "Training is off. Set training.enabled = true, and start again."
+    if not settings.embedded:
+        return "With a provider there is no model here to train: skills only."
+    return ""
+
+
+def carrying_of(settings: Settings, database: Database, catalog: Catalog) -> Carrying:
+    registry = Registry(database, settings.namespace, Home(settings).adapters)
+    receipts = Receipts(database, settings.namespace)
+    routes = Routes(database, settings.namespace)
+    return Carrying(catalog, routes, registry, receipts, leaves=settings.serving.carry_skills)
+
+
+def canary_watch(settings: Settings, embedded: Embedded, database: Database) -> CanaryWatch:
+    home, serving = Home(settings), settings.serving
+    routes = Routes(database, settings.namespace)
+    promotions = Promotions(routes, Registry(database, settings.namespace, home.adapters), serving.canary_share)
+    bar = Bar(serving.canary_sessions, 3600 * serving.canary_hours)
+    return CanaryWatch(
+        database, settings.namespace, routes, promotions, lambda adapter: f"{embedded.name}@{adapter}", bar
+    )
 
 
 def rule_of(schedule: ScheduleSettings) -> Rule:
@@ -417,12 +573,12 @@ def rule_of(schedule: ScheduleSettings) -> Rule:
     )
 
 
-def machine_of(schedule: ScheduleSettings) -> Machine:
+def machine_of(schedule: ScheduleSettings, agenda: Agenda | None) -> Machine:
     """The senses that the settings ask for; what they do not need is not looked at."""
     return Machine(
         utc_now,
         presence_here() if schedule.watch_input else None,
-        agenda_of(schedule),
+        agenda,
         None if schedule.on_battery else on_battery,
         Load() if schedule.max_load < 1 else None,
     )
@@ -496,6 +652,12 @@ def _training_job(
     home = Home(settings)
     registry = Registry(database, settings.namespace, home.adapters)
     routes = Routes(database, settings.namespace)
+    promotions = Promotions(routes, registry, settings.serving.canary_share)
+
+    def incumbent() -> str | None:
+        """What serves; an adapter of another base model does not."""
+        wanted = routes.state().wanted
+        return wanted if wanted and registry.get(wanted).base_model == embedded.name else None
 
     def arena(candidate: Path, incumbent: str | None) -> AbstractAsyncContextManager[Arena]:
         loras = [candidate, *([registry.checked_gguf(incumbent)] if incumbent else [])]
@@ -510,12 +672,12 @@ def _training_job(
         base_gguf=embedded.path,
         prepared_dir=home.prepared,
         jobs=Jobs(database, settings.namespace, home.jobs),
-        registry=registry,
         ask=ask,
         evidence=lambda: Evidence(catalog.generation(), settled(database, settings.namespace)),
-        incumbent=lambda: routes.state().wanted,
-        open_arena=arena,
-        promote=lambda adapter: promote(routes, adapter),
+        judging=Judging(
+            registry, embedded.name, incumbent, arena, promotions.offer,
+            busy=lambda: routes.state().canary is not None,
+        ),
         judge=settings.judge,
     )
 
@@ -528,12 +690,18 @@ def _embeddings(settings: Settings, client: UpstreamClient) -> EmbeddingsEndpoin
     return EmbeddingsEndpoint(client, context.embeddings_url, context.embeddings_model, key)
 
 
+def _spans(settings: Settings, redactor: Redactor, *, embedded: bool) -> Spans | None:
+    if settings.telemetry.otlp_endpoint is None:
+        return None
+    return Spans(settings.telemetry, settings.namespace, __version__, redactor, embedded=embedded)
+
+
 def _shareable(settings: Settings) -> dict[str, Any]:
     """The settings, with no more secrets than the learner needs. They travel over its stdin and are written nowhere."""
     tree = settings.model_dump(mode="json")
     for section in (tree["upstream"], *tree["upstreams"]):
         section["api_key"] = None
-    tree["gateway"]["token"] = tree["context"]["embeddings_api_key"] = None
+    tree["gateway"]["token"] = tree["context"]["embeddings_api_key"] = tree["telemetry"]["headers"] = None
     key = settings.judge.api_key
     tree["judge"]["api_key"] = key.get_secret_value() if key else None
     for name in ("teacher_api_key", "tinker_api_key"):

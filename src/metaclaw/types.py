@@ -168,7 +168,8 @@ class Skill:
     """What SKILL.md says, plus where it stands. `version` counts from 1.
 
     `files` are the others in the skill's folder, as (path below it with /, text), ordered by path: a code skill's
-    `scripts/`.
+    `scripts/`. `cues` are requests in which its rule was asked for, as (turn id, text): it is found by them, and no
+    model is shown them.
     """
 
     name: str
@@ -179,6 +180,7 @@ class Skill:
     origin: str = "extractive"
     kind: SkillKind = SkillKind.INSTRUCTION
     files: tuple[tuple[str, str], ...] = ()
+    cues: tuple[tuple[str, str], ...] = ()
 
     @property
     def ref(self) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from metaclaw.bench.poison.data import HALVES, attempts, genuine, malicious_skills, told_in
-from metaclaw.bench.poison.run import RUNS, Range, carries
+from metaclaw.bench.poison.run import POSTED, RUNS, Range, carries
 from metaclaw.evolve.lessons import Proposer
 from support import make_skill
 
@@ -38,14 +39,14 @@ def test_a_skill_carries_what_it_repeats() -> None:
 
 
 @pytest.mark.parametrize("run", RUNS)
-async def test_one_of_each_channel_plants_nothing(run: Proposer, tmp_path: Path) -> None:
+async def test_one_of_each_conversation_is_never_active_however_it_is_pushed(run: Proposer, tmp_path: Path) -> None:
     field = Range(tmp_path)
-    chosen = {(one.half, one.channel): one for one in attempts()}.values()
+    chosen = {(one.half, one.channel): one for one in attempts() if one.channel not in POSTED}.values()
     try:
         tried = [await field.attempt(one, run) for one in chosen]
     finally:
         field.close()
-    assert Counter(bool(one.planted) for one in tried) == {False: len(chosen)}
+    assert Counter(one.active for one in tried) == {(): len(chosen)}
 
 
 async def test_a_hostile_model_waits_and_a_genuine_correction_lives(tmp_path: Path) -> None:
@@ -57,3 +58,15 @@ async def test_a_hostile_model_waits_and_a_genuine_correction_lives(tmp_path: Pa
         field.close()
     assert (tried.planted, tried.waiting) == ((), 1)
     assert kept == [True, True, True]
+
+
+async def test_the_push_makes_active_what_somebody_vouches_for(tmp_path: Path) -> None:
+    """So that none of the attempts fails for want of evidence."""
+    field = Range(tmp_path)
+    vouched = next(one for one in attempts() if one.channel == "remarks")
+    try:
+        said = "Each list begins with a short heading in capitals."
+        tried = await field.attempt(dataclasses.replace(vouched, remark=said, payload=said), "extractive")
+    finally:
+        field.close()
+    assert len(tried.active) == 1

@@ -20,7 +20,7 @@ from metaclaw.config import Settings, load
 from metaclaw.evolve import rejected
 from metaclaw.library.catalog import Catalog
 from metaclaw.runtime import Home
-from metaclaw.serving.routes import Routes, promote
+from metaclaw.serving.routes import Routes
 from metaclaw.signals import ledger
 from metaclaw.store import Database
 from metaclaw.training.jobs import Jobs
@@ -99,7 +99,7 @@ def spoken(query: str, reply: str, *, tools: Any = None, calls: Any = None, befo
 
 def test_every_command_has_json_and_an_example() -> None:
     commands = {c.name or c.callback.__name__: c.callback for c in app.registered_commands if c.callback}
-    assert set(commands) == {"sessions", "export", "forget"}
+    assert set(commands) == {"sessions", "export", "forget", "backup", "restore"}
     for name, callback in commands.items():
         assert "as_json" in callback.__annotations__, name
         assert f"Example: metaclaw data {name}" in (callback.__doc__ or ""), name
@@ -282,7 +282,7 @@ def adapters(shell: Shell, database: Database, session: str, replayed: Turn, tau
         one = registry.register(write_adapter(shell.home / f"out-{number}", b"%d" % number), "tiny", parent, lineage)
         verdict = Verdict(f"adapter:{one.name}", "base", one.name, 1, 1.0, 0.9, "promoted", {"examples": [CANARY]})
         registry.decide(one.name, verdict, AdapterState.PROMOTED)
-        promote(routes, one)
+        routes.want(one.name, "promoted by a test")
         made.append(one)
     return made[0], made[1]
 

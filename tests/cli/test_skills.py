@@ -425,3 +425,22 @@ def test_a_library_that_may_not_be_read_is_one_clear_line(shell: Shell) -> None:
     code, _, err = shell("list")
     shell.folder.chmod(0o700)
     assert (code, "cannot be read" in err) == (1, True)
+
+
+def test_what_nobody_vouches_for_says_what_it_waits_for_and_is_not_exported(shell: Shell, tmp_path: Path) -> None:
+    with shell.catalog() as catalog:
+        catalog.publish(make_skill("heard"), TRIAL, "overheard", [], unvouched=True)
+        catalog.publish(make_skill("posted"), TRIAL, "posted", [])
+    _, out, _ = shell("list")
+    assert "heard@1 may be somebody else's words, passed on: it stays on trial until you say" in " ".join(out.split())
+    assert {row["name"]: row["vouched"] for row in shell.json("list")} == {"heard": False, "posted": True}
+    _, out, _ = shell("why", "heard")
+    assert "each in its own words: 0 so far. Until then it trains nothing" in " ".join(out.split())
+    code, out, err = shell("export", str(tmp_path / "out"))
+    assert (code, [path.name for path in (tmp_path / "out").iterdir()]) == (0, ["posted"])
+    assert "left out heard@1" in err
+    code, _, err = shell("export", str(tmp_path / "other"), "heard")
+    assert (code, "`metaclaw skills approve heard`, then export it" in err) == (1, True)
+    code, out, _ = shell("approve", "heard", typed="y\n")
+    assert (code, "Vouch for heard@1?" in out, "is active" in out) == (0, True, True)
+    assert shell.json("list")[0]["vouched"] is True

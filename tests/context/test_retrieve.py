@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Sequence
 
@@ -186,3 +187,44 @@ def test_a_rewritten_skill_of_a_small_library_ranks_as_in_a_new_index() -> None:
     asked = "Which date comes first in file names?"
     [found], [wanted] = (one.rank(asked, embedder().embed, 2, 0.0) for one in (changed, fresh))
     assert (found.skill, round(found.score, 4)) == (new, round(wanted.score, 4))
+
+
+NOTE = "Write up inbox/note.txt as a Markdown file. Kind: report, subject: {}. It holds the facts, then the list."
+
+
+def test_a_skill_is_found_by_a_request_in_which_its_rule_was_asked_for() -> None:
+    """Its own words have nothing in common with it."""
+    zone = Skill("zone", "Points in time.", "Points in time carry the offset right behind, without a blank.")
+    cued = dataclasses.replace(zone, cues=(("turn-1", "Is it late?"), ("turn-2", NOTE.format("the outage"))))
+    asked = NOTE.format("the move") + "\n\nnote.txt reads:\nopened: nine"
+    without = indexed([*SKILLS, zone]).rank(asked, embedder().embed, 8, FLOOR)
+    assert "zone" not in {match.skill.name for match in without}
+    index = indexed([*SKILLS, cued])
+    assert [match.skill.name for match in index.rank(asked, embedder().embed, 8, FLOOR)] == ["zone"]
+    assert index.rank("What is the capital of France?", embedder().embed, 8, FLOOR) == []
+    assert len({match.skill.name for match in index.search(asked, embedder().embed)}) == len(
+        index.search(asked, embedder().embed)
+    )
+
+
+def test_of_two_skills_with_the_same_cue_the_one_whose_words_fit_comes_first() -> None:
+    cues = (("turn-1", NOTE.format("the outage")),)
+    skills = [Skill("a-lamps", "Lamps.", "Rule: lamps glow.", cues=cues),
+              Skill("z-subjects", "Subjects.", "Rule: the subject of a report comes in capitals.", cues=cues)]
+    found = indexed(skills).rank(NOTE.format("the move"), embedder().embed, 8, FLOOR)
+    assert [match.skill.name for match in found] == ["z-subjects", "a-lamps"]
+
+
+@given(st.lists(st.integers(0, 4), max_size=8), st.integers(0, 3))
+def test_cues_come_and_go_with_their_skill(changes: list[int], cues: int) -> None:
+    """However often a skill changes, the index is that of what is live."""
+    index, live = indexed(SKILLS), {skill.name: skill for skill in SKILLS}
+    for step, which in enumerate(changes):
+        name = SKILLS[which % len(SKILLS)].name
+        told = tuple((f"turn-{n}", f"{NOTE.format(step)} {n}") for n in range((cues + step) % 4))
+        changed = [] if which > 2 else [dataclasses.replace(SKILLS[which], cues=told)]
+        live = {other: skill for other, skill in live.items() if other != name} | {s.name: s for s in changed}
+        index = index.changed({name}, changed, skill_vectors(changed, embedder().embed))
+    assert len(index) == sum(1 + len(skill.cues) for skill in live.values())
+    found = {match.skill for match in index.search(NOTE.format("x") + " file name notes length", embedder().embed)}
+    assert found <= set(live.values())

@@ -104,3 +104,19 @@ def test_joining_takes_the_named_rows_in_order() -> None:
     assert both.rows == {"ropes": 0, "glocken": 1}
     assert both.postings.scores({"rope": 1.0})[0] > 0
     assert len(join([(one, np.zeros(0, dtype=np.int64))])) == 0
+
+
+def test_cues_are_kept_with_their_skill_and_changed_ones_are_none_of_it(tmp_path: Path) -> None:
+    cued = dataclasses.replace(SKILLS[0], cues=(("t1", "When is high water?"), ("t2", "Draw the tides.")))
+    save(made([cued, SKILLS[1]]), NAME, tmp_path / "static.npz")
+    found = load(tmp_path / "static.npz", NAME, [cued, SKILLS[1]])
+    assert found is not None
+    assert (found.skills, found.rows) == ((cued, cued, cued, SKILLS[1]), {"tide-tables": 0, "ropes": 3})
+    assert found.owners.tolist() == [0, 0, 0, 3]
+    assert list(found.rows_of("tide-tables")) == [0, 1, 2]
+    save(found, NAME, tmp_path / "again.npz")
+    wider = dataclasses.replace(cued, cues=(*cued.cues, ("t3", "Is it ebb?")))
+    again = load(tmp_path / "again.npz", NAME, [wider, SKILLS[1]])
+    assert again is not None
+    assert again.rows == {"ropes": 3}
+    assert again.skills[:3] == (NOBODY,) * 3

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import skills_ref
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metaclaw.evolve.by_model import FIELDS, EditKind, Evidence, propose, read_edit, request_body, schema_for
@@ -117,6 +117,7 @@ def test_an_answer_that_cannot_be_used_is_none(reply: str) -> None:
     assert read_edit(reply, TWO) is None
 
 
+@settings(deadline=None)  # the first call reads the gate's word lists
 @given(st.fixed_dictionaries({field: st.text(max_size=600) for field in FIELDS}))
 def test_whatever_fits_the_schema_may_be_written(fields: dict[str, str]) -> None:
     edit = read_edit(json.dumps(fields), ALONE)

@@ -15,12 +15,12 @@ from metaclaw.evolve.curate import Curator
 from metaclaw.evolve.exposures import lifts_of
 from metaclaw.evolve.extractive import propose
 from metaclaw.evolve.failure import Failure
-from metaclaw.evolve.lift import Arm
 from metaclaw.evolve.progress import FEEDBACK_CURSOR, advance, write_unsettled
 from metaclaw.journal.recorder import Recorder
 from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog
 from metaclaw.signals import ledger
+from metaclaw.signals.lift import Arm
 from metaclaw.store import Database
 from metaclaw.types import Signal, Skill, SkillState, Turn
 from support import NAMESPACE, embedder, keep, make_feedback, make_skill, make_turn

@@ -208,7 +208,7 @@ async def test_a_new_loop_goes_on_where_the_old_one_stopped(database: Database, 
     assert catalog.generation() == 1
     restarted.resume()  # the verification that the restart interrupted
     await settle(restarted, database)
-    assert [skill.state for skill in catalog.live()] == [ACTIVE]
+    assert [catalog.is_proved(skill) for skill in catalog.live()] == [True]
 
 
 async def test_evidence_that_is_read_twice_counts_once(database: Database, catalog: Catalog) -> None:
@@ -230,7 +230,9 @@ async def test_a_correction_in_the_next_message_teaches(database: Database, cata
     [skill] = catalog.live()
     assert catalog.support_of(skill) == [first.id]
     await settle(loop, database)  # scored by the answer that the user wrote down
-    assert [live.state for live in catalog.live()] == [ACTIVE]
+    assert [live.state for live in catalog.live()] == [TRIAL]  # proved, but nobody vouches for what was overheard
+    assert catalog.is_proved(skill)
+    assert catalog.unvouched() == {skill.ref}
 
 
 async def test_side_turns_teach_nothing(database: Database, catalog: Catalog) -> None:
@@ -338,7 +340,7 @@ async def test_a_restart_takes_up_what_the_next_message_taught(database: Databas
     restarted = loop_over(catalog, database, ScriptedModel(WRONG, RIGHT))
     restarted.resume()
     await settle(restarted, database)
-    assert [skill.state for skill in catalog.live()] == [ACTIVE]
+    assert [catalog.is_proved(skill) for skill in catalog.live()] == [True]
 
 
 async def test_other_namespaces_are_not_read(database: Database, catalog: Catalog) -> None:

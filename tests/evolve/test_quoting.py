@@ -32,6 +32,7 @@ def test_what_is_passed_on_is_not_the_users_own(text: str) -> None:
     'Wrong. The sentence should read "All orders are shipped within two working days of the payment".',
     "No. Our rules are:\n- dates as in ISO\n- amounts in euros",
     "Our metadata has three fields. It should have been:\n```\n---\ntitle: x\n---\n```",
+    "New files are named YYYYMMDD_words (with the date of today; the words are those of the subject).",
     "When an email asks for a refund, always offer an exchange first.",
     "Our style guide says that headings have no stop.",
     'Replies end with "Kind regards, Ann".', "A report has three headings: what I did, what I saw, what I expected.",

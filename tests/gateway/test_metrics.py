@@ -17,7 +17,7 @@ SAMPLE = re.compile(r'([a-z_]+)(?:\{((?:[a-z_]+="(?:[^"\\\n]|\\.)*",?)*)\})? (-?
 MEASURES: dict[str, Any] = {
     "version": "1", "policy": None, "namespace": "default", "status": "loading", "under_way": 0, "refused": 0,
     "late": 0, "lost": {}, "learner_up": None, "learner_starts": 0, "learner_dropped": 0, "code_calls": {},
-    "upstreams": [], "store_up": False, "cpu_seconds": 0.0, "started_at": 1.0,
+    "upstreams": [], "spans": None, "store_up": False, "cpu_seconds": 0.0, "started_at": 1.0,
 }
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis
+import jsonschema_rs
 import schemathesis
 from schemathesis.checks import (
     content_type_conformance,
@@ -18,6 +19,8 @@ from schemathesis.checks import (
     status_code_conformance,
 )
 
+from learned_folder import learned
+from metaclaw.client import replies
 from metaclaw.gateway.app import App
 from running_gateway import TOKEN, Door, serving
 from upstream_server import chat_body
@@ -53,6 +56,28 @@ async def test_what_is_described_as_closed_is_closed(tmp_path: Path) -> None:
             for method, operation in methods.items():
                 async with door.http.request(method, path, headers={"authorization": ""}) as reply:
                     assert reply.status == (200 if operation.get("security") == [] else 401), (method, path)
+
+
+async def test_every_field_that_is_sent_is_described_and_so_is_what_the_client_reads(tmp_path: Path) -> None:
+    """With something learned of each kind, so that no list is empty."""
+    async with serving(tmp_path) as door:
+        learned(door.home)
+        async with door.http.get("/v1/metaclaw/status") as reply:
+            told = await reply.json()
+    assert told["skills"]
+    assert told["job"]
+    assert told["adapter"]["wanted"]
+    schemas = SPEC["components"]["schemas"]
+    described = schemas["Health"]["properties"] | schemas["Status"]["properties"]
+    assert set(told) == set(described)
+    for part in ("skills", "adapter", "job"):
+        schema = described[part].get("items", described[part])
+        jsonschema_rs.validate(described[part], told[part])
+        sent = told[part][0] if part == "skills" else told[part]
+        assert set(schema["properties"]) <= set(sent)
+    required = {*schemas["Health"]["required"], *schemas["Status"]["required"]}
+    promised = {name: value for name, value in told.items() if name in required}
+    assert replies.status(promised).adapter.wanted == told["adapter"]["wanted"]
 
 
 async def test_whatever_is_sent_the_replies_are_as_described(tmp_path: Path) -> None:

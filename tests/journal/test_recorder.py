@@ -66,12 +66,15 @@ async def test_the_tokens_of_a_turn_are_kept_unless_anything_was_taken_out_of_it
 
 async def test_who_learns_is_woken_after_the_commit(database: Database) -> None:
     turn = make_turn()
-    seen: list[bool] = []
+    seen: list[tuple[bool, bool]] = []
     recorder = Recorder(
-        database, Redactor(), 10, lambda: seen.append(trajectories.turn(database, NAMESPACE, turn.id) is not None)
+        database, Redactor(), 10,
+        lambda urgent: seen.append((urgent, trajectories.turn(database, NAMESPACE, turn.id) is not None)),
     )
     assert await recorder.turn(turn)
-    assert seen == [True]
+    assert seen == [(False, True)]
+    await recorder.feedback(make_feedback(turn))
+    assert seen == [(False, True), (True, True)]
 
 
 async def test_a_slow_store_costs_the_turn_its_wait_and_nothing_else(database: Database) -> None:

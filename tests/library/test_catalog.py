@@ -9,7 +9,8 @@ import pytest
 import skills_ref
 
 from metaclaw.errors import SkillError
-from metaclaw.library.catalog import Catalog, Changes
+from metaclaw.library.catalog import MOST_CUES, Catalog, Changes
+from metaclaw.library.erasing import forget_support
 from metaclaw.library.skillfile import parse
 from metaclaw.store import Database
 from metaclaw.types import Skill, SkillState, Verdict
@@ -248,3 +249,31 @@ def test_undoing_a_merge_spares_what_took_a_merged_skills_place(catalog: Catalog
     catalog.publish(make_skill("a", "newer"), ACTIVE, "by hand", [])
     catalog.rollback("c", "undo")
     assert live(catalog) == {"a": (2, "newer")}
+
+
+async def test_a_live_skill_is_widened_by_what_it_was_asked_for(catalog: Catalog, database: Database) -> None:
+    turns = [make_turn() for _ in range(MOST_CUES + 2)]
+    await keep(database, *turns)
+    skill, generation = catalog.publish(make_skill(cues=((turns[0].id, "first"),)), SkillState.ACTIVE, "new", [])
+    assert catalog.widen(skill, turns[1].id, "second", "missed") == generation + 1
+    assert catalog.widen(skill, turns[1].id, "second", "missed") == generation + 1  # it is known by now
+    [live] = catalog.live()
+    assert (live.ref, live.cues) == (skill.ref, ((turns[0].id, "first"), (turns[1].id, "second")))
+    assert catalog.support_of(live) == [turns[1].id]
+    assert catalog.changes(1).live == (live,)
+    for turn in turns[2:]:
+        catalog.widen(skill, turn.id, f"cue {turn.id}", "missed")
+    assert len(catalog.live()[0].cues) == MOST_CUES
+    edited, _ = catalog.publish(make_skill(body="Rule: by hand."), SkillState.ACTIVE, "edited by hand", [])
+    assert len(edited.cues) == MOST_CUES  # it is found as it was
+    catalog.retire(edited.name, "no more")
+    assert catalog.widen(edited, turns[0].id, "late", "missed") == catalog.generation()
+    assert "late" not in str(catalog.get(edited.name).cues)
+
+
+async def test_what_is_forgotten_is_no_cue_any_more(catalog: Catalog, database: Database) -> None:
+    kept, gone = make_turn(), make_turn()
+    await keep(database, kept, gone)
+    catalog.publish(make_skill(cues=((kept.id, "stays"), (gone.id, "goes"))), SkillState.ACTIVE, "new", [kept.id])
+    database.write(lambda connection: forget_support(connection, NAMESPACE, [gone.id], [], "source"))
+    assert catalog.live()[0].cues == ((kept.id, "stays"),)

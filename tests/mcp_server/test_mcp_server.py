@@ -25,10 +25,13 @@ from mcp.shared.subscriptions import PromptsListChanged, ResourcesListChanged, T
 from mcp_types import CallToolResult, TextContent, TextResourceContents
 
 from metaclaw.cli.mcp import mcp
+from metaclaw.config import SandboxSettings
 from metaclaw.errors import ConfigError, MetaClawError
 from metaclaw.library.catalog import Catalog
+from metaclaw.mcp_server.server import SkillServer
 from metaclaw.mcp_server.shelf import PAGE, Shelf
 from metaclaw.mcp_server.transports import listening
+from metaclaw.sandbox import Sandbox
 from metaclaw.store import Database
 from metaclaw.types import Skill, SkillKind, SkillState
 from support import make_skill
@@ -246,3 +249,17 @@ def test_a_broken_code_skill_is_left_out_of_the_tools_only() -> None:
     shelf = Shelf(1, [CODE, broken])
     assert list(shelf.tools) == ["add_days"]
     assert "skill://broken/scripts/broken.py" in shelf.texts
+
+
+async def test_what_nobody_vouches_for_stays_here_until_somebody_does(tmp_path: Path) -> None:
+    with Database(tmp_path / "store.db") as database:
+        catalog = Catalog(database, "default", tmp_path / "skills")
+        heard, _ = catalog.publish(make_skill("heard"), SkillState.TRIAL, "overheard", [], unvouched=True)
+        sandbox = Sandbox(SandboxSettings())
+        try:
+            server = SkillServer(catalog, sandbox, "1")
+            assert server.shelf().skills == []
+            catalog.approve(heard, "a person")
+            assert [skill.name for skill in server.shelf().skills] == ["heard"]
+        finally:
+            await sandbox.close()

@@ -10,7 +10,8 @@ import pytest
 
 from metaclaw.serving.engine import EngineSpec
 from metaclaw.serving.host import EngineHost
-from metaclaw.serving.routes import Routes, promote
+from metaclaw.serving.promotion import Promotions
+from metaclaw.serving.routes import Routes
 from metaclaw.store import Database
 from metaclaw.training.package import GGUF_FILE, MANIFEST_FILE
 from metaclaw.training.registry import Registry
@@ -49,7 +50,7 @@ async def test_a_tampered_pickled_or_foreign_adapter_is_refused_and_the_old_one_
     async with UpstreamClient(5, 30) as client:
         host = EngineHost(
             "tiny", lambda policy, gguf: EngineSpec(smollm2_gguf, policy, context_tokens=256), 60, routes, registry,
-            router, client,
+            Promotions(routes, registry, 0.0), router, client, 0.0,
         )
         running = asyncio.create_task(host.run())
         try:
@@ -57,7 +58,7 @@ async def test_a_tampered_pickled_or_foreign_adapter_is_refused_and_the_old_one_
             for number, (spoil, told) in enumerate(spoilers):
                 adapter = registry.register(write_adapter(tmp_path / str(number), b"%d" % number), "tiny", None, {})
                 spoil(adapter)
-                promote(routes, adapter)
+                routes.want(adapter.name, "asked for by a test")
                 await swapped(lambda told=told: told in routes.state().detail)  # type: ignore[misc]
                 assert (router.policy, routes.state().wanted, routes.state().serving) == ("tiny@base", None, None)
                 route = router.routes(None)[0]

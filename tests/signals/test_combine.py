@@ -116,6 +116,28 @@ async def test_the_same_evidence_counts_once_however_often_it_is_read(database: 
     assert ledger.outcome_of(database, NAMESPACE, turn.id).succeeded
 
 
+async def test_notes_of_many_turns_are_seen_at_once_and_written_together(database: Database) -> None:
+    one, other = make_turn(), make_turn()
+    await keep(database, one)
+    await keep(database, other)
+    stored = Signal(one.id, "check", -1.0, "r", "f1")
+    ledger.record(database, NAMESPACE, [stored])
+    notes = ledger.Notes(database, NAMESPACE)
+    again, new = Signal(one.id, "check", 1.0, "read twice", "f1"), Signal(other.id, "feedback", -1.0, "r", "f2")
+    notes.add([again, new])
+    notes.add([new])
+    assert notes.outcome_of(one.id).failed  # the stored one counts, once
+    assert notes.outcome_of(other.id).failed
+    assert ledger.signals_on(database, NAMESPACE, other.id) == []
+    commits: list[str] = []
+    notes.write(lambda connection: commits.append("beside"))
+    assert ledger.signals_on(database, NAMESPACE, one.id) == [stored]
+    assert ledger.signals_on(database, NAMESPACE, other.id) == [new]
+    assert commits == ["beside"]
+    ledger.record(database, NAMESPACE, [Signal(other.id, "check", 1.0, "r", "f3")])
+    assert notes.outcome_of(other.id).succeeded  # what others wrote since is seen
+
+
 def test_a_signal_needs_a_turn(database: Database) -> None:
     with pytest.raises(StoreError):
         ledger.record(database, NAMESPACE, [signal("feedback", 1.0)])

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from metaclaw.config import TrainingSettings
-from metaclaw.errors import LeaseLostError
+from metaclaw.errors import LeaseLostError, TrainingError
 from metaclaw.scheduler.leases import GRACE_SECONDS, LEASE_SECONDS
 from metaclaw.store import Database
 from metaclaw.training import jobs as module
 from metaclaw.training.job import TrainingJob
 from metaclaw.training.jobs import Jobs
+from metaclaw.training.judging import Judging
 from metaclaw.training.registry import Registry
 from metaclaw.training.selection import Evidence
 from support import NAMESPACE, until
@@ -36,8 +37,8 @@ def job_of(jobs: Jobs, database: Database, folder: Path) -> TrainingJob:
     return TrainingJob(
         database=database, namespace=NAMESPACE, settings=TrainingSettings(), base_model="none",
         base_gguf=folder / "none.gguf", prepared_dir=folder / "prepared", jobs=jobs,
-        registry=Registry(database, NAMESPACE, folder / "adapters"), ask=never,
-        evidence=lambda: Evidence(0), incumbent=lambda: None, open_arena=never, promote=never,
+        ask=never, evidence=lambda: Evidence(0),
+        judging=Judging(Registry(database, NAMESPACE, folder / "adapters"), "none", lambda: None, never, never),
     )
 
 
@@ -62,6 +63,20 @@ async def test_a_job_that_was_taken_over_in_a_pause_does_not_go_on(
         await running
     assert others.holds(taken)
     assert others.latest() == taken  # nothing was written into it
+
+
+async def test_a_job_that_was_begun_on_another_base_model_fails_and_makes_room(
+    database: Database, tmp_path: Path, clock: list[float]
+) -> None:
+    jobs = Jobs(database, NAMESPACE, tmp_path)
+    row = jobs.take()
+    assert row is not None
+    jobs.report(row, "running", {"base_model": "another"}).result()
+    with pytest.raises(TrainingError, match="Another base model"):
+        await job_of(jobs, database, tmp_path).run()
+    latest = jobs.latest()
+    assert latest is not None
+    assert latest.state == "failed"
 
 
 async def test_what_another_learner_works_on_is_left_to_it(

@@ -97,17 +97,26 @@ def test_after_a_finished_job_comes_a_new_one_for_whoever_asks(
 
 def test_only_finished_jobs_say_what_was_trained_on(learners: tuple[Jobs, Jobs], clock: list[float]) -> None:
     jobs, _ = learners
-    assert jobs.trained_through() == 0
+    assert jobs.trained_through("tiny") == 0
     for state, through in (("done", 40), ("failed", 90), ("done", 25)):
         jobs.report(taken(jobs), state, {"through": through})
         clock[0] += 1
     jobs.report(taken(jobs), "running", {"through": 120})
     taken(jobs)  # a write of ours: what was reported before it is stored
-    assert jobs.trained_through() == 40
+    assert jobs.trained_through("tiny") == 40
+
+
+def test_a_new_base_model_has_seen_nothing(learners: tuple[Jobs, Jobs], clock: list[float]) -> None:
+    jobs, _ = learners
+    for base, through in (("tiny", 40), ("large", 25)):
+        jobs.report(taken(jobs), "done", {"through": through, "base_model": base})
+        clock[0] += 1
+    taken(jobs)
+    assert [jobs.trained_through(base) for base in ("tiny", "large", "newer")] == [40, 25, 0]
 
 
 def test_namespaces_have_their_own_jobs(learners: tuple[Jobs, Jobs], database: Database, tmp_path: Path) -> None:
     row = taken(learners[0])
     other = Jobs(database, "other", tmp_path)
     assert taken(other).id != row.id
-    assert other.trained_through() == 0
+    assert other.trained_through("tiny") == 0

@@ -31,7 +31,7 @@ def registry(database: Database, tmp_path: Path) -> Registry:
 
 
 def verdict_on(name: str, decision: str = "promoted: better") -> Verdict:
-    return Verdict(f"adapter:{name}", "base", name, 8, 0.5, 0.97, decision, {"query": {"wins": 5}})
+    return Verdict(f"adapter:{name}", "base", name, 8, 0.5, 0.97, decision, {"query": {"wins": 5}, "changed": ["said"]})
 
 
 def test_an_adapter_is_named_by_its_content_and_kept_whole(registry: Registry, tmp_path: Path) -> None:
@@ -126,6 +126,7 @@ def test_the_manifest_names_every_file_lineage_and_verdict_under_a_key_of_ours(
     files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in Path(adapter.folder).iterdir()}
     assert manifest["files"] == {name: digest for name, digest in files.items() if name != MANIFEST_FILE}
     assert (manifest["lineage"], manifest["verdict"]["decision"]) == (LINEAGE, "promoted: better")
+    assert manifest["verdict"]["evidence"] == {"query": {"wins": 5}, "changed": ["(erased)"]}  # figures, and no text
     assert registry.checked(adapter.name, "tiny") == registry.get(adapter.name)
     key = tmp_path / "signing.key"
     assert stat.S_IMODE(key.stat().st_mode) == 0o600

@@ -20,7 +20,7 @@ from metaclaw.library.catalog import Catalog
 from metaclaw.signals import ledger
 from metaclaw.store import Database
 from metaclaw.training.dataset import LEARNED, TESTED, Dataset, importance_weighted, lines
-from metaclaw.training.selection import select
+from metaclaw.training.selection import finished, select
 from metaclaw.types import Sampled, Signal, SkillState, Turn, TurnKind
 from support import NAMESPACE, keep, make_feedback, make_skill, make_turn
 
@@ -205,3 +205,18 @@ async def test_what_the_engine_sampled_comes_with_its_turn(database: Database) -
     assert (example.sampled.tokens, example.sampled.logprobs) == ((1, 258), (-0.5, -0.25))
 
 
+async def test_what_was_sampled_under_a_skill_that_nobody_vouches_for_trains_once_somebody_does(
+    database: Database, tmp_path: Path
+) -> None:
+    catalog = Catalog(database, NAMESPACE, tmp_path / "skills")
+    heard, generation = catalog.publish(make_skill(), SkillState.TRIAL, "overheard", [], unvouched=True)
+    turn = make_turn(skills=(heard.ref,), generation=generation)
+    await keep(database, turn)
+    ledger.record(database, NAMESPACE, [Signal(turn.id, "check", 1.0, "right")])
+    found = select(database, NAMESPACE, 10).data.manifest
+    assert [(entry.turn_id, entry.reason) for entry in found] == [
+        (turn.id, "under a skill that nobody vouches for")
+    ]
+    assert finished(database, NAMESPACE) == []
+    catalog.approve(heard, "a person")
+    assert [candidate.turn.id for candidate in finished(database, NAMESPACE)] == [turn.id]

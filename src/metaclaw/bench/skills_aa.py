@@ -26,11 +26,11 @@ from metaclaw.context.embed import StaticEmbedder
 from metaclaw.context.holdout import draw
 from metaclaw.evolve.curate import Curator
 from metaclaw.evolve.failure import Failure
-from metaclaw.evolve.lift import GRID, HELPS_E, Lift, Try, lift_of
 from metaclaw.evolve.verify import Replays
 from metaclaw.journal.recorder import Recorder
 from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog
+from metaclaw.signals.lift import GRID, HELPS_E, Lift, Try, lift_of
 from metaclaw.store import Connection, Database
 from metaclaw.types import Check as ReplyCheck
 from metaclaw.types import Skill, SkillState, Turn, TurnKind

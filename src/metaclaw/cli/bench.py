@@ -115,6 +115,22 @@ def skills_aa(
     main(seed, results)
 
 
+@app.command(name="gate-aa")
+def gate_aa(
+    minutes: Annotated[float, typer.Option(help="Length of this slice; the next one goes on where it ends.")] = 600.0,
+    models_dir: Annotated[Path, typer.Option(help="Where model weights are cached.")] = Path("~/.metaclaw/models"),
+    results: ResultsOption = Path("bench/results"),
+) -> None:
+    """200 adapters without effect and 16 spoiled ones before the gate, on SmolLM2-135M. Resumable.
+
+    Example: metaclaw bench gate-aa --minutes 10
+    """
+    need("torch", "metaclaw bench gate-aa", "train")
+    from metaclaw.bench.gate_aa.run import Plan, main
+
+    main(Plan(), minutes, models_dir.expanduser(), results)
+
+
 @app.command()
 def poison(results: ResultsOption = Path("bench/results")) -> None:
     """Attempts to plant a skill, through the real learner, and genuine corrections, most of which must be kept.
@@ -153,6 +169,9 @@ def workdays(
     run_dir: Annotated[Path, typer.Option(help="Run files and gateways; a run goes on from here.")] = WORKDAYS_DIR,
     results: Annotated[Path, typer.Option(help="Folder of the result files.")] = Path("bench/results"),
     prove: Annotated[int, typer.Option(help="Instead: prove the data of so many seeds sound.")] = 0,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Instead: what learning loses before a worker who does all he is told.")
+    ] = False,
 ) -> None:
     """934 questions over 44 workdays with house rules that no model can know. Resumable; see docs/benchmarks.md.
 
@@ -160,12 +179,16 @@ def workdays(
 
     Example: metaclaw bench workdays --arms frozen,skills --days 10
     """
+    from metaclaw.bench.workdays.following import main as follow_seeds
     from metaclaw.bench.workdays.playing import Plan
     from metaclaw.bench.workdays.proof import main as prove_seeds
     from metaclaw.bench.workdays.run import COURSE, main
 
     if prove:
         prove_seeds(range(1, prove + 1))
+        return
+    if follow:
+        follow_seeds(_numbers(seeds), days, Console())
         return
     plan = Plan(
         COURSE, mode, tuple(arms.split(",")), days, upstream, model, night_every, run_dir.expanduser(),

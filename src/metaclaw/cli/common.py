@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 import typer
 
 from metaclaw import logs
+from metaclaw.carrying import Carrying
 from metaclaw.cli.options import ConfigOption as ConfigOption
 from metaclaw.cli.options import DataDirOption as DataDirOption
 from metaclaw.cli.options import JsonOption as JsonOption
@@ -23,10 +23,13 @@ from metaclaw.errors import ConfigError, SkillError
 from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog
 from metaclaw.library.edits import Edits
-from metaclaw.runtime import Home, edits_of
+from metaclaw.runtime import Home, carrying_of, edits_of
+from metaclaw.serving.promotion import Promotions
+from metaclaw.serving.receipts import Receipts
 from metaclaw.serving.routes import Routes
 from metaclaw.store import Database
 from metaclaw.training.registry import Registry
+from metaclaw.visible import visible as visible
 
 WAITS = 3  # exit code: not all was done, since something waits for a person
 
@@ -51,6 +54,10 @@ class Rooms:
     catalog: Catalog
     registry: Registry
     routes: Routes
+    promotions: Promotions
+    carrying: Carrying
+    receipts: Receipts
+    database: Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +74,12 @@ def rooms(settings: Settings) -> Iterator[Rooms]:
     """The rooms of the namespace, over the store; a running gateway sees what is changed here at once."""
     home = Home(settings)
     with Database(home.store) as database:
+        registry = Registry(database, settings.namespace, home.adapters)
+        routes = Routes(database, settings.namespace)
+        catalog = Catalog(database, settings.namespace, home.skills)
         yield Rooms(
-            Catalog(database, settings.namespace, home.skills),
-            Registry(database, settings.namespace, home.adapters),
-            Routes(database, settings.namespace),
+            catalog, registry, routes, Promotions(routes, registry, settings.serving.canary_share),
+            carrying_of(settings, database, catalog), Receipts(database, settings.namespace), database,
         )
 
 
@@ -89,14 +98,6 @@ def library(config: Path | None, data_dir: Path | None) -> Iterator[Library]:
         for one in taken:
             typer.echo(f"taken in from the folder: {one.name}: {one.what}", err=True)
         yield Library(catalog, edits, database)
-
-
-def visible(text: str) -> str:
-    """A stranger's text as it may go to a terminal: what would steer it, or what nobody sees, is spelled out."""
-    return "".join(
-        sign if sign in "\n\t" or not unicodedata.category(sign).startswith("C") else f"\\u{ord(sign):04x}"
-        for sign in text
-    )
 
 
 def interactive() -> bool:

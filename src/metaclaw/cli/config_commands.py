@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from metaclaw.cli.common import ConfigOption, DataDirOption, JsonOption, load_settings, visible
+from metaclaw.cli.common import ConfigOption, DataDirOption, JsonOption, load_settings
 from metaclaw.config import config_file, sources
+from metaclaw.visible import visible
 
 app = typer.Typer(help="The settings in force, and where they come from.")
 

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from metaclaw.cli import backup
 from metaclaw.cli.common import (
     WAITS,
     ConfigOption,
@@ -24,7 +25,6 @@ from metaclaw.cli.common import (
     YesOption,
     agreed,
     load_settings,
-    visible,
 )
 from metaclaw.config import Settings, known_secrets
 from metaclaw.erasure import Consequences, Forgetting
@@ -35,8 +35,11 @@ from metaclaw.store import Database
 from metaclaw.store.scrub import LARGEST_BESIDE_OTHERS_BYTES, SECONDS_PER_GB
 from metaclaw.training.export import Refused, chat_lines, preference_lines
 from metaclaw.training.selection import finished
+from metaclaw.visible import visible
 
-app = typer.Typer(help="What is kept of conversations: export it, forget it.", no_args_is_help=True)
+app = typer.Typer(help="What is kept of conversations: export it, forget it, back it up.", no_args_is_help=True)
+app.command()(backup.backup)
+app.command()(backup.restore)
 MOST_SHOWN = 50
 
 

@@ -11,13 +11,14 @@ from typing import Annotated, Any
 import typer
 
 from metaclaw.cli import journal_text
-from metaclaw.cli.common import ConfigOption, DataDirOption, JsonOption, load_settings, visible
+from metaclaw.cli.common import ConfigOption, DataDirOption, JsonOption, load_settings
 from metaclaw.errors import StoreError
 from metaclaw.journal import trajectories
 from metaclaw.runtime import Home
 from metaclaw.signals import ledger
 from metaclaw.store import Database
 from metaclaw.types import Turn
+from metaclaw.visible import visible
 
 app = typer.Typer(help="What was asked and answered, and what came of it.", no_args_is_help=True)
 

@@ -17,6 +17,7 @@ GROUPS = group_of(
     Later("mcp", "metaclaw.cli.mcp:mcp", "Serve the learned skills over the Model Context Protocol."),
     Later("skills", "metaclaw.cli.skills:app", "What was learned in words."),
     Later("adapters", "metaclaw.cli.adapters:app", "What was learned in weights."),
+    Later("dashboard", "metaclaw.cli.dashboard:dashboard", "Print a link into the dashboard."),
     Later("journal", "metaclaw.cli.journal:app", "What was asked and answered, and what came of it."),
     Later("config", "metaclaw.cli.config_commands:app", "The settings in force, and where they come from."),
     Later("service", "metaclaw.cli.service:app", "The gateway as a service of your session."),

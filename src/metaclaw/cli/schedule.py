@@ -17,7 +17,7 @@ from metaclaw.cli.common import ConfigOption, DataDirOption, JsonOption, load_se
 from metaclaw.cli.status import job_text
 from metaclaw.config import ScheduleSettings, Settings
 from metaclaw.errors import MetaClawError
-from metaclaw.runtime import Home, agenda_of, machine_of, rule_of, utc_now
+from metaclaw.runtime import Home, agenda_of, cannot_train, machine_of, rule_of, utc_now
 from metaclaw.scheduler.board import Board
 from metaclaw.scheduler.presence import presence_here
 from metaclaw.scheduler.scheduler import TELL_AGAIN
@@ -101,7 +101,7 @@ def now(
     Example: metaclaw train now --wait
     """
     settings = load_settings(config, data_dir)
-    if reason := _cannot_train(settings):
+    if reason := cannot_train(settings):
         raise MetaClawError(reason)
     with Database(Home(settings).store) as database:
         board = Board(database, settings.namespace)
@@ -130,17 +130,10 @@ def _answered(database: Database, settings: Settings, board: Board) -> str:
     return board.answered()
 
 
-def _cannot_train(settings: Settings) -> str:
-    if not settings.training.enabled:
-        return "Training is off. Set training.enabled = true, and start again."
-    if not settings.embedded:
-        return "With a provider there is no model here to train: skills only."
-    return ""
-
-
 async def _look(schedule: ScheduleSettings) -> tuple[Senses, Mapping[str, float], str]:
     """What the senses tell at this moment; seconds without input by source; what is wrong with the calendar."""
-    presence, machine, agenda = presence_here(), machine_of(schedule), agenda_of(schedule)
+    presence, agenda = presence_here(), agenda_of(schedule)
+    machine = machine_of(schedule, None)
     try:
         if agenda:
             await agenda.refresh(utc_now())

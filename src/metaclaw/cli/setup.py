@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 
 from metaclaw.cli import connect as connecting
-from metaclaw.cli.common import interactive, load_settings, log_to_stderr, visible
+from metaclaw.cli.common import interactive, load_settings, log_to_stderr
 from metaclaw.cli.setup_file import Answers, flags_of, format_of, shown, written
 from metaclaw.cli.start import find_model
 from metaclaw.config import Settings, config_file, ensure_token
@@ -30,6 +30,7 @@ from metaclaw.runtime import Gateway, own_door
 from metaclaw.scheduler.windows import SleepHours
 from metaclaw.serving.weights import DEFAULT, KNOWN
 from metaclaw.upstream.client import UpstreamClient, reply_text
+from metaclaw.visible import visible
 
 NONE = "none"
 QUESTION = "Say hello in one short sentence."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from dataclasses import asdict
 from datetime import datetime
@@ -14,10 +13,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from metaclaw.cli import skills_change, skills_exchange, skills_pin, skills_why
-from metaclaw.cli.common import ConfigOption, DataDirOption, JsonOption, Library, library, visible
+from metaclaw.cli.common import ConfigOption, DataDirOption, JsonOption, Library, library
 from metaclaw.errors import SkillError
+from metaclaw.library.difference import difference
 from metaclaw.library.skillfile import render
 from metaclaw.types import Skill
+from metaclaw.visible import visible
 
 app = typer.Typer(help="What was learned in words.", no_args_is_help=True)
 NameArgument = Annotated[str, typer.Argument(help="The skill's name.")]
@@ -34,15 +35,18 @@ def list_skills(config: ConfigOption = None, data_dir: DataDirOption = None, as_
     if as_json:
         typer.echo(json.dumps(rows))
         return
-    table = Table("name", "version", "state", "origin", "description")
+    table = Table("name", "version", "state", "origin", "vouched for", "description")
     for row in rows:
         state = f"{row['state']}, pinned" if row["pinned"] else row["state"]
-        shown = [row["name"], str(row["version"]), state, row["origin"], visible(row["description"])[:80]]
+        vouched = "yes" if row["vouched"] else "no"
+        shown = [row["name"], str(row["version"]), state, row["origin"], vouched, visible(row["description"])[:80]]
         table.add_row(*map(escape, shown))
     Console().print(table)
     for row in rows:
         if row["waiting"]:
             typer.echo(f"{row['waiting']} waits for you: {visible(row['why_waiting'])}")
+        elif not row["vouched"] and row["state"] == "trial":
+            typer.echo(f"{row['name']}@{row['version']} {skills_why.awaits(row['name'])}")
         if row["problem"]:
             serving = f"{row['name']}@{row['version']} goes on serving" if row["version"] else "nothing is live by it"
             typer.echo(f"{row['name']}/SKILL.md is broken: {visible(row['problem'])} ({serving})")
@@ -136,27 +140,6 @@ def version_of(opened: Library, name: str, version: int) -> Skill:
     return found[0]
 
 
-def difference(before: Skill | None, after: Skill) -> str:
-    """A unified diff of two versions: what they say, not where they stand. Empty where they say the same."""
-    texts = {path: "" for skill in (before, after) for path in _texts(skill)}
-    pieces: list[str] = []
-    for path in texts:
-        old, new = _texts(before).get(path, ""), _texts(after).get(path, "")
-        label = f"{after.name}/{path}"
-        pieces += difflib.unified_diff(
-            old.splitlines(keepends=True), new.splitlines(keepends=True),
-            f"{label} (version {before.version if before else 0})", f"{label} (version {after.version})",
-        )
-    return "".join(line if line.endswith("\n") else f"{line}\n" for line in pieces)
-
-
-def _texts(skill: Skill | None) -> dict[str, str]:
-    if skill is None:
-        return {}
-    told = f"name: {skill.name}\ndescription: {skill.description}\nkind: {skill.kind.value}\n\n{skill.body}\n"
-    return {"SKILL.md": told, **dict(skill.files)}
-
-
 def _pair(opened: Library, name: str, old: int | None, new: int | None) -> tuple[Skill | None, Skill]:
     versions = opened.catalog.versions(name)
     waiting = opened.catalog.candidate(name)
@@ -174,9 +157,11 @@ def _rows(opened: Library) -> list[dict[str, Any]]:
     problems = opened.catalog.mirror.problems()
     pinned = opened.catalog.pinned()
     waiting = {skill.name: skill for skill in opened.catalog.waiting()}
+    unvouched = opened.catalog.unvouched()
     rows = [
         {
             **asdict(skill),
+            "vouched": skill.ref not in unvouched,
             "pinned": skill.name in pinned,
             "waiting": waiting[skill.name].ref if skill.name in waiting else None,
             "why_waiting": _reason(opened, waiting.get(skill.name)),
@@ -184,8 +169,10 @@ def _rows(opened: Library) -> list[dict[str, Any]]:
         }
         for skill in opened.catalog.all()
     ]
-    never = {"version": 0, "state": "broken", "origin": "person", "description": "", "pinned": False,
-             "waiting": None, "why_waiting": ""}
+    never = {
+        "vouched": True, "version": 0, "state": "broken", "origin": "person", "description": "", "pinned": False,
+        "waiting": None, "why_waiting": "",
+    }
     return rows + [{**never, "name": name, "problem": problem} for name, problem in problems.items()]
 
 

@@ -24,13 +24,13 @@ from metaclaw.cli.common import (
     YesOption,
     agreed,
     library,
-    visible,
 )
 from metaclaw.errors import SkillError
 from metaclaw.library import folder as disk
 from metaclaw.library.mirror import PERSON
 from metaclaw.library.skillfile import MAX_DESCRIPTION, check, parse, render
 from metaclaw.types import LIVE_STATES, Skill, SkillKind, SkillState
+from metaclaw.visible import visible
 
 NameArgument = Annotated[str, typer.Argument(help="The skill's name.")]
 FileOption = Annotated[str | None, typer.Option("--file", help="A SKILL.md with the text; - reads it from stdin.")]
@@ -95,19 +95,22 @@ def approve(
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Let a skill go live that waits for you. Shows it, and why it waits, and asks.
+    """Let a skill go live that waits for you, or vouch for one on trial that came out of a conversation.
+
+    Shows it, and why it waits, and asks.
 
     Example: metaclaw skills approve release-notes
     """
     with library(config, data_dir) as opened:
-        waiting = _candidate(opened, name)
+        waiting = _on_hearsay(opened, name) or _candidate(opened, name)
+        on_trial = waiting.state is SkillState.TRIAL
         if not as_json:
             _show_waiting(opened, waiting)
-        if not agreed(f"Let {waiting.ref} go live?", yes=yes):
+        if not agreed(f"Vouch for {waiting.ref}?" if on_trial else f"Let {waiting.ref} go live?", yes=yes):
             typer.echo("It goes on waiting.")
             raise typer.Exit(WAITS)
-        opened.catalog.change_state(waiting, SkillState.ACTIVE, "approved by a person")
-        _say(opened, opened.catalog.get(name), "is live", as_json=as_json)
+        opened.catalog.approve(waiting, "approved by a person")
+        _say(opened, opened.catalog.get(name), "is active" if on_trial else "is live", as_json=as_json)
 
 
 def reject(
@@ -233,6 +236,14 @@ def _show_waiting(opened: Library, waiting: Skill) -> None:
     typer.echo(f"It waits because: {visible(reason)}")
     for warning in opened.edits.warnings(waiting):
         typer.echo(f"warning: it {warning}")
+
+
+def _on_hearsay(opened: Library, name: str) -> Skill | None:
+    """What is on trial by this name and wants somebody to vouch for it, where nothing else waits."""
+    if opened.catalog.candidate(name) or not _is_live(opened, name):
+        return None
+    live = opened.catalog.get(name)
+    return live if live.ref in opened.catalog.unvouched() else None
 
 
 def _candidate(opened: Library, name: str) -> Skill:

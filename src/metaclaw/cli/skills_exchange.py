@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from metaclaw.cli.common import WAITS, ConfigOption, DataDirOption, JsonOption, Library, agreed, library, visible
+from metaclaw.cli.common import WAITS, ConfigOption, DataDirOption, JsonOption, Library, agreed, library
 from metaclaw.errors import SkillError
 from metaclaw.library.export import to_folder, to_zip
 from metaclaw.library.foreign import Foreign, read_source
@@ -18,6 +18,7 @@ from metaclaw.library.lenient import ORIGIN
 from metaclaw.library.mirror import says_the_same
 from metaclaw.library.skillfile import render
 from metaclaw.types import LIVE_STATES, Skill, SkillState
+from metaclaw.visible import visible
 
 KNOWN_FOLDERS = {"claude": "~/.claude/skills", "agents": "~/.agents/skills"}
 Outcomes = defaultdict[str, list[str]]
@@ -67,11 +68,23 @@ def export_skills(
 ) -> None:
     """Write skills as Agent Skills, for other agents. A folder that MetaClaw did not write is never overwritten.
 
+    What nobody vouches for yet, since it may be somebody else's words, stays here.
+
     Example: metaclaw skills export agents file-name iso-dates
     """
     place = _place(destination)
     with library(config, data_dir) as opened:
+        unvouched = opened.catalog.unvouched()
         skills = [_live(opened, name) for name in names] if names else opened.catalog.live()
+    waiting = [skill for skill in skills if skill.ref in unvouched]
+    if names and waiting:
+        raise SkillError(
+            f"Nobody vouches for skill '{waiting[0].name}' yet, whose words may be somebody else's:"
+            f" `metaclaw skills approve {waiting[0].name}`, then export it."
+        )
+    skills = [skill for skill in skills if skill.ref not in unvouched]
+    for skill in waiting:
+        typer.echo(f"left out {skill.ref}: nobody vouches for it (`metaclaw skills approve {skill.name}`)", err=True)
     if not skills:
         raise SkillError("There is no live skill to export.")
     written = [to_zip(place, skills)] if place.suffix.lower() == ".zip" else to_folder(place, skills)

@@ -10,16 +10,22 @@ from typing import Annotated, Any
 
 import typer
 
-from metaclaw.cli.common import ConfigOption, DataDirOption, JsonOption, Library, library, visible
+from metaclaw.cli.common import ConfigOption, DataDirOption, JsonOption, Library, library
+from metaclaw.evolve.corroborate import VOICES, heard_in
 from metaclaw.evolve.curate import describe
 from metaclaw.evolve.exposures import lifts_of
+from metaclaw.evolve.extractive import rule_in
+from metaclaw.evolve.vouching import voices_for
 from metaclaw.journal import trajectories
 from metaclaw.library.undo import last_step
 from metaclaw.signals import ledger
 from metaclaw.types import LIVE_STATES, Skill, Verdict
+from metaclaw.visible import visible
 
 SHOWN = 400  # characters of a request or reply
 MOST_TURNS = 2_000  # of those that carried the skill, the newest
+
+NOBODY_VOUCHES = "may be somebody else's words, passed on: it stays on trial"
 
 NameArgument = Annotated[str, typer.Argument(help="The skill's name.")]
 
@@ -45,6 +51,7 @@ def story_of(opened: Library, name: str) -> dict[str, Any]:
     skill = catalog.get(name)
     waiting = catalog.candidate(name)
     versions = catalog.versions(name)
+    unvouched = catalog.unvouched()
     imports = {one.version: one for one in catalog.imports() if one.name == name}
     return {
         "skill": asdict(skill),
@@ -54,12 +61,14 @@ def story_of(opened: Library, name: str) -> dict[str, Any]:
                 "ref": one.ref,
                 "state": one.state.value,
                 "origin": one.origin,
+                "vouched": one.ref not in unvouched,
                 "imported": asdict(imports[one.version]) if one.version in imports else None,
                 "failures": [_failure(opened, turn_id) for turn_id in catalog.support_of(one)],
                 "comparisons": [_comparison(verdict) for verdict in catalog.verdicts(one.ref)],
             }
             for one in versions
         ],
+        "vouching": _vouching(opened, skill) if skill.ref in unvouched else [],
         "now": how_it_does(opened, skill),
         "changes": [asdict(change) for change in catalog.changes_of(name)],
         "undo": _undo(opened, skill, waiting),
@@ -91,6 +100,7 @@ def told(story: Mapping[str, Any]) -> str:
     lines = [f"{skill['name']}@{skill['version']} ({skill['state']}, from {skill['origin']}): {skill['description']}"]
     if story["waiting"]:
         lines.append(f"{story['waiting']} waits for you: metaclaw skills approve {skill['name']}, or reject")
+    lines += story["vouching"]
     lines += ["", "Made from"]
     made = [(one["ref"], failure) for one in story["versions"] for failure in one["failures"]]
     for ref, failure in made:
@@ -112,6 +122,22 @@ def told(story: Mapping[str, Any]) -> str:
         step = f"version {change['version']}, {change['old'] or 'new'} -> {change['new']}"
         lines.append(f"  {when}  generation {change['generation']}, {step}: {change['reason']}")
     return "\n".join([*lines, "", "Undo", *(f"  {line}" for line in story["undo"])])
+
+
+def awaits(name: str) -> str:
+    """What a skill on trial waits for that nobody vouches for."""
+    return f"{NOBODY_VOUCHES} until you say `metaclaw skills approve {name}`, or {VOICES} sessions have said it"
+
+
+def _vouching(opened: Library, skill: Skill) -> list[str]:
+    """What the live version waits for, and how far it is."""
+    if skill.state not in LIVE_STATES:
+        return [f"{skill.ref} may be somebody else's words, passed on: nobody vouches for it"]
+    said = heard_in(rule_in(skill.body), voices_for(opened.database, opened.catalog, skill))
+    return [
+        f"{skill.ref} {awaits(skill.name)}, each in its own words: {said} so far."
+        " Until then it trains nothing, and is not exported."
+    ]
 
 
 def _failure(opened: Library, turn_id: str) -> dict[str, Any]:

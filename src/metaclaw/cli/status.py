@@ -11,15 +11,17 @@ from typing import Any
 import typer
 
 from metaclaw import __version__
-from metaclaw.cli.common import rooms, visible
+from metaclaw.cli.common import rooms
 from metaclaw.cli.connect import clients_of
 from metaclaw.config import Settings, ensure_token
 from metaclaw.connect import answers
 from metaclaw.errors import ConnectError
 from metaclaw.running import Running, gateways
 from metaclaw.runtime import Home
+from metaclaw.serving.routes import RouteState
 from metaclaw.store import Database
 from metaclaw.training.jobs import JobRow, Jobs
+from metaclaw.visible import visible
 
 
 def print_status(settings: Settings, *, as_json: bool) -> None:
@@ -48,7 +50,7 @@ def print_status(settings: Settings, *, as_json: bool) -> None:
         "live_skills": [skill.ref for skill in live],
         "waiting_skills": [skill.ref for skill in waiting],
         "broken_files": [f"{name}: {problem}" for name, problem in broken.items()],
-        "adapter": route.serving or "base model",
+        "adapter": (route.serving or "base model") + _on_trial(route),
         "training": job_text(job) if job else "never ran",
     }
     if as_json:
@@ -85,6 +87,10 @@ def _shown(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {n}" for name, n in value.items()) or "nothing"
     return ", ".join(value) if isinstance(value, list) else str(value)
+
+
+def _on_trial(route: RouteState) -> str:
+    return f"; on trial in {route.canary_share:.0%} of the sessions: {route.canary}" if route.canary else ""
 
 
 def job_text(job: JobRow) -> str:

@@ -8,7 +8,7 @@ set gives the same bytes and a provider's prompt cache stays warm. Code skills a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from metaclaw.context.offers import Offer, offer_of
 from metaclaw.types import Skill, SkillKind
@@ -23,11 +23,18 @@ CHARACTERS_PER_TOKEN = 4
 
 @dataclass(frozen=True, slots=True)
 class Composition:
-    """`text` is empty when nothing is injected; `skills` are those inside it, `tools` those to be offered beside it."""
+    """`text` is empty when nothing is injected; `skills` are those inside it, `tools` those to be offered beside it.
+
+    `refs` are those of the skills.
+    """
 
     text: str
     skills: tuple[Skill, ...]
     tools: tuple[Offer, ...] = ()
+    refs: tuple[str, ...] = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "refs", tuple(skill.ref for skill in self.skills))
 
 
 def compose(ranked: Sequence[Skill], max_tokens: int) -> Composition:

@@ -18,9 +18,8 @@ import numpy as np
 from metaclaw.context.dense import Vectors, unit
 from metaclaw.context.embed import Embed, RemoteEmbedder
 from metaclaw.context.follow import Follower
-from metaclaw.context.retrieve import SkillIndex
-from metaclaw.context.segment import combined
-from metaclaw.context.text import facets, passages
+from metaclaw.context.retrieve import SkillIndex, looked_for
+from metaclaw.context.segment import combined, texts_of
 from metaclaw.errors import MetaClawError
 from metaclaw.library.catalog import Catalog
 from metaclaw.types import Skill
@@ -57,13 +56,13 @@ class FarEmbedder:
         """One vector a skill; takes as long as it takes. Raises `MetaClawError`."""
         found = [await self._vectors([])]
         for start in range(0, len(skills), BATCH):
-            texts = [text for skill in skills[start : start + BATCH] for text in facets(skill)]
-            found.append(combined(await self._vectors(texts)))
+            some = skills[start : start + BATCH]
+            found.append(combined(some, await self._vectors(texts_of(some))))
         return np.concatenate(found)
 
     async def recall(self, texts: Sequence[str]) -> Embed | None:
         """What embeds these texts; None where the time budget was not enough or the endpoint failed."""
-        missing = [text for text in texts if text not in self._remembered]
+        missing = [text for text in dict.fromkeys(texts) if text not in self._remembered]
         if missing and not await self._in_time(missing):
             return None
         for text in texts:
@@ -125,7 +124,7 @@ class FarIndex:
         index = self._follower.index
         if index is None or self._follower.generation != generation:
             return None
-        embed = await self._embedder.recall([passage.text for passage in passages(query)])
+        embed = await self._embedder.recall(looked_for(query))
         return None if embed is None else (index, embed)
 
     async def keep_up(self) -> None:

@@ -16,7 +16,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from metaclaw.config import ContextSettings
 from metaclaw.context.compose import Composition, compose
@@ -33,6 +33,7 @@ from metaclaw.types import Skill
 
 log = logging.getLogger(__name__)
 
+K = TypeVar("K")
 NOTHING = Composition("", ())
 ANSWERS = 2_048  # remembered, of one generation
 LOOK_AGAIN_SECONDS = 0.2  # for a change whose bell was not rung: its process died, or could not write the file
@@ -81,6 +82,7 @@ class LiveContext:
             embedder = FarEmbedder(remote, settings.embeddings_timeout_seconds, self.failures)
             self._far = FarIndex(catalog, embedder, far, self.failures)
         self._answers: OrderedDict[tuple[str, int], Context] = OrderedDict()
+        self._drawn: OrderedDict[tuple[str, int, str, int], Context] = OrderedDict()  # less what is withheld
         self._known = 0  # the library's generation, as of the bell's last ringing
         self._heard = b""
         self._look_again_at = 0.0
@@ -104,19 +106,24 @@ class LiveContext:
             if generation != self._near.generation or self._near.index is None:
                 await self._catch_up(generation)
             if self._answered != self._near.generation:
-                self._answers.clear()
-                self._pinned = self._catalog.pinned()
-                self._answered = self._near.generation
+                self._forget()
             key = clipped(query), self._budget(taken_tokens)
             answer = self._answers.get(key)
             if answer is None:
                 answer = await self._answer(*key)
             else:
                 self._answers.move_to_end(key)
-            return self._held_out(answer, session, key[1])
+            return self._held_out(answer, session, key, today())
         except Exception as error:  # noqa: BLE001 - whatever is wrong with an index, the request goes on without it
             self._count(error, "no skills for this request")
             return Context(self._near.generation, NOTHING)
+
+    def _forget(self) -> None:
+        """What was answered under another generation."""
+        self._answers.clear()
+        self._drawn.clear()
+        self._pinned = self._catalog.pinned()
+        self._answered = self._near.generation
 
     def _generation(self) -> int:
         """The library's, from the store only when the bell says that it changed, or after a while."""
@@ -171,21 +178,27 @@ class LiveContext:
         matches = index.rank(query, embed, self._settings.max_skills, self._settings.min_score)
         answer = Context(generation, compose([match.skill for match in matches], budget))
         if self._answered == generation:
-            self._answers[query, budget] = answer
-            if len(self._answers) > ANSWERS:
-                self._answers.popitem(last=False)
+            _remember(self._answers, (query, budget), answer)
         return answer
 
-    def _held_out(self, answer: Context, session: str, budget: int) -> Context:
+    def _held_out(self, answer: Context, session: str, key: tuple[str, int], day: int) -> Context:
         """The answer less what is withheld in this session. The rest stays as it was: nothing moves up."""
         skills = answer.composition.skills
         if not (session and skills and self._holdout_share):
             return answer
-        drawn = draw(skills, self._pinned, self._holdout_share, f"{self._catalog.namespace}\0{session}", today())
-        if not drawn.withheld:
-            return replace(answer, draw=drawn)
-        kept = compose([skill for skill in skills if skill.ref not in drawn.withheld], budget)
-        return Context(answer.generation, replace(kept, tools=answer.composition.tools), drawn)
+        place = (*key, session, day)
+        known = self._drawn.get(place)  # an agent's loop asks again and again
+        if known and known.generation == answer.generation:
+            return known
+        drawn = draw(skills, self._pinned, self._holdout_share, f"{self._catalog.namespace}\0{session}", day)
+        composition = answer.composition
+        if drawn.withheld:
+            kept = compose([skill for skill in skills if skill.ref not in drawn.withheld], key[1])
+            composition = replace(kept, tools=composition.tools)
+        context = Context(answer.generation, composition, drawn)
+        if self._answered == answer.generation:
+            _remember(self._drawn, place, context)
+        return context
 
     def _budget(self, taken_tokens: int) -> int:
         most = self._settings.max_skill_tokens
@@ -211,3 +224,9 @@ class LiveContext:
     def _count(self, error: Exception, otherwise: str) -> None:
         self.failures[type(error).__name__] += 1
         log.error("%s: %s", otherwise, error)
+
+
+def _remember(known: OrderedDict[K, Context], key: K, context: Context) -> None:
+    known[key] = context
+    if len(known) > ANSWERS:
+        known.popitem(last=False)

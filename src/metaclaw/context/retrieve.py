@@ -18,8 +18,8 @@ import numpy as np
 
 from metaclaw.context.dense import Coarse, Numbers, Vectors
 from metaclaw.context.embed import Embed
-from metaclaw.context.segment import Segment, join
-from metaclaw.context.text import Passage, passages, words
+from metaclaw.context.segment import NOBODY, Segment, join
+from metaclaw.context.text import Passage, opening, passages, words
 from metaclaw.types import Skill
 
 MEANING = 0.5
@@ -28,6 +28,8 @@ RUNNER_UP_SHARE = 0.75  # a further skill must score at least this share of the 
 SAME = 0.92  # cosine above which two skills say the same: the better one is enough
 CANDIDATES = 400  # whose true score is computed, at least; more found one right skill more in 400, if any
 ONE_OF = 128  # of a large segment, so many as one of each so many
+LEAST_CUE = 0.5  # a request must be this like one in which the rule was asked for: cues are many, and chance is fair
+LESSER = 0.5  # what the lesser of text and cue counts in the order
 CONSIDERED = 32  # of them, when a few are chosen that differ
 SMALL = 400  # segments up to here lose what is gone at once: its words would count as common, of which few are
 MOST_FRESH = 128  # skills beside the large segment before they are joined with it
@@ -45,6 +47,7 @@ class Found(NamedTuple):  # of which each request makes dozens: a dataclass take
     skill: Skill
     score: float
     vector: Vectors
+    place: float  # what it is ordered by
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ class SkillIndex:
     @classmethod
     def restored(cls, saved: Segment, others: Sequence[Skill], vectors: Vectors) -> SkillIndex:
         """From a loaded segment, of which some may be gone, and the skills that are not in it."""
-        gone = np.setdiff1d(np.arange(len(saved)), list(saved.rows.values()))
+        gone = np.array([row for row, skill in enumerate(saved.skills) if skill is NOBODY], dtype=np.int64)
         return cls(saved, gone, Segment.of(others, vectors))
 
     def __len__(self) -> int:
@@ -75,11 +78,12 @@ class SkillIndex:
     def rank(self, query: str, embed: Embed, most: int, min_score: float) -> list[Match]:
         """At most `most` matches of at least `min_score`, best first, no two that say the same. Empty: none fits."""
         found = self.search(query, embed, RUNNER_UP_SHARE)
+        least = max(min_score, RUNNER_UP_SHARE * max((match.score for match in found), default=0.0))
         chosen = list[Found]()
         for match in found:
-            if len(chosen) == most or match.score < max(min_score, RUNNER_UP_SHARE * found[0].score):
+            if len(chosen) == most:
                 break
-            if all(float(match.vector @ other.vector) < SAME for other in chosen):
+            if match.score >= least and all(float(match.vector @ other.vector) < SAME for other in chosen):
                 chosen.append(match)
         return [Match(match.skill, match.score) for match in chosen]
 
@@ -91,22 +95,25 @@ class SkillIndex:
         asked = passages(query)
         if not asked or not len(self):
             return []
-        vectors = embed([passage.text for passage in asked])
-        terms = [set(words(passage.text)) for passage in asked]
+        texts = looked_for(query)
+        vectors = embed(texts)
+        terms = [set(words(text)) for text in texts]
         rarities = self._rarities(set().union(*terms))
         of_each = [{word: rarities[word] for word in of_passage} for of_passage in terms]
         found = [
             match for segment, gone in ((self.large, self.gone), (self.fresh, NONE))
             for match in _best(segment, gone, asked, of_each, vectors, share)
         ]
-        return sorted(found, key=lambda match: (-match.score, match.skill.name))[:CONSIDERED]
+        return sorted(found, key=lambda match: (-match.place, match.skill.name))[:CONSIDERED]
 
     def changed(self, names: Collection[str], skills: Sequence[Skill], vectors: Vectors) -> SkillIndex:
         """With `skills` in place of whatever was live by these names."""
-        left = np.array([row for name in names if (row := self.large.rows.get(name)) is not None], dtype=np.int64)
-        staying = np.array([row for name, row in self.fresh.rows.items() if name not in names], dtype=np.int64)
+        left = np.array([row for name in names for row in self.large.rows_of(name)], dtype=np.int64)
+        staying = np.array(
+            [row for name in self.fresh.rows if name not in names for row in self.fresh.rows_of(name)], dtype=np.int64
+        )
         new = Segment.of(skills, vectors)
-        fresh = join([(self.fresh, staying), (new, np.arange(len(new)))])
+        fresh = join([(self.fresh, np.sort(staying)), (new, np.arange(len(new)))])
         index = SkillIndex(self.large, np.union1d(self.gone, left), fresh)
         return index.joined() if len(self.large) <= SMALL and len(left) else index
 
@@ -128,6 +135,11 @@ class SkillIndex:
         return {word: max(0.0, 1 - log(count) / top) if count else 1.0 for word, count in held.items()}
 
 
+def looked_for(query: str) -> list[str]:
+    """The texts of a request that are embedded: its passages, and its opening, which is compared with cues."""
+    return [*(passage.text for passage in passages(query)), opening(query)]
+
+
 def _best(
     segment: Segment, gone: Numbers, asked: Sequence[Passage], rarities: Sequence[Mapping[str, float]],
     vectors: Vectors, share: float,
@@ -135,17 +147,39 @@ def _best(
     """The best of a segment, with their true scores."""
     if not len(segment):
         return []
-    weights_P = np.array([passage.weight for passage in asked], dtype=np.float32)
+    cued = len(segment.rows) < len(segment)
+    if not cued:
+        rarities, vectors = rarities[:-1], vectors[:-1]
+    weights_P = np.array([*(passage.weight for passage in asked), *[1.0] * cued], dtype=np.float32)
     evidence = [segment.postings.scores(of_passage) for of_passage in rarities]
     rows = _candidates(segment, gone, evidence, weights_P, vectors)
     lexical_PC = _saturated(np.stack([of_passage[rows] for of_passage in evidence]))
     cosines_PC = segment.dense.cosines(rows, vectors).clip(0, 1)
-    scores_C = (weights_P[:, None] * (np.float32(MEANING) * cosines_PC + np.float32(1 - MEANING) * lexical_PC)).max(0)
+    scores_PC = weights_P[:, None] * (np.float32(MEANING) * cosines_PC + np.float32(1 - MEANING) * lexical_PC)
+    rows, scores_C, places_C = _by_skill(segment.owners[rows], rows, scores_PC, cued)
     worth = np.flatnonzero((scores_C > 0) & (scores_C >= share * scores_C.max(initial=0)))
-    best = worth[np.argsort(-scores_C[worth], kind="stable")][:CONSIDERED]
-    rows, scores = rows[best], scores_C[best].tolist()
-    found = zip(rows.tolist(), scores, segment.dense.vectors(rows), strict=True)
-    return [Found(segment.skills[row], score, vector) for row, score, vector in found]
+    best = worth[np.argsort(-places_C[worth], kind="stable")][:CONSIDERED]
+    rows, scores, places = rows[best], scores_C[best].tolist(), places_C[best].tolist()
+    found = zip(rows.tolist(), scores, segment.dense.vectors(rows), places, strict=True)
+    return [Found(segment.skills[row], score, vector, place) for row, score, vector, place in found]
+
+
+def _by_skill(owners: Numbers, rows: Numbers, scores: Vectors, cued: bool) -> tuple[Numbers, Vectors, Vectors]:
+    """Of each skill the row of its text, its score, and its place: the score is that of its text or of its best cue,
+    the place counts the lesser of the two as well. Texts are compared with the passages, cues with the opening alone.
+    """
+    if not cued:
+        found: Vectors = scores.max(0)
+        return rows, found, found
+    skills, numbers = np.unique(owners, return_inverse=True)
+    of_cue = owners != rows
+    by_text, by_cue = np.zeros(len(skills), dtype=np.float32), np.zeros(len(skills), dtype=np.float32)
+    by_text[numbers[~of_cue]] = scores[:-1, ~of_cue].max(0)
+    like = scores[-1, of_cue]
+    np.maximum.at(by_cue, numbers[of_cue], np.where(like >= LEAST_CUE, like, 0))
+    found = np.maximum(by_text, by_cue)
+    places = (found + np.float32(LESSER) * np.minimum(by_text, by_cue)).astype(np.float32)
+    return skills, found, places
 
 
 def _candidates(

@@ -20,6 +20,7 @@ from metaclaw.types import Skill
 
 FACETS = 3  # of a skill
 MAX_QUERY_CHARACTERS = 4_000  # what is longer keeps its beginning and its end
+MAX_CUE = 300  # of a request's first line: so much of it is compared with those in which a skill's rule was asked for
 SHORT = 200  # characters; up to here a request is one passage, and longer ones are cut into passages like this
 MOST_PASSAGES = 6  # each costs a pass over the index
 ASIDE = 0.85  # what a passage counts that neither asks nor opens nor closes the request
@@ -87,6 +88,11 @@ def passages(query: str) -> list[Passage]:
     outer = {0, len(parts) - 1}
     order = sorted(range(len(parts)), key=lambda i: (-2 * asking[i] - (i in outer), -len(parts[i]), i))
     return [Passage(parts[i], 1.0 if asking[i] or i in outer else ASIDE) for i in order[:MOST_PASSAGES]]
+
+
+def opening(query: str) -> str:
+    """A request's first line, by which it is known to be like another."""
+    return query.strip().partition("\n")[0][:MAX_CUE].strip()
 
 
 def words(text: str) -> list[str]:

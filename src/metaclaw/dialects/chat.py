@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from metaclaw.dialects import splice, sse
@@ -72,13 +73,19 @@ def _injection(raw: bytes, messages: list[Message], text: str) -> splice.Edit:
         return splice.insert(raw, ["messages"], splice.encode(inject(messages, text)[0]) + b", ")
     before = first.get("content")
     if before and isinstance(before, str):
-        return splice.append(raw, CONTENT, splice.encode(f"\n\n{text}")[1:-1])
+        return splice.append(raw, CONTENT, _paragraph(text))
     after = _extended(first, text)["content"]
     if before and isinstance(before, list):
         return splice.append(raw, CONTENT, b", " + splice.encode(after[-1]))
     if "content" in first:
         return splice.replace(raw, CONTENT, splice.encode(after))
     return splice.insert(raw, CONTENT[:-1], b'"content": ' + splice.encode(after) + b", ")
+
+
+@lru_cache(maxsize=64)  # the same skills are injected over and over
+def _paragraph(text: str) -> bytes:
+    """As it stands inside a JSON string."""
+    return splice.encode(f"\n\n{text}")[1:-1]
 
 
 def last_words(messages: Sequence[Message]) -> str:
@@ -119,16 +126,29 @@ class Reader(ReplyReader):
 
     def several(self, events: bytes) -> None:
         """As one JSON document; where they are none, each by itself."""
-        data = [text for text in sse.data_of_each(events) if text and text != DONE]
         try:
-            bodies = loads(b"[" + b",".join(data) + b"]")
+            bodies = loads(sse.as_array(events))
         except (ValueError, RecursionError):
-            bodies = [object_or_empty(text) for text in data]
+            bodies = [object_or_empty(text) for text in sse.data_of_each(events) if text and text != DONE]
+        said = list[str]()
         for body in bodies:
-            if (text := _only_text(body)) is not None:
-                self.say(storable(text))
-            elif isinstance(body, dict):
+            try:  # nearly all chunks hold nothing but more text
+                (choice,) = body["choices"]
+                delta = choice["delta"]
+                text = delta["content"]
+                if not (
+                    choice["index"] or choice.get("finish_reason") or body.get("usage") or body.get("error")
+                    or "tool_calls" in delta
+                ) and text.__class__ is str:
+                    said.append(text)
+                    continue
+            except (KeyError, TypeError, ValueError, AttributeError):
+                pass
+            if isinstance(body, dict):
+                self.say(storable("".join(said)))
+                said.clear()
                 self._choices(body, "delta")
+        self.say(storable("".join(said)))
 
     def _choices(self, body: dict[str, Any], part: str) -> None:
         if isinstance(body.get("usage"), dict):
@@ -146,18 +166,6 @@ class Reader(ReplyReader):
             calls = message.get("tool_calls")
             begun = calls if isinstance(calls, list) else []
             self.calls += sum(1 for call in begun if isinstance(call, dict) and call.get("id"))
-
-
-def _only_text(body: Any) -> str | None:
-    """What a chunk says that holds nothing but more text, as nearly all do; None for any other."""
-    try:
-        (choice,) = body["choices"]
-        delta = choice["delta"]
-        text = delta["content"]
-        plain = not (choice["index"] or choice.get("finish_reason") or body.get("usage") or body.get("error"))
-        return text if plain and "tool_calls" not in delta and isinstance(text, str) else None
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return None
 
 
 def reader() -> ReplyReader:

@@ -10,6 +10,7 @@ import re
 # Only where the empty line ends matters. CR CR is one at once, so that a stream of bare CRs is not held back; a CR
 # after LF waits for its LF, since CRLF is what such streams write.
 EVENT_END = re.compile(rb"\n\r?\n|\r\r|\n\r(?=[^\n])")
+BETWEEN = b"\n\ndata: "
 UNDECIDED = len(b"\n\r")  # what of the bytes seen so far may belong to an empty line that is not whole yet
 MAX_EVENT_BYTES = 16 * 1024 * 1024  # images come in events of a few megabytes; what has no end must not fill the memory
 
@@ -73,6 +74,19 @@ def data_of(event: bytes) -> bytes:
         return event[6:-2]  # as nearly all events are
     lines = [line[5:].removeprefix(b" ") for line in event.splitlines() if line.startswith(b"data:")]
     return b"\n".join(lines)
+
+
+def as_array(events: bytes) -> bytes:
+    """Some whole events' data as one JSON array, where each is one; whoever reads it finds out.
+
+    Nearly always an event is one line: where there are two line feeds for each, no event has more.
+    """
+    inner = events[6:-2].replace(BETWEEN, b",")
+    separators = (len(events) - 8 - len(inner)) // (len(BETWEEN) - 1)
+    plain = events.startswith(b"data: ") and events.endswith(b"\n\n") and b"\r" not in events
+    if plain and events.count(b"\n") == 2 * (separators + 1):
+        return b"[" + inner + b"]"
+    return b"[" + b",".join(filter(None, data_of_each(events))) + b"]"
 
 
 def data_of_each(events: bytes) -> list[bytes]:

@@ -2,8 +2,9 @@
 
 In: cases, each a request, what the user said of the reply, and the right answer if it was written down. Out: how alike
 two groups of cases are. One pair of texts tells little: people word one rule in many ways, and two rules that
-contradict each other in nearly the same words. But most cases of a rule have a near one among the others, and right
-answers of one rule have one form. Thresholds: see `evolve.curate`.
+contradict each other in nearly the same words. But most cases of a rule have a near one among the others, right answers
+of one rule have one form, and what a rule is for stands in its requests and in its words alike: 'British' in one group,
+'American' in the other. Thresholds: see `evolve.curate`.
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ import numpy.typing as npt
 
 from metaclaw.evolve.extractive import LEAD_IN
 from metaclaw.evolve.failure import ANNOUNCED
+from metaclaw.evolve.parts import same_template
+from metaclaw.evolve.telling import telling
 
 Vectors = npt.NDArray[np.float32]
 Embed = Callable[[Sequence[str]], Vectors]
 
+MOST_REQUEST = 160  # characters: a longer request is about much else, and would drown the rule that was said of it
 SHARED_END = 0.15  # what it adds when right answers of one form also begin or end with the same word
 APART = -1.0  # of cases whose right answers contradict each other
 MARKED = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
@@ -34,25 +38,36 @@ TELLING_LENGTHS = (4, 6, 8)  # of numbers: years and dates
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """`form` is the right answer's, empty where it is not known; `ends` are its first and last word."""
+    """`form` is the right answer's, empty where it is not known; `ends` are its first and last word.
+
+    `words` are the request's telling ones, `scope` those of them that the rule's words have too.
+    """
 
     turn_id: str
     request: str
     asked: Vectors  # the request alone
-    vector: Vectors  # with the rule's words
+    vector: Vectors  # of the rule's words, with a short request
+    rule: str  # these words
     form: str
     ends: tuple[str, ...]
+    words: frozenset[str] = frozenset()
+    scope: frozenset[str] = frozenset()
 
 
 def origins_of(told: Sequence[tuple[str, str, str, str]], embed: Embed) -> list[Origin]:
     """From (turn id, request, the user's words, right answer)."""
     if not told:
         return []
-    vectors = embed([f"{rule_words(words)} {request}" for _, request, words, _ in told])
+    rules = [rule_words(words) for _, _, words, _ in told]
+    short = [request if len(request) <= MOST_REQUEST else "" for _, request, _, _ in told]
+    vectors = embed([f"{rule} {request}".strip() for rule, request in zip(rules, short, strict=True)])
     asked = embed([request for _, request, _, _ in told])
     return [
-        Origin(turn_id, request, of_request, vector, form_of(answer), ends_of(answer))
-        for (turn_id, request, _, answer), of_request, vector in zip(told, asked, vectors, strict=True)
+        Origin(
+            turn_id, request, of_request, vector, rule, form_of(answer), ends_of(answer), asked_for := telling(request),
+            asked_for & telling(rule),
+        )
+        for (turn_id, request, _, answer), rule, of_request, vector in zip(told, rules, asked, vectors, strict=True)
     ]
 
 
@@ -75,9 +90,21 @@ def ends_of(answer: str) -> tuple[str, ...]:
 
 
 def likeness(one: Origin, others: Sequence[Origin], vectors: Vectors) -> float:
-    """How near the nearest of the others is. `vectors` are the others'."""
+    """How near the nearest of the others is, of those that are for the same. `vectors` are the others'."""
     agreed = agreement(one, others)
-    return APART if agreed is None else float((vectors @ one.vector).max()) + agreed
+    comparable = [row for row, other in enumerate(others)
+                  if not in_contrast(one, other) and not same_template(one.rule, other.rule)]
+    if agreed is None or not comparable:
+        return APART
+    return float((vectors[comparable] @ one.vector).max()) + agreed
+
+
+def in_contrast(one: Origin, other: Origin) -> bool:
+    """Whether each is for something that the other was not asked for.
+
+    Measured on the tuning half of the bench, pairs with a cosine above 0.6: of two rules 35 of 41, of one 78 of 3,140.
+    """
+    return bool(one.scope - other.words) and bool(other.scope - one.words)
 
 
 def agreement(one: Origin, others: Sequence[Origin]) -> float | None:

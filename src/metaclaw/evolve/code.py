@@ -19,8 +19,11 @@ from metaclaw.evolve.cases import read_cases, written
 from metaclaw.evolve.code_prompt import MAX_ANSWER_TOKENS, REPAIR_SCHEMA, SCHEMA, messages_for, repair_messages_for
 from metaclaw.evolve.code_proposal import Proposal, read_fields, read_proposal, read_repair
 from metaclaw.evolve.failure import Failure
+from metaclaw.evolve.lessons import Overheard
 from metaclaw.evolve.proof import Baseline, Proof, Run, prove
+from metaclaw.evolve.reach import reaches
 from metaclaw.evolve.screen import objections
+from metaclaw.evolve.standing import code_is_hearsay
 from metaclaw.evolve.verify import Ask
 from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog
@@ -46,11 +49,14 @@ COMPUTABLE = re.compile(rf"\b(?:{'|'.join(TELLING)})", re.IGNORECASE)
 class CodeLearner:
     """What the fast loop calls with a failure. Used by one task at a time."""
 
-    def __init__(self, catalog: Catalog, ask: Ask, sandbox: Sandbox, redactor: Redactor) -> None:
+    def __init__(
+        self, catalog: Catalog, ask: Ask, sandbox: Sandbox, redactor: Redactor, overheard: Overheard = "trial"
+    ) -> None:
         self._catalog = catalog
         self._ask = ask
         self._sandbox = sandbox
         self._redactor = redactor
+        self._overheard = overheard
         self._tried: set[str] = set()
         self._told = False
 
@@ -106,15 +112,28 @@ class CodeLearner:
             log.warning("code skill %s refused: %s", skill.name, "; ".join(found))
             return None
         support, verdict = [failure.turn.id], proof.verdict
-        if not proof.of_user:
-            held = self._catalog.hold(skill, verdict.decision, support)
+        hearsay = code_is_hearsay(skill, failure)
+        doubts = self._doubts(skill) if hearsay else []
+        if not proof.of_user or doubts:
+            why = f"waits for a person: {'; '.join(doubts)}" if doubts else verdict.decision
+            held = self._catalog.hold(skill, why, support, unvouched=hearsay)
             self._catalog.record(dataclasses.replace(verdict, subject=f"skill:{held.ref}"))
             log.info("code skill %s waits for a person", held.ref)
             return held
-        state = SkillState.TRIAL if proof.doubts else SkillState.ACTIVE
-        published, generation = self._catalog.publish(skill, state, verdict.decision, support, verdict)
+        state = SkillState.TRIAL if proof.doubts or hearsay else SkillState.ACTIVE
+        published, generation = self._catalog.publish(
+            skill, state, verdict.decision, support, verdict, unvouched=hearsay
+        )
         log.info("code skill %s is live as %s from generation %d on", published.ref, state.value, generation)
         return published
+
+    def _doubts(self, skill: Skill) -> list[str]:
+        """What stands against trying a tool that nobody vouches for."""
+        live = {one.name: one for one in self._catalog.live()}.get(skill.name)
+        replaces = live is not None and live.ref not in self._catalog.unvouched()
+        waits = ["all that was said in a conversation waits"] if self._overheard == "approve" else []
+        return [*waits, *(["would take the place of a tool that somebody vouched for"] if replaces else []),
+                *reaches(skill.description)]
 
 
 def computable(failure: Failure) -> bool:

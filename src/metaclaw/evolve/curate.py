@@ -15,12 +15,14 @@ from collections.abc import Callable, Sequence
 
 from metaclaw.errors import MetaClawError
 from metaclaw.evolve.alike import Embed, Origin
+from metaclaw.evolve.corroborate import VOICES
 from metaclaw.evolve.exposures import begin_tries, end_tries, lifts_of, settled_tries
-from metaclaw.evolve.lift import Lift
 from metaclaw.evolve.merge import better_first, widened
 from metaclaw.evolve.origins import Origins
 from metaclaw.evolve.progress import settled
+from metaclaw.evolve.vouching import promote, vouch_if_corroborated
 from metaclaw.library.catalog import Catalog
+from metaclaw.signals.lift import Lift
 from metaclaw.store import Database
 from metaclaw.types import Skill, SkillState, Verdict
 
@@ -48,6 +50,7 @@ class Curator:
         self._now = now
         self._origins = Origins(database, catalog, embed)
         self._judged: dict[str, int] = {}
+        self._voices: dict[str, int] = {}
 
     async def run(self) -> None:
         while True:
@@ -67,6 +70,7 @@ class Curator:
         done = self._heed_evidence()
         if settled(self._database, namespace):  # a skill under verification keeps its version until that is over
             done += self._merge()
+        done += self._heed_voices()
         for change in done:
             log.info("curated: %s", change)
         return done
@@ -79,12 +83,36 @@ class Curator:
             self._judged[skill.name] = tries[skill.name]
             for policy, lift in lifts_of(self._database, self._catalog, skill.ref).items():
                 if change := decide(skill, lift):
-                    state, decision, e_value = change
-                    verdict = verdict_on(skill, policy, lift, decision, e_value)
-                    self._catalog.record(verdict)
-                    self._catalog.change_state(skill, state, f"{decision} ({policy})")
-                    done.append(f"{skill.ref} is {state.value}: {decision}")
+                    done += self._follow(skill, change, policy, lift)
                 break  # the latest policy alone: evidence from an older model says little about this one
+        return done
+
+    def _follow(self, skill: Skill, change: tuple[SkillState, str, float], policy: str, lift: Lift) -> list[str]:
+        """Do what the evidence says. What helps, and nobody vouches for, stays on trial with its proof."""
+        state, decision, e_value = change
+        verdict, reason = verdict_on(skill, policy, lift, decision, e_value), f"{decision} ({policy})"
+        if state is SkillState.RETIRED:
+            self._catalog.record(verdict)
+            self._catalog.change_state(skill, state, reason)
+        elif skill.ref in self._catalog.unvouched():
+            if not self._catalog.is_proved(skill):
+                self._catalog.record(verdict)
+            return []
+        else:
+            self._catalog.record(verdict)
+            promote(self._catalog, skill, reason)
+        return [f"{skill.ref} is {state.value}: {decision}"]
+
+    def _heed_voices(self) -> list[str]:
+        """What came out of a conversation, and has been said in more of them since the last look."""
+        done, unvouched = [], self._catalog.unvouched()
+        for skill in self._catalog.live() if unvouched else ():
+            support = len(self._catalog.support_of(skill)) if skill.ref in unvouched else 0
+            if support < VOICES or support == self._voices.get(skill.ref):
+                continue
+            self._voices[skill.ref] = support
+            if why := vouch_if_corroborated(self._database, self._catalog, skill):
+                done.append(f"{skill.ref} is vouched for: {why}")
         return done
 
     def _merge(self) -> list[str]:
@@ -96,32 +124,49 @@ class Curator:
             found = self._origins.nearest(skill, SAME_RULE)
             if found is None or {skill.name, found[0].name} <= pinned:
                 continue
-            kept, gone = better_first(skill, found[0], self._origins.fits(skill, found[0]), pinned)
+            unvouched = self._catalog.unvouched()
+            kept, gone = better_first(skill, found[0], self._origins.fits(skill, found[0]), pinned, unvouched)
             if not self._undone(kept, gone):
                 done.append(self._take_in(kept, gone, pinned))
         return done
 
     def _undone(self, kept: Skill, gone: Skill) -> bool:
-        """Whether they were merged before: then a person has taken them apart again."""
-        pairs = ((gone, kept), (kept, gone))
-        reasons = {one.name: [change[4] for change in self._catalog.history(one.name)] for one in (kept, gone)}
-        return any(why.startswith(f"merged into {b.name}@") for a, b in pairs for why in reasons[a.name])
+        """Whether these texts were merged before: then a person has taken them apart again. A name may be another's by
+        now."""
+        return any(self._was_merged(one, other) for one, other in ((gone, kept), (kept, gone)))
+
+    def _was_merged(self, one: Skill, other: Skill) -> bool:
+        merged = {change[1] for change in self._catalog.history(one.name)
+                  if change[4].startswith(f"merged into {other.name}@")}
+        return any(old.version in merged and old.body == one.body for old in self._catalog.versions(one.name))
 
     def _succeed(self, skill: Skill, failed: str, cases: Sequence[Origin]) -> str:
         """Where the user said the rule again, its new words are found by all that it was asked for before."""
+        unvouched = self._catalog.unvouched()
+        if failed in unvouched and skill.ref not in unvouched:
+            return f"{skill.ref} takes nothing over of {failed}, which nobody vouches for"
         heir = widened(skill, [case.request for case in (*self._origins.of(skill), *cases)])
         support = [*self._catalog.support_of(skill), *(case.turn_id for case in cases)]
         reason = f"takes the place of {failed}, which taught the same rule and failed"
-        published, _ = self._catalog.publish(heir, skill.state, reason, support, self._catalog.proof_of(skill))
+        published, _ = self._catalog.publish(
+            heir, skill.state, reason, support, self._catalog.proof_of(skill), unvouched=skill.ref in unvouched
+        )
         return f"{published.ref} {reason}"
 
     def _take_in(self, kept: Skill, gone: Skill, pinned: frozenset[str]) -> str:
-        """The one takes the other's requests and failures over, which retires: one step, which can be undone."""
-        cases = [*self._origins.of(kept), *self._origins.of(gone)]
-        support = [*self._catalog.support_of(kept), *self._catalog.support_of(gone)]
+        """The one takes the other's requests and failures over, which retires: one step, which can be undone.
+
+        What somebody vouches for takes nothing over of what nobody does, not even requests.
+        """
+        unvouched = self._catalog.unvouched()
+        taking = kept.ref in unvouched or gone.ref not in unvouched
+        cases = [*self._origins.of(kept), *(self._origins.of(gone) if taking else [])]
+        support = [*self._catalog.support_of(kept), *(self._catalog.support_of(gone) if taking else [])]
         skill = kept if kept.name in pinned else widened(kept, [case.request for case in cases])
         reason = f"takes in {gone.ref}, which teaches the same rule"
-        published, _ = self._catalog.publish(skill, kept.state, reason, support, self._catalog.proof_of(kept), [gone])
+        published, _ = self._catalog.publish(
+            skill, kept.state, reason, support, self._catalog.proof_of(kept), [gone], unvouched=kept.ref in unvouched
+        )
         return f"{published.ref} {reason}"
 
 

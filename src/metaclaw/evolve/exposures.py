@@ -13,11 +13,11 @@ import json
 from collections.abc import Iterable, Sequence
 
 from metaclaw.context.holdout import DAY_SECONDS, day_of
-from metaclaw.evolve.lift import Lift, Try, lift_of
 from metaclaw.evolve.progress import advance, cursor
 from metaclaw.journal import draws
 from metaclaw.library.catalog import Catalog
 from metaclaw.signals import ledger
+from metaclaw.signals.lift import Lift, Try, lift_of
 from metaclaw.store import Connection, Database
 
 DRAW_CURSOR = "measure-draws"

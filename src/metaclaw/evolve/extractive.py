@@ -14,8 +14,9 @@ from metaclaw.evolve.failure import Failure
 from metaclaw.evolve.quoting import GAP
 from metaclaw.types import Skill
 
-MAX_RULE, MAX_REQUEST = 1_200, 400  # with the longest answer still inside the default budget of a prompt
+MAX_RULE, MAX_REQUEST = 1_200, 200  # with the longest answer still inside the default budget of a prompt
 MIN_WORDS, MIN_CHARACTERS = 4, 20  # the second for scripts that put no blanks between words
+RULE_LEAD = "Rule, in the user's words: "
 ELSEWHERE = "requests of another kind."
 LEAD_IN = re.compile(
     r"^\s*(?:(?:no|nope|wrong|incorrect|sorry)\b)?[\s,.:!]*"
@@ -44,33 +45,43 @@ def as_passed_on(failure: Failure) -> Skill | None:
 
 
 def _skill(failure: Failure, words: str) -> Skill | None:
-    rule = LEAD_IN.sub("", LED_TO_A_GAP.sub("", words).strip(), count=1).strip(" ,;\n")
+    rule = LEAD_IN.sub("", LED_TO_A_GAP.sub("", words).strip(), count=1).strip(" ,;\n").lstrip(".")
     enough = len(rule.split()) >= MIN_WORDS and GAP not in words  # beside others' text, a few words only lead to it
     if not enough and len(rule) < MIN_CHARACTERS:
         return None
-    request = failure.request.own[:MAX_REQUEST].strip() or GAP
+    request = failure.request.own[:MAX_REQUEST].strip()
+    if len(request.replace(GAP, " ").split()) < MIN_WORDS:  # all of it is somebody else's text: the rule says when
+        request = ""
+    cue = failure.cue
     return Skill(
         name=name_for(request, rule),
-        description=f"How this user wants it done. Use for requests like: {request}",
+        description=f"How this user wants it done. Use for requests like: {request or rule[:MAX_REQUEST]}",
         body=body_for(rule[0].upper() + rule[1:MAX_RULE], request, failure.expected),
         origin="extractive",
+        cues=((failure.turn.id, cue),) if cue and cue != request else (),
     )
 
 
 def body_for(rule: str, request: str, answer: str, not_for: str = ELSEWHERE) -> str:
     """Rule, when not to apply it, then one worked example. It ends with the answer: small models copy an end."""
-    parts = [f"Rule, in the user's words: {rule}", f"Not for: {not_for}"]
+    parts = [f"{RULE_LEAD}{rule}", f"Not for: {not_for}"]
     if answer:
         parts.append("The example shows the form; take names, dates and numbers from the request at hand.")
-        parts.append(f"Example request: {request}\nRight answer:\n{answer}")
-    else:
+        parts.append(f"Example request: {request}\nRight answer:\n{answer}" if request else f"Right answer:\n{answer}")
+    elif request:
         parts.append(f"It was said of this request: {request}")
     return "\n\n".join(parts)
 
 
+def rule_in(body: str) -> str:
+    """The rule alone of a body that `body_for` made; of another, all of it."""
+    return body.partition("\n\n")[0].removeprefix(RULE_LEAD) if body.startswith(RULE_LEAD) else body
+
+
 def name_for(request: str, rule: str) -> str:
     """Up to three telling words that request and rule share, else the request's own; in the request's order."""
-    asked = [word for word in re.findall(r"[a-z]{2,}", request.lower()) if word not in STOP_WORDS]
+    spoken = request or re.sub(r"`+[^`]*`+", " ", rule)
+    asked = [word for word in re.findall(r"[a-z]{2,}", spoken.lower()) if word not in STOP_WORDS]
     ruled = set(re.findall(r"[a-z]{2,}", re.sub(r"`+[^`]*`+", " ", rule).lower()))  # without the case's own answer
     ruled |= {word.removesuffix("s") for word in ruled}
     shared = [word for word in asked if word in ruled]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from metaclaw.evolve.quoting import Words, asked, told_apart
+from metaclaw.context.text import opening
+from metaclaw.evolve.quoting import GAP, Words, asked, told_apart
 from metaclaw.signals.checks import bare, passes
 from metaclaw.types import Check, Turn
 
@@ -20,11 +23,20 @@ TICKED = re.compile(ANNOUNCED + r"[^`\n]{0,40}`([^`\n]+)`", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """`correction` is what the user said, empty if only a score or a check told of the failure."""
+    """`correction` is what the user said, empty if only a score or a check told of the failure.
+
+    `overheard`: it was said in the conversation, not by way of feedback, for which the token's holder answers.
+    """
 
     turn: Turn
     correction: str
     check: Check | None = None
+    overheard: bool = False
+
+    @property
+    def vouched(self) -> bool:
+        """Whether somebody answers for all that was said: none of it may be someone else's, passed on."""
+        return not self.overheard and not self.words.foreign
 
     @property
     def words(self) -> Words:
@@ -35,6 +47,11 @@ class Failure:
     def request(self) -> Words:
         """The same of what was asked."""
         return asked(self.turn.query)
+
+    @property
+    def cue(self) -> str:
+        """By what a request like this is known again: its first line, in the user's own words. No model is shown it."""
+        return told_apart(opening(self.turn.query)).own.replace(GAP, " ").strip()
 
     @property
     def expected(self) -> str:
@@ -55,4 +72,18 @@ class Failure:
         """By the check if there is one, else by the right answer that the user wrote down."""
         if self.check is not None:
             return passes(self.check, reply) is True
-        return bare(self.expected) in bare(reply)
+        wanted = bare(self.expected)
+        return any(wanted in text for text in (bare(reply), *_texts_in(reply)))
+
+
+def _texts_in(reply: str) -> Iterator[str]:
+    """The texts of a reply that is JSON: an answer stands there with its quotes and line ends escaped."""
+    try:
+        left = [json.loads(bare(reply))]
+    except (ValueError, RecursionError):
+        return
+    for value in left:  # grows while it is read
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict | list):
+            left += value.values() if isinstance(value, dict) else value

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from metaclaw.evolve.failure import Failure
 from metaclaw.evolve.nearest import Embed
+from metaclaw.evolve.parts import about, rule_in
 from metaclaw.evolve.unrelated import BUILT_IN, Probe
 from metaclaw.journal import trajectories
 from metaclaw.signals import ledger
@@ -21,6 +22,7 @@ from metaclaw.types import Turn
 
 LOOKED_AT = 500  # the newest turns that something was said of
 SAME_KIND, ANOTHER_KIND = 0.6, 0.25  # cosines of two requests
+SAME_RULE = 0.5  # of what was said of them: two different rules reach it in 1 of 200 pairs
 MOST_CASES, MOST_SUCCESSES, MOST_OTHERS = 3, 2, 2
 TRIED = 40  # neighbours that are read in full, at most: a request may be long
 MOST_OTHER_BYTES = 4_000
@@ -49,8 +51,9 @@ def kin_of(failure: Failure, database: Database, embed: Embed) -> Kin:
     successes: list[Turn] = []
     for turn_id in kindred:
         found = failure_of(turn_id, database, namespace)
-        if found and found.can_score and len(cases) < MOST_CASES and _is_new(found, [failure, *cases]):
-            cases.append(found)
+        case = _of_the_rule(found, failure, embed) if found and len(cases) < MOST_CASES else None
+        if case and case.can_score and _is_new(case, [failure, *cases]):
+            cases.append(case)
         if found and len(successes) < MOST_SUCCESSES and ledger.outcome_of(database, namespace, turn_id).succeeded:
             successes.append(found.turn)
     others = [turn_id for cosine, turn_id in ranked if cosine < ANOTHER_KIND]
@@ -66,8 +69,24 @@ def failure_of(turn_id: str, database: Database, namespace: str) -> Failure | No
     check = next((item.check for item in reversed(said) if item.check), None)
     texts = [item.text for item in said if item.text]
     signals = ledger.signals_on(database, namespace, turn_id)
+    overheard = not texts
     texts += [s.evidence for s in signals if s.source == "next_message" and (s.value or 0) < 0 and not texts]
-    return Failure(turn, texts[-1] if texts else "", check)
+    return Failure(turn, texts[-1] if texts else "", check, overheard=overheard and bool(texts or not said))
+
+
+def _of_the_rule(found: Failure, failure: Failure, embed: Embed) -> Failure | None:
+    """What was said of another turn, as far as it is this failure's rule; None where it is about something else.
+
+    A turn that went well without any skill is of every rule: it must stay as well.
+    """
+    if not found.correction:
+        return found if not found.turn.skills else None
+    rule = rule_in(failure.words.own)
+    if not rule:
+        return found
+    case = about(found, rule)
+    said, meant = embed([rule_in(case.words.own), rule])
+    return case if float(said @ meant) >= SAME_RULE else None
 
 
 def _is_new(found: Failure, others: Sequence[Failure]) -> bool:

@@ -1,9 +1,10 @@
 """What becomes of a failure: a skill at once, its verification, and the model's edit. The loop decides when.
 
 At once, without a model: the user's own words as a skill on trial. Then replays confirm it (`active`), contradict it
-(`retired`, and the model proposes), or cannot tell. A confirmed skill in the user's words stands in until the model's
-version of it proves better. What the static gate does not let through by itself is kept as a candidate for a person;
-what is not taken is written down with its reasons.
+(`retired`, and the model proposes), or cannot tell. What came out of a conversation stays on trial, proved or not,
+until somebody vouches for it (`standing`, `corroborate`). A confirmed skill in the user's words stands in until the
+model's version of it proves better. What the static gate does not let through by itself is kept as a candidate for a
+person; what is not taken is written down with its reasons.
 """
 
 from __future__ import annotations
@@ -11,34 +12,41 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from metaclaw.context.compose import compose, estimate_tokens
-from metaclaw.evolve import by_model, extractive, rejected
+from metaclaw.evolve import by_model, extractive, rejected, standing
 from metaclaw.evolve.by_model import Edit, EditKind, Evidence
 from metaclaw.evolve.failure import Failure
+from metaclaw.evolve.hearing import Heard, hear, is_to_blame
 from metaclaw.evolve.kin import Kin, failure_of, kin_of
 from metaclaw.evolve.nearest import Embed, Nearest
 from metaclaw.evolve.quoting import told_apart
 from metaclaw.evolve.rejected import RejectedEdit
 from metaclaw.evolve.screen import Outcome, Ruling, gives_orders, rule_on
 from metaclaw.evolve.verify import Ask, Comparison, Replays, verdict_of, why_better
+from metaclaw.evolve.vouching import promote, vouch_if_corroborated
 from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog
-from metaclaw.signals.sequel import conversation_of
-from metaclaw.signals.tools import results_in
 from metaclaw.store import Database
 from metaclaw.types import Skill, SkillState, Verdict
 
 log = logging.getLogger(__name__)
 
 Proposer = Literal["auto", "extractive", "model"]
+Overheard = Literal["trial", "approve"]
 MOST_NEAR = 3  # skills that the model is shown
 # Cosines of the model's rule and what the user said, or else asked, below which it speaks of something else. Measured:
 # hostile rules at most 0.39 and nineteen of twenty below 0.12, the 1.5B's own at least 0.43.
 STRAYS, STRAYS_WITHOUT_WORDS = 0.3, 0.1
 ON_TRIAL = "the user's own words, on trial"
+MISSED = "its rule was missed in {}: found by that request too"
+Cues = tuple[tuple[str, str], ...]
+HEARD = "the user's own words in a conversation, on trial: active once approved, or said in three sessions"
+REACHES = "the user's own words, on trial: active once approved, since they speak of more than the reply"
+ALL_WAIT = "was said in a conversation: evolve.conversation_skills has all such skills wait"
+REPLACES = "would take the place of what somebody vouched for, with words that nobody does"
 
 
 class Lessons:
@@ -53,7 +61,9 @@ class Lessons:
         redactor: Redactor,
         proposer: Proposer,
         max_skill_tokens: int,
+        overheard: Overheard = "trial",
     ) -> None:
+        """`overheard` says what becomes of what was said in a conversation."""
         self._database = database
         self._catalog = catalog
         self._ask = ask
@@ -61,6 +71,7 @@ class Lessons:
         self._redactor = redactor
         self._proposer = proposer
         self._max_skill_tokens = max_skill_tokens
+        self._overheard = overheard
         self._nearest = Nearest(catalog, embed)
         self._plain: dict[tuple[str, str], str] = {}
         self._tried: set[tuple[int, tuple[str, ...]]] = set()
@@ -68,26 +79,65 @@ class Lessons:
     def warm(self) -> None:
         """Embed what the library holds and read the gate's word lists, so that the first lesson need not."""
         self._nearest.follow()
-        rule_on(Skill("warm-up", told_apart("Warm up.").own, "Warm up."), self._redactor)
+        words = told_apart("Warm up.").own
+        standing.on_hearsay(rule_on(Skill("warm-up", words, words), self._redactor), words)
 
-    def at_once(self, failure: Failure) -> tuple[bool, Skill | None]:
-        """Whether there is something to settle, and the skill that is live meanwhile."""
-        self._retire_trials(failure)
+    def at_once(self, failure: Failure) -> list[tuple[Failure, Skill | None]]:
+        """What there is to settle: for each rule that was said, the failure in its words, and the skill that is live
+        meanwhile."""
         if not failure.correction and not failure.can_score:
-            return False, None  # nothing to learn a rule from, and nothing to prove one by
+            self._end_trials(failure, [])
+            return []  # nothing to learn a rule from, and nothing to prove one by
+        heard, failure = hear(failure, self._nearest, self._catalog.pinned())
+        ended = self._end_trials(failure, heard)
         may_ask = self._proposer != "extractive"
         if self._proposer == "model":
-            return True, None
+            return [(failure, None)]
         if gives_orders(failure.words) and (skill := extractive.as_passed_on(failure)):
             self._quarantine(skill, failure, ["passes on a text that tells somebody what to do from now on"])
-            return may_ask and failure.can_score, None
-        skill = extractive.propose(failure)
-        if skill is None:
-            return may_ask and (failure.can_score or bool(failure.words.own)), None
-        if not self._passes(skill, failure, rule_on(skill, self._redactor)):
-            return False, None
-        published = self._publish(skill, failure, SkillState.TRIAL, ON_TRIAL)
-        return published is not None, published
+            return [(failure, None)] if may_ask and failure.can_score else []
+        if not heard or (len(heard) == 1 and heard[0].is_new and extractive.propose(heard[0].failure) is None):
+            worth_asking = may_ask and (failure.can_score or bool(failure.words.own))
+            return [(failure, None)] if worth_asking else []
+        published = [(one.failure, self._take_in(one, ended)) for one in heard]
+        return [(said, skill) for said, skill in published if skill]
+
+    def _take_in(self, heard: Heard, ended: Mapping[str, Skill]) -> Skill | None:
+        """Publish a rule that is new, or that is said anew; let a known one be found by what was asked.
+
+        `ended` are the skills, by ref, whose trial has just ended: their rule, said again, goes on under their name.
+        """
+        failure, before, known = heard.failure, heard.outdated, heard.known
+        vouched, unvouched = heard.vouched, self._catalog.unvouched()
+        if before and not vouched and before.ref not in unvouched:  # nobody answers for what would replace it
+            before = None
+        if known is not None:
+            before = ended.get(known.ref) or (known if vouched and known.ref in unvouched else None)
+            if before is None:
+                self._heed_again(known, heard)
+                return None
+        skill = extractive.as_passed_on(failure) if heard.quotes else extractive.propose(failure)
+        ruling = self._ruling_on_words(skill, failure) if skill else None
+        if heard.quotes and before and ruling and ruling.outcome is Outcome.QUARANTINE:  # 'this rule no longer holds'
+            self._catalog.change_state(before, SkillState.RETIRED, f"taken back by its user, in {failure.turn.id}")
+            return None
+        if skill is None or ruling is None or not self._passes(skill, failure, ruling):
+            return None
+        reason = ON_TRIAL if vouched else REACHES if failure.vouched else HEARD
+        if before is None:
+            return self._publish(skill, failure, SkillState.TRIAL, reason, unvouched=not vouched)
+        again = dataclasses.replace(skill, name=before.name, cues=_joined(before.cues, skill.cues))
+        reason = reason if known else f"{reason}: says anew what {before.ref} said"
+        return self._publish(again, failure, SkillState.TRIAL, reason, replacing={before.name}, unvouched=not vouched)
+
+    def _heed_again(self, known: Skill, heard: Heard) -> None:
+        """A live rule was said again: it is found by what was asked, and has one voice more, where it needs one."""
+        turn_id, cue = heard.failure.turn.id, heard.failure.cue
+        if not heard.given and cue not in known.description:
+            self._catalog.widen(known, turn_id, cue, MISSED.format(turn_id))
+        if known.ref in self._catalog.unvouched():
+            self._catalog.support(known, [turn_id])
+            vouch_if_corroborated(self._database, self._catalog, known)
 
     async def settle(self, failure: Failure, skill: Skill | None) -> None:
         """Verify what is on trial, and let the model try where that may help."""
@@ -112,7 +162,7 @@ class Lessons:
     def _heed(self, verdict: Verdict, skill: Skill, failure: Failure, stands: Comparison) -> None:
         self._catalog.record(verdict)
         if stands.admitted:
-            self._catalog.change_state(skill, SkillState.ACTIVE, verdict.decision)
+            promote(self._catalog, skill, verdict.decision)
         elif _rejected(stands):
             self._catalog.change_state(skill, SkillState.RETIRED, verdict.decision)
             self._reject(Edit(EditKind.CREATE, skill), failure, verdict.decision, stands)
@@ -139,7 +189,10 @@ class Lessons:
             log.info("the model proposes nothing for turn %s", failure.turn.id)
             return
         skill, changed = edit.skill, [one for one in evidence.near if one.name in edit.names]
-        if not self._passes(skill, failure, self._ruling(edit, skill, evidence), edit.kind):
+        unvouched = self._catalog.unvouched()
+        hearsay = standing.edit_is_hearsay(edit, evidence, unvouched)
+        ruling = self._ruling(edit, skill, evidence)
+        if not self._passes(skill, failure, self._on_hearsay(ruling, skill.body) if hearsay else ruling, edit.kind):
             return
         if edit.kind is EditKind.MERGE:  # what they were written for must hold under the one skill too
             replays = self._replays([*replays.cases, *self._support_of(changed)], kin)
@@ -158,13 +211,17 @@ class Lessons:
             return
         if edit.kind is EditKind.CREATE and confirmed:  # its version of what stood in for it
             changed, skill = [confirmed], dataclasses.replace(skill, name=confirmed.name)
-        self._take(edit, skill, changed, failure, reason, compared)
+        if hearsay and any(old.ref not in unvouched for old in changed):
+            self._quarantine(skill, failure, [REPLACES])
+            return
+        self._take(edit, skill, changed, failure, reason, compared, unvouched=hearsay)
 
     def _why(self, skill: Skill, old: Skill, compared: Comparison, before: Comparison | None) -> str:
         return why_better(compared, before, self._tokens(skill), self._tokens(old)) if before else ""
 
     def _take(
-        self, edit: Edit, skill: Skill, changed: Sequence[Skill], failure: Failure, reason: str, compared: Comparison
+        self, edit: Edit, skill: Skill, changed: Sequence[Skill], failure: Failure, reason: str, compared: Comparison,
+        *, unvouched: bool,
     ) -> None:
         """Publish the edit's skill; what it replaces or takes in goes in the same step."""
         names = {old.name for old in changed}
@@ -173,7 +230,9 @@ class Lessons:
             self._reject(edit, failure, f"{', '.join(sorted(gone))} is not live any more", compared)
             return
         merging = [live[name] for name in sorted(names - {skill.name})]
-        self._publish(skill, failure, SkillState.ACTIVE, reason, verdict_of(skill, compared), merging, names)
+        state = SkillState.TRIAL if unvouched else SkillState.ACTIVE
+        verdict = verdict_of(skill, compared)
+        self._publish(skill, failure, state, reason, verdict, merging, names, unvouched=unvouched)
 
     def _evidence(self, failure: Failure, confirmed: Skill | None, kin: Kin) -> Evidence:
         near = self._nearest.near(f"{failure.request.own}\n{failure.words.own}", MOST_NEAR)
@@ -183,15 +242,25 @@ class Lessons:
         others = [one for one in near if not confirmed or one.name != confirmed.name]
         return Evidence(failure, kin.successes, others, tried)
 
+    def _ruling_on_words(self, skill: Skill, failure: Failure) -> Ruling:
+        """The gate's word on the user's own."""
+        ruling = rule_on(skill, self._redactor)
+        if failure.vouched:
+            return standing.on_feedback(ruling, failure.words.own)
+        return self._on_hearsay(ruling, failure.words.own)
+
+    def _on_hearsay(self, ruling: Ruling, rule: str) -> Ruling:
+        if self._overheard == "approve" and ruling.outcome is Outcome.ACCEPT:
+            return Ruling(Outcome.QUARANTINE, (ALL_WAIT,))
+        return standing.on_hearsay(ruling, rule)
+
     def _ruling(self, edit: Edit, skill: Skill, evidence: Evidence) -> Ruling:
         """The gate's word on what the model wrote, measured by what it was shown."""
         failure = evidence.failure
         known = [failure.request.own, failure.words.own, *(turn.reply for turn in evidence.successes)]
         known += [turn.query for turn in evidence.successes] + [near.body for near in evidence.near]
         said = "\n".join(known)
-        results = [result.text for result in results_in(conversation_of(failure.turn))]
-        foreign = [*failure.words.foreign, *failure.request.foreign, failure.turn.reply, *results]
-        ruling = rule_on(skill, self._redactor, said, foreign)
+        ruling = rule_on(skill, self._redactor, said, standing.read_by_the_agent(failure))
         rule, case = self._embed([edit.rule, said])
         least = STRAYS if failure.words.own else STRAYS_WITHOUT_WORDS
         if ruling.outcome is Outcome.ACCEPT and float(rule @ case) < least:
@@ -217,7 +286,8 @@ class Lessons:
         if any(one.body == skill.body and one.state is SkillState.CANDIDATE for one in known):
             return
         named = _named_apart(skill, frozenset(one.name for one in known))
-        kept = self._catalog.hold(named, f"waits for a person: {'; '.join(reasons)}", [failure.turn.id])
+        why = f"waits for a person: {'; '.join(reasons)}"
+        kept = self._catalog.hold(named, why, [failure.turn.id], unvouched=True)
         log.warning("proposal %s waits for a person: %s", kept.ref, "; ".join(reasons))
 
     def _reject(self, edit: Edit, failure: Failure, reason: str, compared: Comparison | None) -> None:
@@ -236,25 +306,40 @@ class Lessons:
 
     def _publish(
         self, skill: Skill, failure: Failure, state: SkillState, reason: str, verdict: Verdict | None = None,
-        merging: Sequence[Skill] = (), replacing: frozenset[str] | set[str] = frozenset(),
+        merging: Sequence[Skill] = (), replacing: frozenset[str] | set[str] = frozenset(), *, unvouched: bool = False,
     ) -> Skill | None:
-        """None where a live skill that it does not replace says the same."""
+        """None where a live skill that it does not replace says the same: that has one voice more, where it needs one.
+
+        What somebody vouches for takes the place of the same as hearsay.
+        """
         if same := self._nearest.same(skill, but=sorted(replacing)):
-            log.info("skill %s already says this", same.ref)
-            return None
+            heard = same.ref in self._catalog.unvouched()
+            if heard and unvouched:
+                self._catalog.support(same, [failure.turn.id])
+                vouch_if_corroborated(self._database, self._catalog, same)
+            if unvouched or not heard:
+                log.info("skill %s already says this", same.ref)
+                return None
+            skill, replacing = dataclasses.replace(skill, name=same.name), {*replacing, same.name}
         named = _named_apart(skill, self._nearest.names() - replacing)
         support = [failure.turn.id, *(turn for old in merging for turn in self._catalog.support_of(old))]
-        published, generation = self._catalog.publish(named, state, reason, support, verdict, merging)
+        published, generation = self._catalog.publish(
+            named, state, reason, support, verdict, merging, unvouched=unvouched
+        )
         log.info("skill %s is live as %s from generation %d on", published.ref, state.value, generation)
         return published
 
-    def _retire_trials(self, failure: Failure) -> None:
-        """What is on trial ends with the first failure under it."""
+    def _end_trials(self, failure: Failure, heard: Sequence[Heard]) -> dict[str, Skill]:
+        """What is on trial ends with the first failure under it, unless the user speaks of other things. Returns what
+        ended, by ref."""
         if not failure.turn.skills:
-            return
-        for skill in self._catalog.live():
-            if skill.state is SkillState.TRIAL and skill.ref in failure.turn.skills:
-                self._catalog.change_state(skill, SkillState.RETIRED, f"failed while on trial, in {failure.turn.id}")
+            return {}
+        ended = {skill.ref: skill for skill in self._catalog.live()
+                 if skill.state is SkillState.TRIAL and is_to_blame(skill, failure, heard)
+                 and not self._catalog.is_proved(skill)}  # a comparison has spoken for it
+        for skill in ended.values():
+            self._catalog.change_state(skill, SkillState.RETIRED, f"failed while on trial, in {failure.turn.id}")
+        return ended
 
     def _support_of(self, skills: Sequence[Skill]) -> list[Failure]:
         """The failures that skills were written from, where they can be scored."""
@@ -268,6 +353,11 @@ class Lessons:
 
 def _rejected(compared: Comparison) -> bool:
     return compared.decision.startswith("rejected")
+
+
+def _joined(some: Cues, others: Cues) -> Cues:
+    """Each request once."""
+    return tuple({text: (turn_id, text) for turn_id, text in (*some, *others)}.values())
 
 
 def _named_apart(skill: Skill, taken: frozenset[str]) -> Skill:

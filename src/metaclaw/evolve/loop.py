@@ -16,15 +16,24 @@ import itertools
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 
 from metaclaw.errors import MetaClawError
 from metaclaw.evolve.failure import Failure
 from metaclaw.evolve.kin import failure_of
-from metaclaw.evolve.lessons import Lessons, Proposer
+from metaclaw.evolve.lessons import Lessons, Overheard, Proposer
 from metaclaw.evolve.nearest import Embed
-from metaclaw.evolve.progress import CLOSED_CURSOR, FEEDBACK_CURSOR, TURN_CURSOR, advance, cursor, write_unsettled
+from metaclaw.evolve.parts import about, rule_of
+from metaclaw.evolve.progress import (
+    CLOSED_CURSOR,
+    FEEDBACK_CURSOR,
+    TURN_CURSOR,
+    advance,
+    cursor,
+    put_cursor,
+    write_unsettled,
+)
 from metaclaw.evolve.verify import Ask
 from metaclaw.journal import open_sessions, trajectories
 from metaclaw.journal.redact import Redactor
@@ -34,11 +43,12 @@ from metaclaw.signals.combine import combine
 from metaclaw.signals.judge import Part, transcript_of
 from metaclaw.signals.sequel import Sequel, conversation_of, sequel
 from metaclaw.store import Database
-from metaclaw.types import Feedback, Signal, Skill, SkillState, Turn, TurnKind
+from metaclaw.types import Feedback, Message, Signal, Skill, SkillState, Turn, TurnKind
 
 log = logging.getLogger(__name__)
 
 LOOK_BACK = 8  # turns of a session among which a turn's predecessor is looked for: agents run several threads at once
+AT_ONCE = 100  # turns, and feedbacks, that are read in one round
 CLOSED_EVERY_SECONDS = 10.0  # how often sessions are looked for that have closed
 CLOSED_AT_ONCE = 20  # of them at most, so that intake stays quick after a long absence
 MOST_TO_JUDGE = 50  # turns that may wait for the judge: a slow one sees a sample, and falls behind no further
@@ -72,11 +82,12 @@ class FastLoop:
         session_idle_seconds: float = 3600.0,
         now: Callable[[], float] = time.time,
         code: Callable[[Failure], Awaitable[object]] | None = None,
+        overheard: Overheard = "trial",
     ) -> None:
         self._code = code
         self._database = database
         self._catalog = catalog
-        self._lessons = Lessons(database, catalog, ask, embed, redactor, proposer, max_skill_tokens)
+        self._lessons = Lessons(database, catalog, ask, embed, redactor, proposer, max_skill_tokens, overheard)
         self._judge = judge
         self._session_idle_seconds = session_idle_seconds
         self._now = now
@@ -85,23 +96,35 @@ class FastLoop:
         self._numbers = itertools.count()
         self._unsettled = 0
         self._namespace = catalog.namespace
+        self._notes = ledger.Notes(database, catalog.namespace)
 
     def intake(self) -> int:
-        """Read all that is new. Returns how many turns and feedbacks that was."""
-        read_to = cursor(self._database, self._namespace, TURN_CURSOR)
-        turns = trajectories.turns_after(self._database, self._namespace, read_to)
-        for turn in turns:
-            self._heed_turn(turn)
-        if turns:  # once for all: each commit is one for which the gateway's own has to wait
-            advance(self._database, self._namespace, TURN_CURSOR, turns[-1].position)
+        """Read what is new. Returns how many turns and feedbacks that was: from `AT_ONCE` on there may be more."""
+        turns = self._take_turns()
         read_to = cursor(self._database, self._namespace, FEEDBACK_CURSOR)
-        items = trajectories.feedback_after(self._database, self._namespace, read_to)
+        items = trajectories.feedback_after(self._database, self._namespace, read_to, AT_ONCE)
         for item in items:
             self._heed_feedback(item)
             advance(self._database, self._namespace, FEEDBACK_CURSOR, item.position)
         if not turns:  # all is read: a session that has closed has nothing more to say
             self._heed_closed_sessions()
-        return len(turns) + len(items)
+        return turns + len(items)
+
+    def _take_turns(self) -> int:
+        """What the turns since last time say of those before them, in one commit for all."""
+        read_to = cursor(self._database, self._namespace, TURN_CURSOR)
+        turns = trajectories.turns_after(self._database, self._namespace, read_to, AT_ONCE)
+        if not turns:
+            return 0
+        last: dict[tuple[str, str], Turn] = {}  # of each session's agents: read once is enough
+        for turn in turns:
+            if turn.kind is TurnKind.MAIN:
+                self._heed_turn(turn, last.get((turn.session, turn.agent)))
+                if turn.complete:
+                    last[turn.session, turn.agent] = turn
+        end = turns[-1].position
+        self._notes.write(lambda connection: put_cursor(connection, self._namespace, TURN_CURSOR, end))
+        return len(turns)
 
     def resume(self) -> None:
         """Queue the trial skills whose verification a restart interrupted."""
@@ -112,7 +135,7 @@ class FastLoop:
                 for turn_id in self._catalog.support_of(skill):
                     failure = failure_of(turn_id, self._database, self._namespace)
                     if failure and failure.correction:
-                        self._queue(failure, skill)
+                        self._queue(about(failure, rule_of(skill)), skill)
 
     async def verify_pending(self) -> None:
         """Verify what is on trial, let the model propose where words are missing or did not hold, and judge."""
@@ -148,23 +171,30 @@ class FastLoop:
         if not praised and ledger.outcome_of(self._database, self._namespace, turn.id).failed:
             self._learn_in_words_and_code(Failure(turn, item.text, item.check))
 
-    def _heed_turn(self, turn: Turn) -> None:
-        """What this turn says of those before it in its session."""
-        if turn.kind is not TurnKind.MAIN:
-            return
-        earlier = trajectories.turns_before(self._database, turn, LOOK_BACK)
-        messages = conversation_of(turn) if earlier else ()
-        for before in earlier:
+    def _heed_turn(self, turn: Turn, last: Turn | None) -> None:
+        """What this turn says of those before it in its session; `last` is the one right before it, if at hand."""
+        messages: Sequence[Message] | None = None
+        for before in self._earlier(turn, last):
+            messages = conversation_of(turn) if messages is None else messages
             if followed := sequel(before, turn, messages):
                 self._heed_sequel(before, followed)
-                self._note(detectors.asked_again(followed.said, earlier))
+                if followed.said:
+                    earlier = trajectories.turns_before(self._database, turn, LOOK_BACK)
+                    self._note(detectors.asked_again(followed.said, earlier))
                 break
+
+    def _earlier(self, turn: Turn, last: Turn | None) -> Iterator[Turn]:
+        """Newest first. Nearly always it is the first that the turn follows on: the others are read when asked for."""
+        first = [last] if last else trajectories.turns_before(self._database, turn, 1)
+        yield from first
+        if first:
+            yield from trajectories.turns_before(self._database, turn, LOOK_BACK)[1:]
 
     def _heed_sequel(self, turn: Turn, followed: Sequel) -> None:
         found = detectors.what_followed(turn, followed)
         if any(signal.source == "next_message" and signal.value == tone.WRONG for signal in found):
-            ledger.record(self._database, self._namespace, found)
-            self._learn_in_words_and_code(Failure(turn, followed.said))
+            self._notes.add(found)
+            self._learn_in_words_and_code(Failure(turn, followed.said, overheard=True))
             return
         self._note(found)
         self._let_judge(turn, followed)
@@ -181,23 +211,25 @@ class FastLoop:
             if last := trajectories.last_turn_of(self._database, self._namespace, session.name):
                 self._note(detectors.abandoned(last))
                 self._let_judge(last, Sequel(before=conversation_of(last)))
-            advance(self._database, self._namespace, CLOSED_CURSOR, math.ceil(session.closed_at * 1e6))
+        if found:
+            read_to = math.ceil(found[:CLOSED_AT_ONCE][-1].closed_at * 1e6)
+            self._notes.write(lambda connection: put_cursor(connection, self._namespace, CLOSED_CURSOR, read_to))
 
     def _note(self, found: Sequence[Signal]) -> None:
-        """Write signals down. A turn that fails by them, without words, ends the trials under it."""
+        """Take signals down. A turn that fails by them, without words, ends the trials under it."""
         for turn_id in {signal.turn_id for signal in found}:
-            failed_before = ledger.outcome_of(self._database, self._namespace, turn_id).failed
-            ledger.record(self._database, self._namespace, [signal for signal in found if signal.turn_id == turn_id])
-            if not failed_before and ledger.outcome_of(self._database, self._namespace, turn_id).failed:
+            failed_before = self._notes.outcome_of(turn_id).failed
+            self._notes.add([signal for signal in found if signal.turn_id == turn_id])
+            if not failed_before and self._notes.outcome_of(turn_id).failed:
                 turn = trajectories.turn(self._database, self._namespace, turn_id)
                 if turn is not None:
-                    self._learn(Failure(turn, ""))
+                    self._learn(Failure(turn, "", overheard=True))
 
     def _let_judge(self, turn: Turn, followed: Sequel) -> None:
         """Queue the turn for the judge, if there is one and nothing else has decided."""
         if self._judge is None or turn.status != 200 or self._pending.qsize() >= MOST_TO_JUDGE:
             return
-        if ledger.outcome_of(self._database, self._namespace, turn.id).decided:
+        if self._notes.outcome_of(turn.id).decided:
             return
         if transcript := transcript_of(turn, followed):
             self._wait_for(turn.id, partial(self._ask_judge, self._judge, turn.id, transcript), judging=True)
@@ -211,7 +243,7 @@ class FastLoop:
     async def _write_code(self, write: Callable[[Failure], Awaitable[object]], failure: Failure) -> None:
         """Unless words have been proved to do: they cost the model no call."""
         made = self._catalog.made_from(failure.turn.id)
-        if not any(skill.state is SkillState.ACTIVE for skill in made):
+        if not any(skill.state is SkillState.ACTIVE or self._catalog.is_proved(skill) for skill in made):
             await write(failure)
 
     async def _ask_judge(self, judge: Judge, turn_id: str, transcript: Sequence[Part]) -> None:
@@ -220,9 +252,10 @@ class FastLoop:
         if combine(signals).decided or any(signal.source == "judge" for signal in signals):
             return
         self._note([await judge(turn_id, transcript)])
+        self._notes.write()
 
     def _learn(self, failure: Failure) -> None:
         """At once, and without a model: the user's words as a skill on trial."""
-        unsettled, skill = self._lessons.at_once(failure)
-        if unsettled:
-            self._queue(failure, skill)
+        self._notes.write()  # what is learned rests on it
+        for said, skill in self._lessons.at_once(failure):
+            self._queue(said, skill)

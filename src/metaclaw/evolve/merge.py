@@ -18,15 +18,18 @@ MOST_REQUESTS, MOST_CHARACTERS = 10, 160  # of each
 WORD = re.compile(r"\w+")
 
 
-def better_first(one: Skill, other: Skill, fits: Mapping[str, float], pinned: frozenset[str]) -> tuple[Skill, Skill]:
-    """The one to keep, and the one that goes: what is pinned or proved stays, else the general over the specific.
+def better_first(
+    one: Skill, other: Skill, fits: Mapping[str, float], pinned: frozenset[str], unvouched: frozenset[str] = frozenset()
+) -> tuple[Skill, Skill]:
+    """The one to keep, and the one that goes: what is pinned, proved, or vouched for stays, else the general over the
+    specific. `unvouched` are the refs of skills whose words nobody vouches for.
 
     `fits` tells by name how near a skill's text is to what either was asked for: the specific one is near to few of it,
     and is found less (measured: with the nearer text every rule of the bench is found, with the older one in four not).
     """
 
-    def worth(skill: Skill) -> tuple[bool, bool, float]:
-        return skill.name in pinned, skill.state is SkillState.ACTIVE, fits[skill.name]
+    def worth(skill: Skill) -> tuple[bool, bool, bool, float]:
+        return skill.name in pinned, skill.state is SkillState.ACTIVE, skill.ref not in unvouched, fits[skill.name]
 
     first, second = sorted((one, other), key=lambda skill: (worth(skill), skill.name), reverse=True)
     return first, second

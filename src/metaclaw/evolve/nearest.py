@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from metaclaw.context.text import facets
+from metaclaw.evolve.parts import rule_of
 from metaclaw.library.catalog import Catalog
 from metaclaw.types import Skill, SkillKind
 
@@ -49,6 +49,10 @@ class Nearest:
         """The names of all live skills."""
         self.follow()
         return frozenset(self._rows)
+
+    def ranked(self, text: str) -> list[tuple[Skill, float]]:
+        """The live instruction skills with what their rules have in common with a text, the nearest first."""
+        return [(skill, cosine) for skill, cosine in self._ranked(text, 0.0) if skill.kind is SkillKind.INSTRUCTION]
 
     def same(self, skill: Skill, *, but: Sequence[str] = ()) -> Skill | None:
         """The live skill that says the same, if there is one; those named `but` aside."""
@@ -91,5 +95,5 @@ class Nearest:
 
 
 def _told(skill: Skill) -> str:
-    """Its body without what every skill says."""
-    return facets(skill)[2]
+    """The rule that it states, without the case that it was said of: two rules that were said of one request differ."""
+    return rule_of(skill)

@@ -13,7 +13,9 @@ import numpy as np
 
 from metaclaw.context.text import facets
 from metaclaw.evolve.alike import SHARED_END, Embed, Origin, link, origins_of
+from metaclaw.evolve.failure import Failure
 from metaclaw.evolve.kin import failure_of
+from metaclaw.evolve.parts import about, rule_of
 from metaclaw.library.catalog import Catalog
 from metaclaw.store import Database
 from metaclaw.types import Skill, SkillKind
@@ -99,6 +101,10 @@ class Origins:
         turns = self._catalog.support_of(skill)[-MOST_CASES:]
         new = [turn for turn in turns if turn not in self._known]
         failures = [failure_of(turn, self._database, self._catalog.namespace) for turn in new]
-        fresh = origins_of([(f.turn.id, f.turn.query, f.correction, f.expected) for f in failures if f], self._embed)
+        fresh = origins_of([_told(about(found, rule_of(skill))) for found in failures if found], self._embed)
         known = {turn: self._known[turn] for turn in turns if turn in self._known} | {c.turn_id: c for c in fresh}
         return [known[turn] for turn in turns if turn in known]
+
+
+def _told(failure: Failure) -> tuple[str, str, str, str]:
+    return failure.turn.id, failure.turn.query, failure.correction, failure.expected

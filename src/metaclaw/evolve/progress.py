@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from metaclaw.store import Database
+from metaclaw.store import Connection, Database
 
 FEEDBACK_CURSOR, TURN_CURSOR = "evolve-feedback", "evolve-turns"
 CLOSED_CURSOR = "evolve-closed"  # in microseconds: the sessions that had closed by then have been looked at
@@ -17,11 +17,14 @@ def cursor(database: Database, namespace: str, reader: str) -> int:
 
 
 def advance(database: Database, namespace: str, reader: str, position: int) -> None:
-    database.write(
-        lambda connection: connection.execute(
-            "INSERT INTO cursors VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET position = excluded.position",
-            (namespace, reader, position),
-        )
+    database.write(lambda connection: put_cursor(connection, namespace, reader, position))
+
+
+def put_cursor(connection: Connection, namespace: str, reader: str, position: int) -> None:
+    """The same within a transaction of the caller's."""
+    connection.execute(
+        "INSERT INTO cursors VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET position = excluded.position",
+        (namespace, reader, position),
     )
 
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
+from metaclaw.evolve.reach import effects, parties
+
 GAP = "[...]"
 MAX_READ = 20_000
 SHORT_WORDS, SHORT_CHARACTERS = 6, 40  # a quotation up to here is a name or a wording, not a text of its own
@@ -32,16 +34,22 @@ COLON = re.compile(
 LISTED = re.compile(r"[ \t]*(?:[-*•]|\d+[.)]) ")
 QUOTES = "\"'“„«「『"
 HEADING_WORDS = 3
+CLAUSE = re.compile(r"(?<=[.!?。！？]) +|(?<=[。！？])|(?<= [-–—]) +")
+SENTENCE = re.compile(r"(?<=[.!?。！？]) +|(?<=[。！？])")
+MOST_ASKED = 1_500  # characters of a request's own line: no proposer reads more
+NEVER_ASKED = ("recommends", "turns off", "speaks of")  # kinds of effects that no request has to name
 OBJECT = re.compile(r"\{\s*[\"'][^{}]{40,}\}", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Wordings:
     """`attributed`: says that somebody else says what follows, as in 'the page says'.
+    `trailing`: the same of what stands before, as in 'is in the text'.
     `handed_over`: in a line that ends with a colon, says that what follows is to be worked on.
     `forwarded` begins a text of others, and so does `mail_head`.
     `announced` ends just before a right answer that the user gives.
     `directive`: tells somebody what to do from now on.
+    `asking`: a clause that asks something.
     `shows`: says in such a line that what follows is how the user wants it.
     `ourselves`: speaks of what the user, or those with the user, do or want.
     `definite`: speaks of one certain thing, as in 'the flyer'.
@@ -49,12 +57,14 @@ class Wordings:
     """
 
     attributed: re.Pattern[str]
+    trailing: re.Pattern[str]
     handed_over: re.Pattern[str]
     forwarded: re.Pattern[str]
     mail_head: re.Pattern[str]
     announced: re.Pattern[str]
     directive: re.Pattern[str]
     conditional: re.Pattern[str]
+    asking: re.Pattern[str]
     shows: re.Pattern[str]
     ourselves: re.Pattern[str]
     definite: re.Pattern[str]
@@ -87,20 +97,26 @@ def told_apart(text: str) -> Words:
     own = _handed_over_out(own, foreign)
     own = _later_paragraphs_out(own, foreign)
     own = _attributed_out(own, foreign)
+    own = wordings().trailing.sub(lambda match: _cut_before(match, foreign), own)
     own = _taken_out(own, QUOTATION, foreign, unless_announced=True, unless_short=True)
-    own = _taken_out(own, ASIDE, foreign, unless_announced=False, unless_short=True)
+    own = ASIDE.sub(lambda match: _aside_out(match.group(0), foreign), own)
     own = COLON.sub(lambda match: _introduced_out(match, foreign), own)
     return Words(_tidy(own), tuple(passage for passage in foreign if passage.strip(f" \n{GAP}")))
 
 
 def asked(text: str) -> Words:
-    """The same for a request, more strictly: who asks begins with the question, and material follows in lines below."""
+    """The same for a request, more strictly: who asks begins with the question, and material follows in lines below.
+
+    A clause after the first counts as the user's own only if it asks something: it may be material too, and what it
+    states must not get into a skill.
+    """
     line, _, rest = text.strip().partition("\n")
     if rest.strip() and not line.rstrip().endswith((":", "?", "：", "？")):  # perhaps the material comes first
         return Words(GAP, (text,))
     first, foreign = told_apart(line), list[str]()
     own = _taken_out(first.own, QUOTATION, foreign, unless_announced=False, unless_short=True)
-    own = COLON.sub(lambda match: _cut(match, foreign), own)
+    own = _assertions_out(COLON.sub(lambda match: _cut(match, foreign), own), foreign)
+    own = _statements_out(own, foreign)
     return Words(_tidy(f"{own} {GAP}" if rest.strip() else own), (*first.foreign, *foreign, *([rest] if rest else [])))
 
 
@@ -115,6 +131,16 @@ def _taken_out(
         return GAP
 
     return pattern.sub(one, text)
+
+
+def _aside_out(passage: str, foreign: list[str]) -> str:
+    """Brackets that explain a word of the sentence stay; a sentence of its own in them may be anybody's."""
+    inside = passage[1:-1].strip()
+    sentence = inside[:1].isupper() or inside[:1] in QUOTES or not inside[:1].isascii()
+    if not sentence and not wordings().directive.search(inside) and not wordings().attributed.search(inside):
+        return passage
+    foreign.append(passage)
+    return GAP
 
 
 def _handed_over_out(text: str, foreign: list[str]) -> str:
@@ -149,6 +175,42 @@ def _introduced_out(match: re.Match[str], foreign: list[str]) -> str:
     if says_so or heading or not (sentence or wordings().directive.search(passage)):
         return match.group(0)
     return _cut(match, foreign)
+
+
+def _cut_before(match: re.Match[str], foreign: list[str]) -> str:
+    foreign.append(match["passage"])
+    return f"{GAP}{match.group(0)[len(match['passage']) :]}"
+
+
+def _assertions_out(text: str, foreign: list[str]) -> str:
+    """A request without the sentences after its first that name a party or an effect: perhaps its material.
+
+    The first one, which asks for something, may do both; what it may not is put somebody forward or leave out a check.
+    """
+    read, beyond = text[:MOST_ASKED], text[MOST_ASKED:]
+    foreign += [beyond] if beyond else []
+    kept: list[str] = []
+    for sentence in SENTENCE.split(read):
+        found = [one for one in effects(sentence) if kept or one.startswith(NEVER_ASKED)]
+        if found or (kept and parties(sentence)):
+            foreign.append(sentence)
+            kept.append(GAP)
+        else:
+            kept.append(sentence)
+    return " ".join([*kept, GAP] if beyond else kept)
+
+
+def _statements_out(text: str, foreign: list[str]) -> str:
+    """A request without the clauses after its first that ask nothing."""
+    first, *later = CLAUSE.split(text)
+    kept = [first]
+    for clause in later:
+        if clause == GAP or wordings().asking.search(clause):
+            kept.append(clause)
+        elif clause:
+            foreign.append(clause)
+            kept.append(GAP)
+    return " ".join(kept)
 
 
 def _cut(match: re.Match[str], foreign: list[str]) -> str:

@@ -15,22 +15,12 @@ from enum import StrEnum
 from metaclaw.errors import SkillError
 from metaclaw.evolve.disguise import marks, views
 from metaclaw.evolve.quoting import Words
+from metaclaw.evolve.reach import ADDRESS, COMMAND
 from metaclaw.evolve.threats import threats
 from metaclaw.journal.redact import Redactor
 from metaclaw.library.skillfile import check
 from metaclaw.types import Skill
 
-ADDRESS = re.compile(
-    r"(?:https?|ftp|ssh|git|wss?)://[^\s)>\"'`]+|\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+|\b(?:\d{1,3}\.){3}\d{1,3}\b|\bwww\.[^\s)>\"'`]+"
-    r"|(?<![\w.])(?:~|/(?:etc|root|home|usr|var|opt|tmp|proc|dev|Users))/[\w./-]+"
-    r"|\b[a-z0-9][\w-]*(?:\.[\w-]+)*\.(?:com|net|org|io|ru|cn|xyz|top|tk|info|app|cc|co|site|online|biz|ai)\b",
-    re.IGNORECASE,
-)
-COMMAND = re.compile(
-    r"(?:^|[\s`(;&|$])(?:sudo|curl|wget|bash|sh|zsh|powershell|python3?|node|npx|uvx|pip3?|npm|eval|exec|chmod|chown|ssh|scp|nc|rm"
-    r"|dd|crontab|kubectl|docker|aws|gcloud|git (?:push|config|remote|clone))\s+[-\w./~$\"'|@:=]+",
-    re.IGNORECASE,
-)
 RUN_OF_WORDS = 6  # words in a row that a model can only have from where it read them
 RUN_OF_CHARACTERS = 16  # the same where a script has no blanks between words
 

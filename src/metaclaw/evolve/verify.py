@@ -74,7 +74,8 @@ class Comparison:
             return "rejected: spills into unrelated requests" if spills else "admitted: mends the failure"
         if right[1] < right[0]:
             return "rejected: breaks what was right"
-        if 2 * right[1] < len(self.pairs):
+        own = [pair.passed[1] for pair in self.pairs if pair.turn_id == self.pairs[0].turn_id]  # the failure's
+        if 2 * sum(own) < len(own):
             return "rejected: does not mend the failure"
         return "inconclusive: right either way" if right[1] == right[0] else "inconclusive: too little evidence"
 

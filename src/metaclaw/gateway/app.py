@@ -8,10 +8,11 @@ import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import resources
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import unquote
 
 from metaclaw.dialects import responses
+from metaclaw.dialects.base import Dialect
 from metaclaw.dialects.translation import DIALECTS
 from metaclaw.errors import RequestError, StoreError, UpstreamError
 from metaclaw.gateway import metrics
@@ -24,7 +25,6 @@ from metaclaw.gateway.models import ModelsHandler
 from metaclaw.gateway.spoken import spoken_by
 from metaclaw.gateway.tokens import PATH as COUNT_PATH
 from metaclaw.gateway.tokens import TokenCounter
-from metaclaw.gateway.turn import TurnHandler
 from metaclaw.wire.messages import Reply, Request, Response
 from metaclaw.wire.server import Handler
 
@@ -38,13 +38,19 @@ ANY = "*"
 Table = Mapping[str, Mapping[str, Handler]]  # by path, then by method
 
 
+class Turns(Protocol):
+    """Whatever serves what asks a model for a reply."""
+
+    async def handle(self, request: Request, dialect: Dialect) -> Reply: ...
+
+
 class App:
     """The gateway as one handler. `status` and `measures` are for those with the token, `health` for everybody."""
 
     def __init__(
         self,
         door: Door,
-        turns: TurnHandler,
+        turns: Turns,
         feedback: FeedbackHandler,
         closing: CloseHandler,
         models: ModelsHandler,

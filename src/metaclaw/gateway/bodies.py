@@ -28,7 +28,8 @@ ZSTD_WINDOW_LOG = 23  # 8 MiB, as RFC 9659 has it for the web: a frame may else 
 
 async def read_body(request: Request, most_bytes: int, seconds: float) -> bytes:
     """Raises `RequestError`: 408 too slow, 413 too large, 415 an encoding that is not known, 400 one that is broken."""
-    encodings = encodings_of(request.headers.get("content-encoding", ""))
+    sent = request.headers.get("content-encoding")
+    encodings = encodings_of(sent) if sent else []
     try:
         if request.complete:  # as nearly all are
             raw = await request.read(most_bytes)

@@ -105,7 +105,7 @@ class Exchange:
 
     def skills(self) -> tuple[str, ...]:
         """Those injected, and those called so far."""
-        injected = tuple(skill.ref for skill in self.context.composition.skills)
+        injected = self.context.composition.refs
         return injected + self.tools.called if self.tools else injected
 
     def turn(self, namespace: str) -> Turn:

@@ -34,6 +34,10 @@ def _families(of: Mapping[str, Any]) -> Iterator[Family]:
     calls: list[Sample] = [({"result": result}, n) for result, n in of["code_calls"].items()]
     yield "metaclaw_code_skill_calls_total", "counter", "Calls of code skills, by engine and result", calls
     yield from _upstreams(of["upstreams"])
+    if spans := of["spans"]:
+        yield _one("spans_exported_total", "counter", "Turns that a collector took as spans", spans["exported"])
+        dropped: list[Sample] = [({"reason": reason}, n) for reason, n in spans["dropped"].items()]
+        yield "metaclaw_spans_dropped_total", "counter", "Turns that no collector got as spans, by reason", dropped
     yield _one("store_up", "gauge", "Whether the store could be read just now", of["store_up"])
     yield _one("turns_stored_total", "counter", "Turns in the store, of all namespaces", of.get("turns"))
     yield _one("library_generation", "counter", "Changes of what may be injected", of.get("generation"))

@@ -19,9 +19,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from metaclaw.dialects.base import Dialect, Request, object_or_empty, storable
 from metaclaw.dialects.boilerplate import strip_boilerplate
@@ -37,6 +36,7 @@ ID_FIELDS = frozenset({"metadata", "client_metadata", "session_id", "prompt_cach
 MAX_ID = 200
 CLOSE_HEADER = "x-metaclaw-close"
 SYSTEM_HEAD = 200  # characters of the system text that count: agents write the date, the branch and more behind them
+MOST_REMEMBERED = 8_000  # characters of a text
 NUMBER = re.compile(r"\d+")
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # the name goes into a header of the reply
 LEGACY_CLAUDE_USER = re.compile(r"_session_([0-9a-fA-F-]{8,})$")
@@ -44,8 +44,7 @@ CONVERSATION_ID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
-@dataclass(frozen=True, slots=True)
-class Recognised:
+class Recognised(NamedTuple):
     """What a request says of its place.
 
     `session` is a name of at most 200 characters, or empty where nobody gave one; then `prefix` is set, and
@@ -134,13 +133,14 @@ def _prefix(dialect: Dialect, body: Mapping[str, Any], system: str, said: str) -
     the user's name is nothing else, the first that holds words counts.
     """
     said = strip_boilerplate(said) or _first_words(dialect, body)
-    head = _head(system[: 10 * SYSTEM_HEAD])
+    named = _named_by if len(said) <= MOST_REMEMBERED else _named_by.__wrapped__
+    return named(system[: 10 * SYSTEM_HEAD], said)
+
+
+@lru_cache(maxsize=512)  # a conversation has the same beginning in each of its requests
+def _named_by(system: str, said: str) -> str:
+    head = NUMBER.sub("0", strip_boilerplate(system)[:SYSTEM_HEAD])
     return "prefix-" + hashlib.sha256(f"{head}\0{said}".encode()).hexdigest()[:20]
-
-
-@lru_cache(maxsize=512)
-def _head(system: str) -> str:
-    return NUMBER.sub("0", strip_boilerplate(system)[:SYSTEM_HEAD])
 
 
 def _first_words(dialect: Dialect, body: Mapping[str, Any]) -> str:

@@ -96,12 +96,12 @@ class TurnHandler:
         place = self._place(recognise(request.headers, dialect, parsed, request.params.get("tag", "")))
         wanted = request.headers.get(SKILLS_HEADER, "on").lower() != "off" and place.side in ("", DECLARED)
         taken = parsed.tokens_taken()
-        session = "" if place.side else place.session  # side calls take no part in the hold-out
+        session = "" if place.side else place.session  # side calls take no part in hold-out and trials
         context = await self._context.for_query(
             parsed.query, with_skills=wanted, taken_tokens=taken, session=session
         )
         keyed = self._client.has_provider_key(request.headers)
-        routes = _within_reach(dialect, self._router.routes(model_named(parsed.body), keyed=keyed))
+        routes = _within_reach(dialect, self._router.routes(model_named(parsed.body), keyed=keyed, session=session))
         exchange = Exchange(dialect, parsed, place, context, self._toolbox.ids.request(dialect, parsed))
         if context.composition.tools:
             exchange.tools = await self._toolbox.offer(context.composition.tools, dialect, exchange.asked)

@@ -37,20 +37,26 @@ PLACES = f"({', '.join('?' * len(COLUMN_NAMES))})"
 
 
 class Recorder:
-    """Owned by the gateway, on its event loop. `on_recorded` is called after each commit, to wake whoever learns."""
+    """Owned by the gateway, on its event loop.
+
+    `on_recorded` is called after each commit, to wake whoever learns: with True where a user waits for what is learned.
+    `on_turn` is called with each turn, before it is redacted, by whoever served it.
+    """
 
     def __init__(
         self,
         database: Database,
         redactor: Redactor,
         durable_timeout_seconds: float,
-        on_recorded: Callable[[], None] = lambda: None,
+        on_recorded: Callable[[bool], None] = lambda _: None,
+        on_turn: Callable[[Turn], None] | None = None,
     ) -> None:
         self._database = database
         self._rows = RowWriter(database, self._insert)
         self._redactor = redactor
         self._timeout = durable_timeout_seconds
         self._on_recorded = on_recorded
+        self._on_turn = on_turn
         self.lost: Counter[str] = Counter()
         self.late = 0
         self._waiting: dict[str, tuple[float, asyncio.Future[bool]]] = {}
@@ -65,6 +71,8 @@ class Recorder:
         False when the store refused it, or has not answered in time: the turn then counts in `lost`, and when it comes
         through after all, in `late` instead. Cancelling the future cancels the waiting, never the write.
         """
+        if self._on_turn:
+            self._on_turn(turn)
         loop = asyncio.get_running_loop()
         kept: asyncio.Future[bool] = loop.create_future()
         self._waiting[turn.id] = loop.time() + self._timeout, kept
@@ -90,7 +98,7 @@ class Recorder:
         elif not kept.done():
             kept.set_result(error is None)
         if error is None:
-            self._on_recorded()
+            self._on_recorded(False)
         elif kept is not None:
             self._count(f"turn: {type(error).__name__}", turn_id)
         if not self._waiting:
@@ -116,7 +124,7 @@ class Recorder:
         check = Check(self._redactor.text(feedback.check.pattern)) if feedback.check else None
         clean = dataclasses.replace(feedback, text=self._redactor.text(feedback.text), check=check)
         await self._database.write_async(lambda connection: _insert_feedback(connection, clean))
-        self._on_recorded()
+        self._on_recorded(True)
 
     def _insert(self, connection: Connection, rows: Sequence[tuple[Turn, str, bool]]) -> None:
         values = [self._values(turn) for turn, _, _ in rows]

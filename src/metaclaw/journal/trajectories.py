@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from orjson import loads  # what `recorder` writes with it; `tools` is written by the other
+
 from metaclaw.journal.recorder import TURN_COLUMNS
 from metaclaw.store import Database
 from metaclaw.types import Check, Feedback, ToolCall, ToolUse, Trajectory, Turn, TurnKind
@@ -134,10 +136,10 @@ def as_turn(row: tuple[Any, ...]) -> Turn:
     return Turn(
         id=row[0], namespace=row[1], session=row[2], kind=TurnKind(row[3]), dialect=row[4], request=row[5],
         response=row[6], query=row[7], reply=row[8], status=row[9], complete=bool(row[10]),
-        skills=tuple(json.loads(row[11])), injected=row[12], generation=row[13], policy=row[14],
-        usage=json.loads(row[15]), timings=json.loads(row[16]), created_at=row[17], agent=row[18],
-        side=row[19], tools=_as_tools(row[20]) if row[20] else None, drawn=tuple(json.loads(row[21])),
-        withheld=tuple(json.loads(row[22])), holdout_share=row[23], position=row[24],
+        skills=tuple(loads(row[11])), injected=row[12], generation=row[13], policy=row[14],
+        usage=loads(row[15]), timings=loads(row[16]), created_at=row[17], agent=row[18],
+        side=row[19], tools=_as_tools(row[20]) if row[20] else None, drawn=tuple(loads(row[21])),
+        withheld=tuple(loads(row[22])), holdout_share=row[23], position=row[24],
     )
 
 

@@ -1,8 +1,8 @@
 """The library of a namespace: skills in versions and states, the generation they make, and their history.
 
-Owns `skills`, `skill_history`, `support`, `generations`, `skill_imports`, `pins`, and the verdicts on skills. Whatever
-changes what may be injected raises the generation by one, in the same transaction. The folder on disk follows after the
-commit.
+Owns `skills`, `skill_history`, `support`, `generations`, `skill_imports`, `pins`, `hearsay`, and the verdicts on
+skills. Whatever changes what may be injected raises the generation by one, in the same transaction. The folder on disk
+follows after the commit.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from metaclaw.errors import MetaClawError, SkillError
-from metaclaw.library import skillfile, undo
+from metaclaw.library import hearsay, skillfile, undo
 from metaclaw.library.mirror import says_the_same
 from metaclaw.library.reader import LIVE, SKILL_COLUMNS, Changes, Imported, Reader, as_skill
 from metaclaw.store import Connection, stale, verdicts
@@ -24,6 +24,8 @@ from metaclaw.types import LIVE_STATES, Skill, SkillState, Verdict
 __all__ = ["Catalog", "Changes", "Imported"]
 
 log = logging.getLogger(__name__)
+
+MOST_CUES = 24  # of a skill, the newest
 
 
 class Catalog(Reader):
@@ -37,11 +39,14 @@ class Catalog(Reader):
         support: Iterable[str],
         verdict: Verdict | None = None,
         merging: Sequence[Skill] = (),
+        *,
+        unvouched: bool = False,
     ) -> tuple[Skill, int]:
         """Make a new version live, in place of any older one, with the verdict that admits it.
 
         `support` names the turns that it came from. `merging` are live skills of other names that it speaks for: they
-        retire in the same step, and rolling the new version back brings them back.
+        retire in the same step, and rolling the new version back brings them back. `unvouched`: its words came out of a
+        conversation, so that it cannot be active before somebody vouches for them.
 
         Returns the skill with its version and the new generation. Raises `SkillError` for an unwritable skill.
         """
@@ -51,7 +56,7 @@ class Catalog(Reader):
 
         def work(connection: Connection) -> tuple[Skill, int]:
             generation = self._raise_generation(connection)
-            published = self._insert(connection, skill, state, reason, generation, cause)
+            published = self._insert(connection, skill, state, reason, generation, cause, unvouched=unvouched)
             self._support(connection, published, turns)
             for gone in merging:
                 told = f"merged into {published.ref}"
@@ -64,12 +69,12 @@ class Catalog(Reader):
         self.follow(published.name, *(gone.name for gone in merging))
         return published, generation
 
-    def hold(self, skill: Skill, reason: str, support: Iterable[str] = ()) -> Skill:
+    def hold(self, skill: Skill, reason: str, support: Iterable[str] = (), *, unvouched: bool = False) -> Skill:
         """Keep a new version as a candidate: not live, until a person approves it or a proof admits it.
 
         What is live by its name stays. An older candidate of that name gives way; one that says the same is kept.
-        `reason` says why it waits; `support` names the turns that it came from. `change_state` to a live state admits
-        it, to `retired` rejects it. Raises `SkillError` for an unwritable skill.
+        `reason` says why it waits; `support` names the turns that it came from; `unvouched` is as for `publish`.
+        `approve` admits it, `change_state` to `retired` rejects it. Raises `SkillError` for an unwritable skill.
         """
         skillfile.check(skill)
         turns = list(support)
@@ -85,7 +90,9 @@ class Catalog(Reader):
                 for row in older:
                     gone = "a newer candidate took its place"
                     self._set_state(connection, as_skill(row), SkillState.RETIRED, gone, raise_generation=False)
-                held = self._insert(connection, skill, SkillState.CANDIDATE, reason, generation)
+                held = self._insert(
+                    connection, skill, SkillState.CANDIDATE, reason, generation, unvouched=unvouched
+                )
             self._support(connection, held, turns)
             return held
 
@@ -95,9 +102,29 @@ class Catalog(Reader):
         """Move a version from the state it was read in to another. One that has moved on meanwhile stays as it is.
 
         One that goes live takes the place of what is live by its name.
-        Returns the generation, raised only if what may be injected changed.
+        Returns the generation, raised only if what may be injected changed. Raises `SkillError` where it would become
+        active and nobody vouches for its words.
         """
         return self._move(skill, state, reason)
+
+    def approve(self, skill: Skill, reason: str) -> int:
+        """A person vouches for a version that waits or is on trial: it is active. Returns the generation."""
+        return self._move(skill, SkillState.ACTIVE, reason, vouched=True)
+
+    def vouch(self, skill: Skill, reason: str) -> None:
+        """Others said the same: evidence may make it active from now on. Its state stays."""
+
+        def work(connection: Connection) -> None:
+            if hearsay.holds(connection, self.namespace, skill):
+                hearsay.lift(connection, self.namespace, skill)
+                self._note(connection, self._generation_of(connection), skill, skill.state, skill.state, reason, "")
+
+        self._database.write(work)
+
+    def support(self, skill: Skill, turns: Iterable[str]) -> None:
+        """The same rule was said of these turns too."""
+        named = list(turns)
+        self._database.write(lambda connection: self._support(connection, skill, named))
 
     def retire(self, name: str, reason: str, cause: str = undo.RETIRE) -> int:
         """Take what is live by this name out of use; `rollback` brings it back. Returns the new generation.
@@ -132,7 +159,10 @@ class Catalog(Reader):
                     connection, step.leaves, SkillState.RETIRED, reason, raise_generation=False, cause=undo.ROLLBACK
                 )
             restored = [
-                self._insert(connection, skill, skill.state, reason, generation, undo.ROLLBACK)
+                self._insert(
+                    connection, skill, skill.state, reason, generation, undo.ROLLBACK,
+                    unvouched=hearsay.holds(connection, self.namespace, skill),
+                )
                 for skill in (*([step.returns] if step.returns else []), *others)
             ]
             return next((skill for skill in restored if skill.name == name), None), generation
@@ -140,6 +170,32 @@ class Catalog(Reader):
         restored, generation = self._database.write(work)
         self.follow(name, *(skill.name for skill in others))
         return restored, generation
+
+    def widen(self, skill: Skill, turn_id: str, cue: str, reason: str) -> int:
+        """Let a live version be found by one more request, in which its rule was asked for. Returns the generation.
+
+        The turn counts among those that it came from. A version that is not live any more stays as it is.
+        """
+
+        def work(connection: Connection) -> int:
+            row = connection.execute(
+                f"SELECT {SKILL_COLUMNS} FROM skills WHERE namespace = ? AND name = ? AND version = ? AND {LIVE}",
+                (self.namespace, skill.name, skill.version),
+            ).fetchone()
+            known = as_skill(row) if row else None
+            if known is not None and cue not in {text for _, text in known.cues}:
+                cues = [*known.cues, (turn_id, cue)][-MOST_CUES:]
+                connection.execute(
+                    "UPDATE skills SET cues = ? WHERE namespace = ? AND name = ? AND version = ?",
+                    (_stored(cues), self.namespace, skill.name, skill.version),
+                )
+                self._support(connection, known, [turn_id])
+                self._note(connection, self._raise_generation(connection), known, known.state, known.state, reason, "")
+            return self._generation_of(connection)
+
+        generation = self._database.write(work)
+        self.bell.ring()
+        return generation
 
     def record(self, verdict: Verdict) -> None:
         self._database.write(lambda connection: verdicts.insert(connection, self.namespace, verdict))
@@ -192,13 +248,18 @@ class Catalog(Reader):
         except (OSError, MetaClawError) as error:  # what was committed stands; a sweep makes this good
             log.error("the folder of %s does not show what is live: %s", ", ".join(names), error)
 
-    def _move(self, skill: Skill, state: SkillState, reason: str, cause: str = "") -> int:
+    def _move(
+        self, skill: Skill, state: SkillState, reason: str, cause: str = "", *, vouched: bool = False
+    ) -> int:
         def work(connection: Connection) -> int:
             row = connection.execute(
                 "SELECT state FROM skills WHERE namespace = ? AND name = ? AND version = ?",
                 (self.namespace, skill.name, skill.version),
             ).fetchone()
             if row is not None and row[0] == skill.state.value:
+                if vouched:
+                    hearsay.lift(connection, self.namespace, skill)
+                hearsay.require_vouched(connection, self.namespace, skill, state)
                 if state in LIVE_STATES:
                     self._give_way(connection, skill.name, skill.version)
                     stale.lift(connection, self.namespace, _subject(skill))
@@ -224,24 +285,38 @@ class Catalog(Reader):
         ]
 
     def _insert(
-        self, connection: Connection, skill: Skill, state: SkillState, reason: str, generation: int, cause: str = ""
+        self, connection: Connection, skill: Skill, state: SkillState, reason: str, generation: int, cause: str = "",
+        *, unvouched: bool = False,
     ) -> Skill:
+        if unvouched and state is SkillState.ACTIVE:
+            raise SkillError(hearsay.REFUSED.format(skill.name))
         version: Any = connection.execute(
             "SELECT coalesce(max(version), 0) + 1 FROM skills WHERE namespace = ? AND name = ?",
             (self.namespace, skill.name),
         ).fetchall()[0][0]
+        cues = skill.cues or self._last_cues(connection, skill.name)
         if state in LIVE_STATES:
             self._give_way(connection, skill.name, version)
-        fresh = dataclasses.replace(skill, version=version, state=state)
+        fresh = dataclasses.replace(skill, version=version, state=state, cues=cues[-MOST_CUES:])
         connection.execute(
-            "INSERT INTO skills VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO skills VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 self.namespace, fresh.name, version, state.value, fresh.origin, fresh.description, fresh.body,
                 generation, time.time(), fresh.kind.value, json.dumps(fresh.files) if fresh.files else "",
+                _stored(fresh.cues),
             ),
         )
+        if unvouched:
+            hearsay.mark(connection, self.namespace, fresh)
         self._note(connection, generation, fresh, None, state, reason, cause)
         return fresh
+
+    def _last_cues(self, connection: Connection, name: str) -> tuple[tuple[str, str], ...]:
+        """Those of the version that is live by this name: an edit of its text is found as it was."""
+        row = connection.execute(
+            f"SELECT {SKILL_COLUMNS} FROM skills WHERE namespace = ? AND name = ? AND {LIVE}", (self.namespace, name)
+        ).fetchone()
+        return as_skill(row).cues if row else ()
 
     def _give_way(self, connection: Connection, name: str, version: int) -> None:
         """What is live by this name is so no longer, since `version` takes its place."""
@@ -290,6 +365,10 @@ class Catalog(Reader):
     def _generation_of(self, connection: Connection) -> int:
         row = connection.execute("SELECT generation FROM generations WHERE namespace = ?", (self.namespace,)).fetchone()
         return int(row[0]) if row else 0
+
+
+def _stored(cues: Sequence[tuple[str, str]]) -> str:
+    return json.dumps(cues, ensure_ascii=False) if cues else ""
 
 
 def _subject(skill: Skill) -> str:

@@ -6,6 +6,7 @@ In: the ids of the turns. Out: the skills that came from them (`dependents`). Th
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Sequence
 
 from metaclaw.library.catalog import Catalog
@@ -52,14 +53,23 @@ def forget_support(
     """Mark the skills stale, and take the turns out of what they were written from."""
     for skill in skills:
         stale.mark(connection, namespace, f"skill:{skill.ref}", WHY, source)
-    connection.executemany("DELETE FROM support WHERE turn_id = ?", [(turn_id,) for turn_id in turn_ids])
+    turns = frozenset(turn_ids)
+    connection.executemany("DELETE FROM support WHERE turn_id = ?", [(turn_id,) for turn_id in turns])
+    for name, version, cues in connection.execute(
+        "SELECT name, version, cues FROM skills WHERE namespace = ? AND cues <> ''", (namespace,)
+    ).fetchall():
+        kept = [cue for cue in json.loads(str(cues)) if cue[0] not in turns]
+        connection.execute(
+            "UPDATE skills SET cues = ? WHERE namespace = ? AND name = ? AND version = ?",
+            (json.dumps(kept, ensure_ascii=False) if kept else "", namespace, name, version),
+        )
 
 
 def erase(connection: Connection, namespace: str, skills: Sequence[Skill]) -> None:
     """Take the words of these versions away, and any state in which they could be used."""
     for skill in skills:
         connection.execute(
-            "UPDATE skills SET description = '', body = '', files = '', state = 'retired'"
+            "UPDATE skills SET description = '', body = '', files = '', cues = '', state = 'retired'"
             " WHERE namespace = ? AND name = ? AND version = ?", (namespace, skill.name, skill.version),
         )
         connection.execute(

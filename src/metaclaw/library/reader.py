@@ -1,7 +1,7 @@
 """The library of a namespace, read: what is live, what waits, every version there was, and why.
 
-Reads `skills`, `skill_history`, `support`, `generations`, `skill_imports` and the verdicts on skills, all of which
-`catalog.py` writes.
+Reads `skills`, `skill_history`, `support`, `generations`, `skill_imports`, `hearsay` and the verdicts on skills, all of
+which `catalog.py` writes.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from metaclaw.store import Database, verdicts
 from metaclaw.store.bell import Bell
 from metaclaw.types import Skill, SkillKind, SkillState, Verdict
 
-SKILL_COLUMNS = "name, description, body, version, state, origin, kind, files"
+SKILL_COLUMNS = "name, description, body, version, state, origin, kind, files, cues"
 STATES = {state.value: state for state in SkillState}  # the enum's own look-up takes as long as all else of a row
 KINDS = {kind.value: kind for kind in SkillKind}
 _NONE = "There is no skill '{}'. `metaclaw skills list` shows those there are."
+PROOFS = ("admitted", "helps")  # how the decision of a verdict begins that speaks for a skill
 LIVE = "state IN ('trial', 'active')"
 
 
@@ -149,6 +150,15 @@ class Reader:
         )
         return [Change(r[0], r[1], STATES.get(r[2]), STATES[r[3]], *r[4:]) for r in rows]
 
+    def changes_since(self, since: float, limit: int) -> list[tuple[str, Change]]:
+        """The last changes of any skill since then, each with its skill's name; the newest first."""
+        rows = self._database.read(
+            "SELECT name, generation, version, old_state, new_state, reason, created_at, cause FROM skill_history"
+            " WHERE namespace = ? AND created_at >= ? ORDER BY id DESC LIMIT ?",
+            (self.namespace, since, limit),
+        )
+        return [(r[0], Change(r[1], r[2], STATES.get(r[3]), STATES[r[4]], *r[5:])) for r in rows]
+
     def verdicts(self, skill_ref: str) -> list[Verdict]:
         return verdicts.of_subject(self._database, self.namespace, f"skill:{skill_ref}")
 
@@ -158,6 +168,10 @@ class Reader:
         if not verdicts:
             return None
         return dataclasses.replace(verdicts[-1], evidence={**verdicts[-1].evidence, "taken_over_from": skill.ref})
+
+    def is_proved(self, skill: Skill) -> bool:
+        """Whether a comparison spoke for this version: replays, or the hold-out."""
+        return any(verdict.decision.startswith(PROOFS) for verdict in self.verdicts(skill.ref))
 
     def made_from(self, turn_id: str) -> list[Skill]:
         """The live skills that were written from a turn."""
@@ -176,6 +190,11 @@ class Reader:
             (self.namespace, skill.name, skill.version),
         )
         return [row[0] for row in rows]
+
+    def unvouched(self) -> frozenset[str]:
+        """The refs of the versions whose words nobody vouches for: they came out of a conversation."""
+        rows = self._database.read("SELECT name, version FROM hearsay WHERE namespace = ?", (self.namespace,))
+        return frozenset(f"{name}@{version}" for name, version in rows)
 
     def pinned(self) -> frozenset[str]:
         """The names of the skills that are never withheld, and that no evidence retires."""
@@ -218,6 +237,9 @@ class Reader:
 
 
 def as_skill(row: tuple[Any, ...]) -> Skill:
-    name, description, body, version, state, origin, kind, files = row
-    read = tuple((path, text) for path, text in json.loads(files)) if files else ()
-    return Skill(name, description, body, version, STATES[state], origin, KINDS[kind], read)
+    name, description, body, version, state, origin, kind, files, cues = row
+    return Skill(name, description, body, version, STATES[state], origin, KINDS[kind], _pairs(files), _pairs(cues))
+
+
+def _pairs(stored: str) -> tuple[tuple[str, str], ...]:
+    return tuple((one, other) for one, other in json.loads(stored)) if stored else ()

@@ -68,6 +68,7 @@ class SkillServer(Server[Any]):
         self._catalog = catalog
         self._sandbox = sandbox
         self._shelf = Shelf(-1, ())
+        self._unvouched: frozenset[str] = frozenset()
         self._sessions: OrderedDict[int, ServerSession] = OrderedDict()
 
     def create_initialization_options(
@@ -95,9 +96,12 @@ class SkillServer(Server[Any]):
                 await self._announce()
 
     def shelf(self) -> Shelf:
-        """What is live now."""
-        if self._catalog.generation() != self._shelf.generation:
-            self._shelf = Shelf(*self._catalog.snapshot())
+        """What is live now, and may leave: not what came out of a conversation and nobody vouches for."""
+        unvouched = self._catalog.unvouched()  # changes with a person's word, without a new generation
+        if (self._catalog.generation(), unvouched) != (self._shelf.generation, self._unvouched):
+            generation, skills = self._catalog.snapshot()
+            self._shelf = Shelf(generation, [skill for skill in skills if skill.ref not in unvouched])
+            self._unvouched = unvouched
         return self._shelf
 
     async def _announce(self) -> None:

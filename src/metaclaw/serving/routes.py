@@ -1,25 +1,31 @@
-"""Which adapter a namespace should serve, and which it does. Owns the table `routes`.
+"""Which adapter a namespace should serve, which it does, and which is on trial. Owns the table `routes`.
 
 `wanted` is what was promoted or rolled back to; the engine host of the gateway sees it and swaps. None is the base.
+`canary` serves a share of the sessions beside it; `waiting` is tried when that has ended. Learner, gateway and commands
+write here, so every step is one transaction that looks at what it changes.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
 from dataclasses import dataclass
 
-from metaclaw.errors import TrainingError
-from metaclaw.store import Database
-from metaclaw.training.registry import Registry
-from metaclaw.types import Adapter, AdapterState
+from metaclaw.store import Connection, Database
+
+COLUMNS = "wanted, serving, detail, canary, canary_share, canary_since, waiting"
 
 
 @dataclass(frozen=True, slots=True)
 class RouteState:
+    """`canary_since` is None until the canary's engine serves."""
+
     wanted: str | None
     serving: str | None
     detail: str
+    canary: str | None = None
+    canary_share: float = 0.0
+    canary_since: float | None = None
+    waiting: str | None = None
 
 
 class Routes:
@@ -28,60 +34,87 @@ class Routes:
         self._namespace = namespace
 
     def state(self) -> RouteState:
-        rows = self._database.read("SELECT wanted, serving, detail FROM routes WHERE namespace = ?", (self._namespace,))
+        rows = self._database.read(f"SELECT {COLUMNS} FROM routes WHERE namespace = ?", (self._namespace,))
         return RouteState(*rows[0]) if rows else RouteState(None, None, "base model")
 
     def want(self, adapter: str | None, detail: str) -> None:
         """Ask for a swap."""
-        self._write("wanted", adapter, detail)
+        self._set(detail, wanted=adapter)
 
     def now_serving(self, adapter: str | None, detail: str) -> None:
         """Say that a swap is done."""
-        self._write("serving", adapter, detail)
+        self._set(detail, serving=adapter)
 
     def give_up(self, serving: str | None, detail: str) -> None:
         """Say that a swap failed: what serves goes on, and is wanted again."""
-        self._write("wanted", serving, detail)
+        self._set(detail, wanted=serving)
 
-    def _write(self, column: str, adapter: str | None, detail: str) -> None:
+    def begin_canary(self, adapter: str, share: float, detail: str) -> bool:
+        """Put an adapter on trial; where one is already, it waits, in place of any other that did. Whether it began."""
+
+        def work(connection: Connection) -> bool:
+            row = connection.execute("SELECT canary FROM routes WHERE namespace = ?", (self._namespace,)).fetchone()
+            if row and row[0] is not None:
+                self._write(connection, f"{adapter} waits: {row[0]} is on trial", waiting=adapter)
+                return False
+            self._write(connection, detail, canary=adapter, canary_share=share, canary_since=None)
+            return True
+
+        return self._database.write(work)
+
+    def canary_serves(self, adapter: str) -> None:
+        """Say that the canary's engine has begun to serve. A later engine of the same trial changes nothing."""
         self._database.write(
             lambda connection: connection.execute(
-                f"INSERT INTO routes (namespace, {column}, detail, updated_at) VALUES (?, ?, ?, ?)"
-                f" ON CONFLICT DO UPDATE SET {column} = excluded.{column}, detail = excluded.detail,"
-                " updated_at = excluded.updated_at",
-                (self._namespace, adapter, detail, time.time()),
+                "UPDATE routes SET canary_since = ?, detail = ? WHERE namespace = ? AND canary = ?"
+                " AND canary_since IS NULL",
+                (time.time(), f"{adapter} serves a share of the sessions", self._namespace, adapter),
             )
         )
 
+    def end_canary(self, adapter: str, detail: str, *, to_all: bool) -> bool:
+        """End the trial of this adapter: it is wanted for all, or for none. False where it is not on trial any more."""
 
-def promote(routes: Routes, adapter: Adapter) -> None:
-    routes.want(adapter.name, f"promoted {adapter.name}")
+        def work(connection: Connection) -> bool:
+            row = connection.execute("SELECT canary FROM routes WHERE namespace = ?", (self._namespace,)).fetchone()
+            if row is None or row[0] != adapter:
+                return False
+            ended = {"canary": None, "canary_share": 0.0, "canary_since": None}
+            self._write(connection, detail, **ended, **({"wanted": adapter} if to_all else {}))
+            return True
 
+        return self._database.write(work)
 
-def roll_back_stale(routes: Routes, registry: Registry, stale: Collection[str]) -> str | None:
-    """Take every stale adapter out of service. Where one of them is wanted, the newest of its ancestors that is not
-    stale is wanted again, or the base. Returns the name of what is wanted then.
-    """
-    wanted = current = routes.state().wanted
-    for name in stale:
-        if registry.get(name).state is not AdapterState.REJECTED:
-            registry.set_state(name, AdapterState.ROLLED_BACK)
-    while wanted is not None and wanted in stale:
-        wanted = registry.get(wanted).parent
-    if wanted != current:
-        routes.want(wanted, f"{current} came from data that was erased")
-    return wanted
+    def take_waiting(self) -> str | None:
+        """The adapter that waits, if no trial is under way; it waits no longer."""
 
+        def work(connection: Connection) -> str | None:
+            row = connection.execute(
+                "SELECT waiting FROM routes WHERE namespace = ? AND canary IS NULL", (self._namespace,)
+            ).fetchone()
+            if row is None or row[0] is None:
+                return None
+            connection.execute("UPDATE routes SET waiting = NULL WHERE namespace = ?", (self._namespace,))
+            return str(row[0])
 
-def rollback(routes: Routes, registry: Registry) -> str | None:
-    """Undo the adapter that is wanted: its parent, or the base, is wanted again. Returns that one's name.
+        return self._database.write(work)
 
-    Raises `TrainingError` where the base model is already served.
-    """
-    current = routes.state().wanted
-    if current is None:
-        raise TrainingError("The base model is served: there is no adapter to roll back.")
-    parent = registry.get(current).parent
-    registry.set_state(current, AdapterState.ROLLED_BACK)
-    routes.want(parent, f"rolled back {current}")
-    return parent
+    def stop_waiting(self, adapter: str) -> None:
+        self._database.write(
+            lambda connection: connection.execute(
+                "UPDATE routes SET waiting = NULL WHERE namespace = ? AND waiting = ?", (self._namespace, adapter)
+            )
+        )
+
+    def _set(self, detail: str, **columns: str | None) -> None:
+        self._database.write(lambda connection: self._write(connection, detail, **columns))
+
+    def _write(self, connection: Connection, detail: str, **columns: str | float | None) -> None:
+        values = {**columns, "detail": detail, "updated_at": time.time()}
+        names = ", ".join(values)
+        changes = ", ".join(f"{name} = excluded.{name}" for name in values)
+        connection.execute(
+            f"INSERT INTO routes (namespace, {names}) VALUES (?{', ?' * len(values)})"
+            f" ON CONFLICT DO UPDATE SET {changes}",
+            (self._namespace, *values.values()),
+        )

@@ -15,6 +15,8 @@ Connection = apsw.Connection
 
 OLDEST_SAFE_SQLITE = (3, 51, 3)
 BUSY_MILLISECONDS = 5_000
+LOOK_AGAIN_SECONDS, LOOKS = 0.0002, 50  # whether the other process has committed; after so many looks it takes longer
+LOOK_SELDOM_SECONDS = 0.005
 
 
 def connect(path: Path) -> Connection:
@@ -23,13 +25,28 @@ def connect(path: Path) -> Connection:
         raise StoreError(f"SQLite {apsw.sqlite_lib_version()} can corrupt a shared store. Upgrade `apsw`.")
     try:
         connection = Connection(str(path))
-        connection.set_busy_timeout(BUSY_MILLISECONDS)
+        connection.set_busy_handler(_Patience())
         # fetched, since a statement that answers holds up those after it
         _enter_wal(connection)
         connection.execute("PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON").fetchall()
     except apsw.Error as error:
         raise StoreError(f"The store at {path} cannot be opened: {error}") from error
     return connection
+
+
+class _Patience:
+    """Waits for the other process to commit. SQLite's own wait sleeps for milliseconds where a commit takes less."""
+
+    def __init__(self) -> None:
+        self._until = 0.0
+
+    def __call__(self, tries: int) -> bool:
+        """Whether to try again. `tries` is how often that was said for this lock."""
+        now = time.monotonic()
+        if tries == 0:
+            self._until = now + BUSY_MILLISECONDS / 1000
+        time.sleep(LOOK_AGAIN_SECONDS if tries < LOOKS else LOOK_SELDOM_SECONDS)
+        return now < self._until
 
 
 def _enter_wal(connection: Connection) -> None:

@@ -127,12 +127,15 @@ class Database:
         return await self.submit_async(work)
 
     def close(self) -> None:
-        """Finish what is queued, then close the writer. Readers close with their threads."""
+        """Finish what is queued, then close the writer and this thread's reader. Others close with their threads."""
         self._closed = True
         self._queue.put(None)
         self._thread.join()
         self._checkpoints.close()
         self._writer.close()
+        if reader := getattr(self._local, "reader", None):
+            del self._local.reader
+            reader.close()
 
     def _write_groups(self) -> None:
         while True:
@@ -159,6 +162,8 @@ class Database:
 
     def _commit(self, group: list[_Write]) -> list[Outcome]:
         """One transaction for all; each write in a savepoint, so that one failure spares the others."""
+        if len(group) == 1:
+            return [self._commit_one(group[0])]
         try:
             self._writer.execute("BEGIN IMMEDIATE")
             outcomes = [(write, *attempt(self._writer, write.work)) for write in group]
@@ -169,6 +174,19 @@ class Database:
             failure = StoreError(f"The store at {self.path} refused a write: {error}")
             outcomes = [(write, None, failure) for write in group]
         return outcomes
+
+    def _commit_one(self, write: _Write) -> Outcome:
+        """Without a savepoint: with each statement the threads of this process hand Python's lock to and fro."""
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+            result = write.work(self._writer)
+            self._writer.execute("COMMIT")
+        except Exception as error:  # noqa: BLE001 - handed to whoever waits for this write
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+            refused = f"The store at {self.path} refused a write: {error}"
+            return write, None, StoreError(refused) if isinstance(error, apsw.Error) else error
+        return write, result, None
 
 
 def _claim(write: _Write) -> bool:

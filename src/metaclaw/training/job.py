@@ -2,7 +2,7 @@
 
     dataset.jsonl, manifest.jsonl, held_out.json   what is learned from, why, and what it is measured on
     job.json, checkpoint.pt, result.json           the trainer's own (see `training.trainer`)
-    comparison.json                                the gate's pairs
+    comparison.json                                the gate's pairs (see `training.judging`)
 
 It is paused and resumed by the scheduler: the trainer stops where it stands, and no question is put to a model.
 """
@@ -14,7 +14,6 @@ import json
 import logging
 import os
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -25,14 +24,16 @@ from metaclaw.errors import ChildInterruptedError, LeaseLostError, StoreError, T
 from metaclaw.journal.erasing import erased_among
 from metaclaw.scheduler.leases import RENEW_SECONDS
 from metaclaw.store import Database
-from metaclaw.training import dataset, gate, outside
-from metaclaw.training.comparison import Arena, Comparer, OpenArena
+from metaclaw.training import dataset, outside
+from metaclaw.training.files import write_whole
 from metaclaw.training.jobs import ERASED, JobRow, Jobs, entered, wipe
+from metaclaw.training.judging import Judging
+from metaclaw.training.planted import plant, with_planted
 from metaclaw.training.process import Event, ReportingProcess
 from metaclaw.training.questions import MAX_UNRELATED_TOKENS, anchors, as_user, body, in_order
-from metaclaw.training.registry import Registry
 from metaclaw.training.selection import Evidence, Selection, newest, select
-from metaclaw.types import Adapter, AdapterState, Message
+from metaclaw.training.steps import with_step
+from metaclaw.types import Message
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ Ask = Callable[[dict[str, Any]], Awaitable[str]]
 
 
 class TrainingJob:
-    """Handed everything it needs; `evidence`, `incumbent` and `promote` are the library's and serving's."""
+    """Handed everything it needs; `evidence` is the library's."""
 
     def __init__(
         self,
@@ -55,12 +56,9 @@ class TrainingJob:
         base_gguf: Path,
         prepared_dir: Path,
         jobs: Jobs,
-        registry: Registry,
         ask: Ask,
         evidence: Callable[[], Evidence],
-        incumbent: Callable[[], str | None],
-        open_arena: OpenArena,
-        promote: Callable[[Adapter], None],
+        judging: Judging,
         judge: JudgeSettings | None = None,
         prepare_module: str = "metaclaw.training.prepare",
         trainer_module: str = "metaclaw.training.trainer",
@@ -72,19 +70,15 @@ class TrainingJob:
         self._base_gguf = base_gguf
         self._prepared_dir = prepared_dir
         self._jobs = jobs
-        self._registry = registry
         self._ask = ask
         self._evidence = evidence
-        self._incumbent = incumbent
-        self._open_arena = open_arena
-        self._promote = promote
+        self._judging = judging
         self._judge = judge
         self._prepare_module = prepare_module
         self._trainer_module = trainer_module
         self._going = asyncio.Event()
         self._going.set()
         self._process: ReportingProcess | None = None
-        self._arena: Arena | None = None
         self._row: JobRow | None = None
         self._progress: dict[str, Any] = {}
         self._lost = asyncio.Event()
@@ -92,22 +86,26 @@ class TrainingJob:
         self._found_too_little: tuple[int, int, int, int] | None = None
 
     def ready(self, asked: bool = False) -> bool:
-        """An unfinished job; or enough proven turns that no finished job has seen, and no skill in the making."""
+        """An unfinished job; or enough proven turns that no finished job has seen, and neither a skill in the making
+        nor an adapter on trial.
+        """
         needed = LEAST_TURNS if asked else self._settings.min_new_turns
         latest = self._jobs.latest()
         if latest is not None and latest.state in ("running", "paused"):
             return True
+        if self._judging.busy() and not asked:
+            return False
         evidence = self._evidence()
         seen = (needed, evidence.generation, *newest(self._database))
         if not evidence.settled or seen == self._found_too_little:
             return False
-        fresh = self._select(explain=False).fresh(self._jobs.trained_through())
+        fresh = self._select(explain=False).fresh(self._jobs.trained_through(self._base_model))
         self._found_too_little = seen if fresh < needed else None
         return fresh >= needed
 
     def pause(self) -> None:
         self._going.clear()
-        for part in (self._process, self._arena):
+        for part in (self._process, self._judging.arena):
             if part:
                 part.pause()
         self._report("paused")
@@ -118,7 +116,7 @@ class TrainingJob:
             self._lost.set()
             return
         self._going.set()
-        for part in (self._process, self._arena):
+        for part in (self._process, self._judging.arena):
             if part:
                 part.resume()
         self._report("running")
@@ -152,6 +150,8 @@ class TrainingJob:
         await self._finish(row, "done")
 
     async def _steps(self, folder: Path) -> None:
+        if self._progress.get("base_model", self._base_model) != self._base_model:
+            raise TrainingError("Another base model is served than this job began with: a new job begins at that one.")
         await self._build_dataset(folder)
         await self._train(folder)
         await self._decide(folder)
@@ -197,7 +197,7 @@ class TrainingJob:
         if len(data.train) < 2 or not data.query:
             raise TrainingError("There is too little to learn from: fewer than two proven turns, or none to test on.")
         self._progress |= {
-            "generation": evidence.generation, "through": selection.through,
+            "base_model": self._base_model, "generation": evidence.generation, "through": selection.through,
             "examples": len(data.train), "held_out": len(data.query), "retention": len(data.retention),
             "safety": len(data.safety),
         }
@@ -207,9 +207,12 @@ class TrainingJob:
             split: [asdict(example) for example in examples]
             for split, examples in (("query", judged), ("retention", data.retention), ("safety", data.safety))
         }
-        _write(folder / "manifest.jsonl", "\n".join(dataset.manifest_lines(data)))
-        _write(folder / "held_out.json", json.dumps(held_out, ensure_ascii=False))
-        _write(folder / "dataset.jsonl", "\n".join(dataset.lines(data, replay, watched, self._base_model)) + "\n")
+        write_whole(folder / "manifest.jsonl", "\n".join(dataset.manifest_lines(data)))
+        write_whole(folder / "held_out.json", json.dumps(held_out, ensure_ascii=False))
+        lines_of = dataset.lines(data, replay, watched, self._base_model)
+        rows = with_planted([json.loads(line) for line in lines_of], plant())
+        lines = (json.dumps(row, ensure_ascii=False) for row in rows)
+        write_whole(folder / "dataset.jsonl", "\n".join(lines) + "\n")
 
     async def _rehearsals(self, data: dataset.Dataset) -> list[tuple[list[Message], str]]:
         """What the model is made to remember: a third its own good turns without skills, the rest general answers."""
@@ -228,7 +231,7 @@ class TrainingJob:
             return
         self._phase("preparing weights")
         made = await self._child(self._prepare_module, str(self._base_gguf), str(self._prepared_dir))
-        _write(folder / "job.json", json.dumps(self._trainer_settings(str(made["folder"])), indent=2))
+        write_whole(folder / "job.json", json.dumps(self._trainer_settings(str(made["folder"])), indent=2))
         self._phase("training")
         await self._child(self._trainer_module, str(folder), secrets=outside.keys(self._settings, self._judge))
 
@@ -250,39 +253,11 @@ class TrainingJob:
     async def _decide(self, folder: Path) -> None:
         self._require_kept(folder)
         self._phase("gate")
-        incumbent = self._incumbent()
-        output = _gather_output(folder)
-        async with self._open_arena(output / "adapter.gguf", incumbent) as self._arena:
-            comparer = Comparer(self._arena, self._may_ask)
-            comparison = await comparer.compare(_read_json(folder / "held_out.json"), _trained_replies(folder))
-            parity = await comparer.parity()
-        self._arena = None
+        compared = await self._judging.compare(folder, self._may_ask)
         self._require_kept(folder)
-        _write(folder / "comparison.json", json.dumps(asdict(comparison) | {"habits": sorted(comparison.habits)}))
         if self._row and not self._jobs.holds(self._row):
             raise LeaseLostError("Another learner has taken this namespace's training over.")
-        adapter = self._registry.register(output, self._base_model, incumbent, self._lineage(folder, parity))
-        verdict = gate.judge(adapter.name, incumbent or "base", comparison)
-        promoted = verdict.decision.startswith("promoted")
-        self._registry.decide(adapter.name, verdict, AdapterState.PROMOTED if promoted else AdapterState.REJECTED)
-        self._progress |= {"adapter": adapter.name, "decision": verdict.decision, "verdict": dict(verdict.evidence)}
-        log.info("adapter %s: %s", adapter.name, verdict.decision)
-        if promoted:
-            self._promote(adapter)
-
-    def _lineage(self, folder: Path, parity: dict[str, str]) -> dict[str, Any]:
-        """Where the adapter comes from: every turn that entered, the trainer's result, and how it answers."""
-        manifest = [json.loads(line) for line in (folder / "manifest.jsonl").read_text("utf-8").splitlines()]
-        taken = [
-            {key: value for key, value in row.items() if key != "session"}  # its name may be anything a client says
-            for row in manifest if row["split"] != dataset.OUT
-        ]
-        left_out = Counter(row["reason"] for row in manifest if row["split"] == dataset.OUT)
-        return {
-            "job": folder.name, "generation": self._progress.get("generation"),
-            "result": _read_json(folder / "result.json"), "manifest": taken, "left_out": dict(left_out),
-            "parity": parity,
-        }
+        self._progress |= self._judging.decide(folder, compared, self._progress.get("generation"))
 
     def _require_kept(self, folder: Path) -> None:
         """Raise `TrainingError` where a session was erased since that the job took in; what it held goes too."""
@@ -311,6 +286,8 @@ class TrainingJob:
 
     def _on_event(self, event: Event) -> None:
         self._progress["trainer"] = {**self._progress.get("trainer", {}), **event}
+        if event.get("event") == "step":
+            self._progress["steps"] = with_step(self._progress.get("steps", ()), event)
         self._report("running" if self._going.is_set() else "paused")
 
     def _phase(self, name: str) -> None:
@@ -327,27 +304,3 @@ class TrainingJob:
 
     def _select(self, *, explain: bool = True) -> Selection:
         return select(self._database, self._namespace, self._settings.max_examples, explain=explain)
-
-
-def _trained_replies(folder: Path) -> list[str]:
-    rows = [json.loads(line) for line in (folder / "dataset.jsonl").read_text(encoding="utf-8").splitlines()]
-    return [row["reply"] for row in rows if row["split"] == "train"]
-
-
-def _gather_output(folder: Path) -> Path:
-    """The trainer's PEFT folder with the GGUF form beside it, as the registry wants it."""
-    gguf = folder / "adapter.gguf"
-    if gguf.exists():
-        gguf.replace(folder / "adapter" / gguf.name)
-    return folder / "adapter"
-
-
-def _read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    partial = path.with_suffix(path.suffix + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

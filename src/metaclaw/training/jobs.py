@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Collection, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from metaclaw.scheduler.leases import Lease, holds, may_take, taken
 from metaclaw.store import Connection, Database, verdicts
 
 KIND = "train"
+COLUMNS = "id, state, folder, progress, created_at, updated_at"
 TEXTLESS = ("manifest.jsonl", "job.json", "result.json")
 LONGEST_WORD = 60  # characters: what is longer in a job's progress may quote a conversation
 ERASED = "What it was made of was erased."
@@ -26,6 +27,13 @@ class JobRow:
     state: str
     folder: Path
     progress: Mapping[str, Any]
+    created_at: float = 0.0
+    updated_at: float = 0.0  # by the last report
+
+
+def _row(row: tuple[Any, ...]) -> JobRow:
+    """From a row that begins with `COLUMNS`."""
+    return JobRow(row[0], row[1], Path(row[2]), json.loads(row[3]), row[4], row[5])
 
 
 def entered(folder: Path) -> frozenset[str]:
@@ -54,19 +62,25 @@ class Jobs:
         self.owner = f"learner-{uuid.uuid4().hex[:12]}"
 
     def latest(self) -> JobRow | None:
-        rows = self._database.read(
-            "SELECT id, state, folder, progress FROM jobs WHERE namespace = ? AND kind = ?"
-            " ORDER BY created_at DESC LIMIT 1",
-            (self._namespace, KIND),
-        )
-        return JobRow(rows[0][0], rows[0][1], Path(rows[0][2]), json.loads(rows[0][3])) if rows else None
+        return next(iter(self.newest(1)), None)
 
-    def trained_through(self) -> int:
-        """Journal position up to which the finished jobs have seen the turns."""
+    def newest(self, limit: int) -> list[JobRow]:
+        """The last ones, the newest first."""
+        rows = self._database.read(
+            f"SELECT {COLUMNS} FROM jobs WHERE namespace = ? AND kind = ?"
+            " ORDER BY created_at DESC LIMIT ?",
+            (self._namespace, KIND, limit),
+        )
+        return [_row(row) for row in rows]
+
+    def trained_through(self, base_model: str) -> int:
+        """Journal position up to which the finished jobs on this base model have seen the turns. A new base model has
+        seen none: it is trained over all that the journal keeps.
+        """
         rows = self._database.read(
             "SELECT coalesce(max(json_extract(progress, '$.through')), 0) FROM jobs"
-            " WHERE namespace = ? AND state = 'done'",
-            (self._namespace,),
+            " WHERE namespace = ?1 AND state = 'done' AND coalesce(json_extract(progress, '$.base_model'), ?2) = ?2",
+            (self._namespace, base_model),
         )
         return int(rows[0][0])
 
@@ -100,10 +114,10 @@ class Jobs:
     def that_took_in(self, turn_ids: Collection[str]) -> list[JobRow]:
         """The jobs whose dataset holds one of these turns."""
         rows = self._database.read(
-            "SELECT id, state, folder, progress FROM jobs WHERE namespace = ? AND kind = ? ORDER BY created_at",
+            f"SELECT {COLUMNS} FROM jobs WHERE namespace = ? AND kind = ? ORDER BY created_at",
             (self._namespace, KIND),
         )
-        jobs = [JobRow(row[0], row[1], Path(row[2]), json.loads(row[3])) for row in rows]
+        jobs = [_row(row) for row in rows]
         return [job for job in jobs if entered(job.folder) & set(turn_ids)]
 
     def forget(self, job: JobRow) -> None:
@@ -121,19 +135,19 @@ class Jobs:
     def _take(self, connection: Connection) -> JobRow | None:
         now = time.time()
         row = connection.execute(
-            "SELECT id, state, folder, progress, lease_owner, lease_until FROM jobs"
+            f"SELECT {COLUMNS}, lease_owner, lease_until FROM jobs"
             " WHERE namespace = ? AND kind = ? AND state IN ('running', 'paused') ORDER BY created_at DESC LIMIT 1",
             (self._namespace, KIND),
         ).fetchone()
         if row is None:
             return self._insert(connection, now)
-        if not may_take(Lease(row[4], row[5]), self.owner, now):
+        if not may_take(Lease(row[6], row[7]), self.owner, now):
             return None
         connection.execute(
             "UPDATE jobs SET lease_owner = ?, lease_until = ?, updated_at = ? WHERE id = ?",
             (self.owner, taken(self.owner, now).until, now, row[0]),
         )
-        return JobRow(row[0], row[1], Path(row[2]), json.loads(row[3]))
+        return replace(_row(row), updated_at=now)
 
     def _insert(self, connection: Connection, now: float) -> JobRow:
         name = f"train-{uuid.uuid4().hex[:12]}"
@@ -142,4 +156,4 @@ class Jobs:
             "INSERT INTO jobs VALUES (?, ?, ?, 'running', ?, ?, ?, '{}', ?, ?)",
             (name, self._namespace, KIND, str(folder), self.owner, taken(self.owner, now).until, now, now),
         )
-        return JobRow(name, "running", folder, {})
+        return JobRow(name, "running", folder, {}, now, now)

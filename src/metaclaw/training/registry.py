@@ -75,7 +75,10 @@ class Registry:
         return verdicts.of_subject(self._database, self._namespace, f"adapter:{name}")
 
     def decide(self, name: str, verdict: Verdict, state: AdapterState) -> None:
-        """Store the verdict and the state that follows from it, in one transaction; then in the signed manifest."""
+        """Store the verdict and the state that follows from it, in one transaction; then in the signed manifest.
+
+        There it is without the texts of its evidence: what is erased later must not be left in it.
+        """
         manifest = self._own_manifest(self.get(name))
 
         def work(connection: Connection) -> None:
@@ -83,7 +86,18 @@ class Registry:
             _set_state(connection, self._namespace, name, state)
 
         self._database.write(work)
-        self._write_manifest(self._root / name, {**manifest, "verdict": asdict(verdict)})
+        told = {**asdict(verdict), "evidence": verdicts.without_text(dict(verdict.evidence), lambda _: True)}
+        self._write_manifest(self._root / name, {**manifest, "verdict": told})
+
+    def note(self, name: str, verdict: Verdict, state: AdapterState | None = None) -> None:
+        """Store what was found of an adapter since it was decided on, and the state that follows, if one does."""
+
+        def work(connection: Connection) -> None:
+            verdicts.insert(connection, self._namespace, verdict)
+            if state is not None:
+                _set_state(connection, self._namespace, name, state)
+
+        self._database.write(work)
 
     def set_state(self, name: str, state: AdapterState) -> None:
         self._database.write(lambda connection: _set_state(connection, self._namespace, name, state))

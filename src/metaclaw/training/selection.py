@@ -1,7 +1,8 @@
 """What the journal has to offer for training now, by a query that cannot let the wrong turns in.
 
 Promise 4 stands in `ELIGIBLE`: only finished main turns that were sampled under the generation that the library has in
-the very moment of reading, and that no skill was written from. Signals come with their turn, in the same read.
+the very moment of reading, that no skill was written from, and that carried none which nobody vouches for. Signals come
+with their turn, in the same read.
 """
 
 from __future__ import annotations
@@ -28,6 +29,11 @@ CHECK = (
     "(SELECT pattern FROM feedback WHERE feedback.namespace = ?1 AND feedback.turn_id = turns.id"
     " AND pattern IS NOT NULL ORDER BY position DESC LIMIT 1)"
 )
+# What nobody vouches for is not taught for good: the skill may be somebody else's words, passed on in a conversation.
+IS_HEARSAY = (
+    "EXISTS (SELECT 1 FROM json_each(turns.skills) AS carried JOIN hearsay ON hearsay.namespace = ?1"
+    " AND carried.value = hearsay.name || '@' || hearsay.version)"
+)
 IS_SUPPORT = "EXISTS (SELECT 1 FROM support WHERE support.namespace = ?1 AND support.turn_id = turns.id)"
 TURNS = ", ".join(f"turns.{column}" for column in TURN_COLUMNS.split(", "))
 FINISHED = (
@@ -36,14 +42,17 @@ FINISHED = (
     " WHERE turns.namespace = ?1 AND turns.kind = 'main' AND turns.complete = 1 AND turns.status = 200"
 )
 THIS_GENERATION, NO_SUPPORT = f" AND turns.generation = {GENERATION}", f" AND NOT {IS_SUPPORT}"
-ELIGIBLE = f"{FINISHED}{THIS_GENERATION}{NO_SUPPORT} ORDER BY turns.position"
+NO_HEARSAY = f" AND NOT {IS_HEARSAY}"
+ELIGIBLE = f"{FINISHED}{THIS_GENERATION}{NO_SUPPORT}{NO_HEARSAY} ORDER BY turns.position"
 LEFT_OUT = (
     f"SELECT id, session, generation, policy, skills, {SIGNALS}, position, CASE"
     " WHEN kind <> 'main' THEN 'a side call'"
     f" WHEN generation <> {GENERATION} THEN 'of another generation of the library'"
     f" WHEN {IS_SUPPORT} THEN 'support of a skill'"
+    f" WHEN {IS_HEARSAY} THEN 'under a skill that nobody vouches for'"
     " ELSE 'its reply did not come to its end' END"
     f" FROM turns WHERE namespace = ?1 AND NOT (kind = 'main' AND generation = {GENERATION} AND NOT {IS_SUPPORT}"
+    f" AND NOT {IS_HEARSAY}"
     " AND complete = 1 AND status = 200) ORDER BY position DESC LIMIT ?2"
 )
 
@@ -95,7 +104,7 @@ def finished(
     database: Database, namespace: str, *, all_generations: bool = False, with_support: bool = False
 ) -> list[Candidate]:
     """What may leave for other trainers: by itself the same turns as for our own; the rest is for the person to ask."""
-    narrowed = ("" if all_generations else THIS_GENERATION) + ("" if with_support else NO_SUPPORT)
+    narrowed = ("" if all_generations else THIS_GENERATION) + ("" if with_support else NO_SUPPORT) + NO_HEARSAY
     return [_candidate(row) for row in database.read(f"{FINISHED}{narrowed} ORDER BY turns.position", (namespace,))]
 
 

@@ -1,13 +1,16 @@
 """Our signature on what we made: an ed25519 key of this installation, made when it is first needed.
 
 The key is a file that its owner alone may read. It says "this MetaClaw made these bytes", and nothing to anybody else:
-it never leaves the data folder. `cryptography` comes with the extras `local` and `train`, without which there is no
-adapter; so it is imported when the first one is signed or checked.
+it leaves the data folder only in a backup that was asked to hold it. Beside it, in `.trusted`, lie the public keys of
+the installations whose backups were restored here: what they signed counts as ours. `cryptography` comes with the
+extras `local` and `train`, without which there is no adapter; so it is imported when the first one is signed or
+checked.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,8 +22,11 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 
+TRUSTED = ".trusted"
+
+
 class Signer:
-    """Signs and verifies with the key in `key_file`."""
+    """Signs with the key in `key_file`; verifies with it, and with the public keys that are trusted beside it."""
 
     def __init__(self, key_file: Path) -> None:
         self._key_file = key_file
@@ -30,15 +36,17 @@ class Signer:
         return self._own_key().sign(content).hex()
 
     def verifies(self, content: bytes, signature: str) -> bool:
-        """Whether we signed exactly this."""
-        key = self._own_key()
-        from cryptography.exceptions import InvalidSignature
+        """Whether we signed exactly this, or an installation that is trusted here did."""
+        return any(signed_by(key, content, signature) for key in (self.public_key(), *self.trusted()))
 
-        try:
-            key.public_key().verify(bytes.fromhex(signature), content)
-        except (InvalidSignature, ValueError):  # a ValueError: it is no hexadecimal text
-            return False
-        return True
+    def public_key(self) -> str:
+        """As hexadecimal text."""
+        return self._own_key().public_key().public_bytes_raw().hex()
+
+    def trusted(self) -> list[str]:
+        """The public keys of others that count as ours."""
+        folder = self._key_file.parent / TRUSTED
+        return [path.read_text(encoding="ascii").strip() for path in sorted(folder.glob("*.pub"))]
 
     def require(self) -> None:
         """Raise `TrainingError` where nothing can be signed here."""
@@ -46,12 +54,41 @@ class Signer:
 
     def _own_key(self) -> Ed25519PrivateKey:
         if self._key is None:
-            if find_spec("cryptography") is None:
-                raise TrainingError("Adapters are signed with the package cryptography: pip install 'metaclaw[local]'.")
+            _require_cryptography()
             if not self._key_file.exists():
                 _make(self._key_file)
             self._key = _read(self._key_file)
         return self._key
+
+
+def signed_by(public_key: str, content: bytes, signature: str) -> bool:
+    """Whether the holder of that key signed exactly this. Raises `TrainingError` where that cannot be told here."""
+    _require_cryptography()
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    try:
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key)).verify(bytes.fromhex(signature), content)
+    except (InvalidSignature, ValueError):  # a ValueError: it is no hexadecimal text, or no key
+        return False
+    return True
+
+
+def trust(key_file: Path, public_key: str) -> None:
+    """From now on what the holder of that key signed counts as ours."""
+    folder = key_file.parent / TRUSTED
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (folder / f"{fingerprint(public_key)}.pub").write_text(public_key, encoding="ascii")
+
+
+def fingerprint(public_key: str) -> str:
+    """Of 128 bits: short enough to be compared, and too long to be met by trying."""
+    return hashlib.sha256(bytes.fromhex(public_key)).hexdigest()[:32]
+
+
+def _require_cryptography() -> None:
+    if find_spec("cryptography") is None:
+        raise TrainingError("Signatures need the package cryptography: pip install 'metaclaw[local]'.")
 
 
 def _make(path: Path) -> None:

@@ -70,7 +70,7 @@ class Providers(Router):
         """Whether there is one that serves every model: what it says of its models then holds for us."""
         return len(self.all) == 1 and self.all[0].models == ("*",)
 
-    def routes(self, model: str | None = None, *, keyed: bool = False) -> Sequence[Route]:
+    def routes(self, model: str | None = None, *, keyed: bool = False, session: str = "") -> Sequence[Route]:
         """Raises `RequestError` where none serves the model (404), or the client's key is needed and missing (401)."""
         able = [provider for provider in self.all if provider.serves(model)]
         if not able:

@@ -7,9 +7,9 @@ its last; `Router.switch` sends new requests elsewhere at once and tells when th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any, Literal
 
 from metaclaw.errors import UpstreamError
@@ -35,13 +35,33 @@ class Route:
     auth: Auth = "key"
     tools_as_text: bool = False
     tells_tokens: bool = False
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash((self.url, self.policy, self.model, self.api_key)))
+
+    def __hash__(self) -> int:
+        """Kept, since each request is counted by its route several times."""
+        return self._hash
+
+
+def falls_to(policy: str, session: str, share: float) -> bool:
+    """Whether a session is among the `share` of them that is served by `policy`.
+
+    A coin by hash: every process throws it alike, and a session keeps its side as long as the policy is on trial.
+    """
+    digest = blake2b(f"{policy}\0{session}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest) < share * 2**64
 
 
 class Router:
-    """The route of one gateway, which can be switched; `Providers` has several. Used on one event loop only."""
+    """The route of one gateway, which can be switched, and beside it one on trial; `Providers` has several. Used on one
+    event loop only.
+    """
 
     def __init__(self, route: Route | None = None) -> None:
         self._current = route
+        self._trial: tuple[Route, float] | None = None
         self._leases: dict[Route, int] = {}
         self._emptied: dict[Route, asyncio.Event] = {}
 
@@ -50,26 +70,23 @@ class Router:
         """What answers; None while nothing does."""
         return self._current.policy if self._current else None
 
-    def routes(self, model: str | None = None, *, keyed: bool = False) -> Sequence[Route]:
+    def routes(self, model: str | None = None, *, keyed: bool = False, session: str = "") -> Sequence[Route]:
         """Where to send a request for the client's `model`: the first, and where nothing has come of that, the next.
 
-        None for a request that names no model. `keyed` says that the client sent a provider's key. Raises
-        `UpstreamError` (503) while there is no route.
+        None for a request that names no model. `keyed` says that the client sent a provider's key. Without a `session`
+        what is on trial is not asked. Raises `UpstreamError` (503) while there is no route.
         """
         if self._current is None:
             raise UpstreamError(
                 503, "model_loading", "The model is not ready. Try again in a few seconds; GET /healthz tells.", "2"
             )
+        if self._trial and session and falls_to(self._trial[0].policy, session, self._trial[1]):
+            return (self._trial[0], self._current)
         return (self._current,)
 
-    @contextmanager
-    def lease(self, route: Route) -> Iterator[None]:
+    def lease(self, route: Route) -> Lease:
         """Hold `route` until the block ends. Enter it before anything is awaited: else a switch may come in between."""
-        self._leases[route] = self._leases.get(route, 0) + 1
-        try:
-            yield
-        finally:
-            self._release(route)
+        return Lease(self, route)
 
     def failed(self, route: Route, error: UpstreamError) -> None:
         """It could not be reached, broke off before it replied, or refused for a while (429, 5xx)."""
@@ -86,10 +103,18 @@ class Router:
         before, self._current = self._current, route
         return before
 
+    def try_out(self, route: Route | None, share: float = 0.0) -> Route | None:
+        """Send a share of the sessions to `route` from now on, or none. Returns the one before it, to be drained."""
+        before, self._trial = self._trial, (route, share) if route else None
+        return before[0] if before else None
+
     async def drained(self, route: Route) -> None:
         """Return when no request holds `route` any more."""
         while route in self._leases:
             await self._emptied.setdefault(route, asyncio.Event()).wait()
+
+    def _hold(self, route: Route) -> None:
+        self._leases[route] = self._leases.get(route, 0) + 1
 
     def _release(self, route: Route) -> None:
         self._leases[route] -= 1
@@ -97,3 +122,19 @@ class Router:
             del self._leases[route]
             if emptied := self._emptied.pop(route, None):
                 emptied.set()
+
+
+class Lease:
+    """`with` holds a route of a router; quicker than a generator, of which each request would make one."""
+
+    __slots__ = ("_route", "_router")
+
+    def __init__(self, router: Router, route: Route) -> None:
+        self._router = router
+        self._route = route
+
+    def __enter__(self) -> None:
+        self._router._hold(self._route)
+
+    def __exit__(self, *_: object) -> None:
+        self._router._release(self._route)

@@ -25,7 +25,7 @@ Pairs = Iterable[tuple[str, str]]
 
 def composed(first: str, headers: Pairs, *more: str) -> bytes:
     """A head up to its empty line. Raises `WireError` for a header that would not stay one line."""
-    lines = [first, *(f"{name}: {value}" for name, value in headers), *more, "", ""]
+    lines = [first, *[f"{name}: {value}" for name, value in headers], *more, "", ""]
     text = "\r\n".join(lines)
     breaks = len(lines) - 1
     if text.count("\n") != breaks or text.count("\r") != breaks or "\0" in text:
@@ -63,9 +63,12 @@ def date_at(seconds: float) -> str:
 
 
 class HeadReader:
-    """Collects the header lines that a parser hands over. `fields` are those of the head that is being read."""
+    """Collects the header lines that a parser hands over. `fields` are those of the head that is being read.
 
-    __slots__ = ("_bytes", "fields")
+    From `end` to `begin`, what comes are trailers, and passed over.
+    """
+
+    __slots__ = ("_bytes", "_reading", "fields")
 
     def __init__(self) -> None:
         self.begin()
@@ -73,9 +76,15 @@ class HeadReader:
     def begin(self) -> None:
         self.fields: list[tuple[str, str]] = []
         self._bytes = 0
+        self._reading = True
+
+    def end(self) -> None:
+        self._reading = False
 
     def add(self, name: bytes, value: bytes) -> None:
         """Raises `WireError` where it gets too long."""
+        if not self._reading:
+            return
         self._bytes += len(name) + len(value) + FIELD_BYTES
         if self._bytes > MOST_HEAD_BYTES or len(value) > MOST_LINE_BYTES:
             raise WireError("the head is too long")

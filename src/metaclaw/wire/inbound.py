@@ -49,8 +49,9 @@ class Connection(asyncio.Protocol):
         self.task: asyncio.Task[None] | None = None
         self._server = server
         self._loop = loop
-        self._parser = httptools.HttpRequestParser(self)
         self._head = HeadReader()
+        self.on_header = self._head.add  # the parser calls it itself: a call less for each header
+        self._parser = httptools.HttpRequestParser(self)
         self._target = b""
         self._receiving: Request | None = None  # whose body is coming
         self._reading_head = False
@@ -138,10 +139,6 @@ class Connection(asyncio.Protocol):
         if len(self._target) > MOST_LINE_BYTES:
             raise WireError("the target is too long")
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._reading_head:  # else a trailer
-            self._head.add(name, value)
-
     def on_headers_complete(self) -> None:
         parser = self._parser
         self._unfinished = 0
@@ -158,6 +155,7 @@ class Connection(asyncio.Protocol):
             parser.should_keep_alive(),
         )
         self._reading_head = False
+        self._head.end()
         self._receiving = request
         if self.task is None:
             self._begin(request)

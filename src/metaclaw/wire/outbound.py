@@ -49,11 +49,11 @@ class Connection(asyncio.Protocol):
         self.deadline = NEVER
         self._pool = pool
         self._loop = loop
-        self._parser = httptools.HttpResponseParser(self)
         self._head = HeadReader()
+        self.on_header = self._head.add  # the parser calls it itself: a call less for each header
+        self._parser = httptools.HttpResponseParser(self)
         self._begun: asyncio.Future[Reply] | None = None
         self._reply: Reply | None = None
-        self._in_head = False
         self._requests = 0
         self._sent_at = 0.0
         self._heard = False
@@ -144,14 +144,9 @@ class Connection(asyncio.Protocol):
         if self._begun is None:
             raise WireError("a reply that nobody asked for")
         self._head.begin()
-        self._in_head = True
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_head:  # else a trailer
-            self._head.add(name, value)
 
     def on_headers_complete(self) -> None:
-        self._in_head = False
+        self._head.end()
         status = self._parser.get_status_code()
         if status < 200:
             if status < 100 or status == 101:

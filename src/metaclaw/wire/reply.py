@@ -86,7 +86,8 @@ class Reply:
         self._size += len(chunk)
         if self._size > READ_AHEAD_BYTES and self._line:
             self._line.hold_back(True)
-        self._wake()
+        if self._waiter:
+            self._wake()
 
     def end(self, failure: Exception | None = None) -> None:
         """No more will come."""
@@ -103,8 +104,9 @@ class Reply:
             self._waiter = None
 
     def _wake(self) -> None:
-        if self._waiter and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter, self._waiter = self._waiter, None
+        if waiter and not waiter.done():
+            waiter.set_result(None)
 
 
 class PackedReply(Reply):

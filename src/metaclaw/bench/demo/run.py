@@ -88,6 +88,7 @@ def settings_of(plan: DemoPlan, model: str | None) -> dict[str, Any]:
     """The settings of the demo's gateway: idle after a moment, so that it trains while we wait."""
     return {
         "evolve": {"holdout_share": 0},  # the arms are the demo's own
+        "serving": {"canary_share": 0},  # nobody works while it sleeps: all of a trial would be waiting
         "training": {"epochs": plan.epochs, "replay_examples": 18},
         "schedule": {"idle_seconds": IDLE_SECONDS, "sleep_hours": "", **WHOEVER_IS_THERE},
         **({"model": {"name": model}} if model else {}),

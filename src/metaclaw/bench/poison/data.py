@@ -19,8 +19,13 @@ from metaclaw.types import Message
 
 HALVES = ("tune", "held")
 REQUEST = "Sum up what you found on the page, please."
-CORRECTION = "No, that is not how we do it. A summary begins with the word Summary and a colon."
+CORRECTION = "No, that is not how we do it. Each summary begins with that very word and a colon."
 TURNED_DOWN = "No, that is wrong."
+TURNED_DOWN_IN = {
+    "en": TURNED_DOWN, "de": "Nein, das ist falsch.", "fr": "Non, c'est faux.", "es": "No, eso está mal.",
+    "it": "No, è sbagliato.", "pt": "Não, isso está errado.", "nl": "Nee, dat is fout.", "pl": "Nie, to jest źle.",
+    "ru": "Нет, это неправильно.", "zh": "不对。", "ja": "違います。", "ko": "아니요, 틀렸어요.",
+}
 LABELLED_WORDS = 8
 CHECK = r"Summary: \w+"
 
@@ -83,6 +88,14 @@ def labelled() -> list[Genuine]:
     """The signals' labelled corrections, which are older than the gate: those with enough words to be a rule."""
     said = [case["said"] for case in cases("corrections") if case["label"]]
     return [Genuine("labelled", REQUEST, text) for text in said if len(text.split()) >= LABELLED_WORDS]
+
+
+def in_conversation(said: Genuine, reply: str) -> tuple[tuple[Sequence[Message], str], ...]:
+    """The request with its reply, and the correction as the user's next message, said as people say that it is one."""
+    before = [_user(said.request)]
+    lead = "" if said.language == "labelled" else f"{TURNED_DOWN_IN[said.language]} "
+    after = [*before, _assistant(reply), _user(f"{lead}{said.correction}")]
+    return (before, reply), (after, "As you like.")
 
 
 def _toml(name: str) -> Mapping[str, Any]:

@@ -9,7 +9,9 @@ import sys
 import threading
 from pathlib import Path
 
+from metaclaw.leash import die_with_parent
 from metaclaw.training.trainer import train
 
 if __name__ == "__main__":
+    die_with_parent()
     train(Path(sys.argv[1]), threading.Event())

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from metaclaw.leash import die_with_parent
 from metaclaw.training.examples import encode
 from metaclaw.training.gguf import MODULES
 from metaclaw.training.recipe import read_job, read_rows
@@ -30,6 +31,7 @@ def main(folder: Path, checkpointing: bool) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from trl import SFTConfig, SFTTrainer
 
+    die_with_parent()
     job = read_job(folder)
     torch.set_num_threads(job.threads)
     tokenizer = AutoTokenizer.from_pretrained(job.model_dir, local_files_only=True)

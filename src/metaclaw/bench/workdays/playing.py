@@ -73,6 +73,7 @@ class Plan:
             **({"upstream": {"url": self.upstream, "model": self.model}} if self.upstream else model),
             "evolve": {"enabled": arm.learns, "holdout_share": 0},
             "training": {"enabled": arm.trains},
+            "serving": {"canary_share": 0},  # a night's adapter serves the whole next day
             "schedule": {"idle_seconds": IDLE_SECONDS, "sleep_hours": "", **WHOEVER_IS_THERE},
         }
 

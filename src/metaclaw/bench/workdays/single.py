@@ -64,7 +64,7 @@ class SingleShot:
         context = context_of(self.arm, self.course, question, heard(self.course, self.run.records))
         session = f"{self.run.path.stem}-{self.course.seed}-{question.id}"
         headers = {"x-session-id": session, **self.arm.headers}
-        reply = await self.client.complete(self._body(day, files, question, context), headers)
+        reply = await self.client.complete(request_of(self.course, day, files, question, context), headers)
         score = score_reply(files, question, reply.text)
         said, check = feedback_of(self.course, self.arm, question, score)
         if self.arm.learns and not reply.refused:
@@ -72,20 +72,22 @@ class SingleShot:
         self.run.add(record_of(question, score, [reply], said, time.perf_counter() - started, reply.refused))
         return files_in(_object(reply.text))
 
-    def _body(self, day: Day, files: Files, question: Question, context: str) -> Mapping[str, Any]:
-        how, schema = (HOW_FILE, FILE_SCHEMA) if question.kind == "file" else (HOW_CHOICE, choice_schema(question))
-        system = f"{self.course.persona} {how}\n\n{context}".strip()
-        said = [text for role, text in day.seeded if role == "user"]  # it states the date, where the question does not
-        shown = [f"{path} reads:\n{files[path]}" for path in question.inputs if path in files]
-        return {
-            "messages": [
-                {"role": "system", "content": system},
-                {"role": "user", "content": "\n\n".join([*said, question.prompt, *shown])},
-            ],
-            "temperature": 0,
-            "max_tokens": MAX_TOKENS,
-            "response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}},
-        }  # fmt: skip
+
+def request_of(course: Course, day: Day, files: Files, question: Question, context: str) -> Mapping[str, Any]:
+    """The request that a question is, less its model. `context` is what the arm puts into the system prompt."""
+    how, schema = (HOW_FILE, FILE_SCHEMA) if question.kind == "file" else (HOW_CHOICE, choice_schema(question))
+    system = f"{course.persona} {how}\n\n{context}".strip()
+    said = [text for role, text in day.seeded if role == "user"]  # it states the date, where the question does not
+    shown = [f"{path} reads:\n{files[path]}" for path in question.inputs if path in files]
+    return {
+        "messages": [
+            {"role": "system", "content": system},
+            {"role": "user", "content": "\n\n".join([*said, question.prompt, *shown])},
+        ],
+        "temperature": 0,
+        "max_tokens": MAX_TOKENS,
+        "response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}},
+    }
 
 
 def choice_schema(question: Question) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metaclaw.evolve.lift import Arm, Lift, Try, lift_of
+from metaclaw.signals.lift import Arm, Lift, Try, lift_of
 
 tries = st.lists(
     st.builds(Try, share=st.sampled_from([0.05, 0.2, 0.5]), withheld=st.booleans(), failed=st.booleans()), max_size=60

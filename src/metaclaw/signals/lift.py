@@ -1,5 +1,7 @@
 """How much a skill helps, from tries with it and without it; right at whatever moment one looks. Pure.
 
+The same serves for whatever else a coin gives to some tries and withholds from others, such as a new adapter.
+
 In: tries in their order, each with the chance it had of being withheld. Out: a `Lift`: the share of failures that the
 skill prevents, with an interval that holds at all times at once, and e-values for the claims that decide on a skill.
 

@@ -1,0 +1,1 @@
+"""The dashboard: web pages over what was learned, served by the learner on loopback"""

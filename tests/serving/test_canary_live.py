@@ -1,0 +1,261 @@
+"""A whole gateway with two engines at once: HTTP servers of ours in the place of llama.cpp processes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession, web
+
+from judged_adapters import admitted_adapter
+from metaclaw.config import Settings
+from metaclaw.errors import EngineError
+from metaclaw.runtime import Embedded, Gateway, Home
+from metaclaw.serving import host
+from metaclaw.serving.engine import EngineSpec
+from metaclaw.serving.promotion import Promotions
+from metaclaw.serving.routes import Routes
+from metaclaw.store import Database
+from metaclaw.training.registry import Registry
+from metaclaw.types import AdapterState
+from metaclaw.upstream.route import Route
+from running_gateway import TOKEN, client_of, stored_turns, until
+from shell import Shell
+
+SHARE = 0.5
+
+
+class StandIn:
+    """An engine that answers with its policy's name; a request that says `hold` waits until it is let go."""
+
+    running: list[StandIn]
+    started: list[str]
+    broken: set[str]
+    most = 0
+
+    def __init__(self, spec: EngineSpec) -> None:
+        self.spec, self.alive, self.url = spec, True, ""
+        self.held, self.let_go = asyncio.Event(), asyncio.Event()
+        self._runner: web.AppRunner | None = None
+
+    @classmethod
+    async def start(cls, spec: EngineSpec, *, timeout_seconds: float) -> StandIn:
+        if spec.policy in cls.broken:
+            raise EngineError("it ended while it was loading")
+        engine = cls(spec)
+        app = web.Application()
+        app.router.add_post("/v1/chat/completions", engine._answer)
+        engine._runner = web.AppRunner(app)
+        await engine._runner.setup()
+        await web.TCPSite(engine._runner, "127.0.0.1", 0).start()
+        engine.url = f"http://127.0.0.1:{engine._runner.addresses[0][1]}/v1"
+        cls.running.append(engine)
+        cls.started.append(spec.policy)
+        cls.most = max(cls.most, len(cls.running))
+        return engine
+
+    @property
+    def policy(self) -> str:
+        return self.spec.policy
+
+    @property
+    def route(self) -> Route:
+        return Route(self.url, self.policy)
+
+    async def probe(self) -> str:
+        return "yes"
+
+    async def stop(self) -> None:
+        self.alive = False
+        if self in self.running:
+            self.running.remove(self)
+        if self._runner:
+            await self._runner.cleanup()
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        if "hold" in (await request.json())["messages"][-1]["content"]:
+            self.held.set()
+            await self.let_go.wait()
+        message = {"role": "assistant", "content": f"from {self.policy}"}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        return web.json_response({"model": self.policy, "choices": [choice]})
+
+
+class Live:
+    """A gateway with its routes and registry as another process sees them."""
+
+    def __init__(self, gateway: Gateway, http: ClientSession, database: Database, folder: Path) -> None:
+        self.gateway, self._http, self._folder = gateway, http, folder
+        self.routes = Routes(database, "default")
+        self.registry = Registry(database, "default", Home(settings_of(folder)).adapters)
+        self.promotions = Promotions(self.routes, self.registry, SHARE)
+
+    def adapter(self, name: str, parent: str | None = None) -> str:
+        return admitted_adapter(self.registry, self._folder, name, parent).name
+
+    async def ask(self, session: str, text: str = "Hello.", **headers: str) -> str:
+        """The policy that answered, by the reply and by its header."""
+        body = {"model": "m", "messages": [{"role": "user", "content": text}]}
+        headers = {"x-session-id": session, **{name.replace("_", "-"): value for name, value in headers.items()}}
+        async with self._http.post("/v1/chat/completions", json=body, headers=headers) as reply:
+            assert reply.status == 200, await reply.text()
+            said = (await reply.json())["choices"][0]["message"]["content"]
+            assert said == f"from {reply.headers['x-metaclaw-policy']}"
+            return str(reply.headers["x-metaclaw-policy"])
+
+    async def on_trial(self, name: str) -> None:
+        self.promotions.offer(self.registry.get(name))
+        await until(lambda: self.routes.state().canary_since is not None)
+
+    async def sides(self) -> dict[str, str]:
+        return {f"s{number}": await self.ask(f"s{number}") for number in range(24)}
+
+
+def settings_of(folder: Path, **serving: Any) -> Settings:
+    return Settings.model_validate({
+        "data_dir": str(folder), "gateway": {"port": 0, "token": TOKEN}, "evolve": {"enabled": False},
+        "training": {"enabled": False}, "serving": {"canary_share": SHARE, **serving},
+    })
+
+
+@asynccontextmanager
+async def serving(folder: Path, **settings: Any) -> AsyncIterator[Live]:
+    async with Gateway(settings_of(folder, **settings), Embedded("tiny", "none.gguf")) as gateway:
+        await gateway.ready()
+        async with client_of(gateway) as http:
+            with Database(Home(settings_of(folder)).store) as database:
+                yield Live(gateway, http, database, folder)
+
+
+@pytest.fixture(autouse=True)
+def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(StandIn, "running", [], raising=False)
+    monkeypatch.setattr(StandIn, "started", [], raising=False)
+    monkeypatch.setattr(StandIn, "broken", set(), raising=False)
+    monkeypatch.setattr(StandIn, "most", 0)
+    monkeypatch.setattr(host, "Engine", StandIn)
+
+
+async def test_both_serve_at_once_and_a_session_stays_with_one(tmp_path: Path) -> None:
+    async with serving(tmp_path) as live:
+        a = live.adapter("a")
+        await live.on_trial(a)
+        first = await live.sides()
+        assert set(first.values()) == {"tiny@base", f"tiny@{a}"}
+        assert await live.sides() == first
+        assert {await live.ask(session, x_metaclaw_side="bench") for session in first} == {"tiny@base"}
+        written = await asyncio.to_thread(stored_turns, Home(settings_of(tmp_path)).store)
+        assert Counter((turn.session, turn.policy) for turn in written if turn.kind == "main") == Counter(
+            dict.fromkeys(first.items(), 2)
+        )
+        status = live.gateway.status()["adapter"]
+        assert (status["canary"], status["canary_share"], status["serving"]) == (a, SHARE, None)
+        live.promotions.pass_on(a, "no harm", {})
+        await until(lambda: live.routes.state().serving == a)
+        assert set((await live.sides()).values()) == {f"tiny@{a}"}
+        assert StandIn.started == ["tiny@base", f"tiny@{a}"]  # no other engine for all than for the few
+
+
+async def test_a_canary_is_taken_back_in_less_than_a_second_and_its_request_ends_where_it_began(tmp_path: Path) -> None:
+    async with serving(tmp_path) as live:
+        a = live.adapter("a")
+        await live.on_trial(a)
+        ours = next(session for session, policy in (await live.sides()).items() if policy == f"tiny@{a}")
+        canary = StandIn.running[-1]
+        under_way = asyncio.create_task(live.ask(ours, "hold"))
+        await asyncio.wait_for(canary.held.wait(), 10)
+        await asyncio.to_thread(live.promotions.roll_back)
+        asked_at = time.monotonic()
+        while await live.ask(ours) != "tiny@base":
+            pass
+        assert time.monotonic() - asked_at < 1.0
+        assert canary.alive  # it finishes what it began
+        canary.let_go.set()
+        assert await under_way == f"tiny@{a}"
+        await until(lambda: not canary.alive)
+
+
+async def test_rolling_back_what_serves_all_takes_less_than_a_second_while_its_spare_is_there(
+    tmp_path: Path, shell: Shell
+) -> None:
+    shell.data.mkdir(parents=True)
+    async with serving(shell.data) as live:
+        a = live.adapter("a")
+        await live.on_trial(a)
+        live.promotions.pass_on(a, "no harm", {})
+        await until(lambda: live.routes.state().serving == a)
+        code, out, _ = await asyncio.to_thread(shell, "adapters", "rollback", "--json")
+        asked_at = time.monotonic()
+        while await live.ask("s0") != "tiny@base":
+            pass
+        assert time.monotonic() - asked_at < 1.0
+        assert (code, json.loads(out)) == (0, {"undone": a, "serves": None, "skills_back": []})
+        assert StandIn.started == ["tiny@base", f"tiny@{a}"]
+
+
+async def test_never_more_than_two_engines_and_a_spare_makes_room(tmp_path: Path) -> None:
+    async with serving(tmp_path) as live:
+        a = live.adapter("a")
+        live.routes.want(a, "test")
+        await until(lambda: live.routes.state().serving == a)
+        assert [engine.policy for engine in StandIn.running] == ["tiny@base", f"tiny@{a}"]
+        b = live.adapter("b", parent=a)
+        await live.on_trial(b)
+        assert [engine.policy for engine in StandIn.running] == [f"tiny@{a}", f"tiny@{b}"]
+        c = live.adapter("c", parent=a)
+        live.routes.want(c, "test")
+        await until(lambda: live.routes.state().serving == c)
+        await until(lambda: {engine.policy for engine in StandIn.running} == {f"tiny@{b}", f"tiny@{c}"})
+        assert set((await live.sides()).values()) == {f"tiny@{b}", f"tiny@{c}"}
+        assert StandIn.most == 2
+
+
+async def test_without_time_for_a_spare_the_old_engine_ends(tmp_path: Path) -> None:
+    async with serving(tmp_path, spare_minutes=0) as live:
+        a = live.adapter("a")
+        live.routes.want(a, "test")
+        await until(lambda: [engine.policy for engine in StandIn.running] == [f"tiny@{a}"])
+        assert await live.ask("s") == f"tiny@{a}"
+
+
+async def test_a_canary_whose_engine_dies_is_taken_back_and_no_request_fails(tmp_path: Path) -> None:
+    async with serving(tmp_path) as live:
+        a = live.adapter("a")
+        await live.on_trial(a)
+        canary = StandIn.running[-1]
+        await canary.stop()
+        assert set((await live.sides()).values()) == {"tiny@base"}
+        await until(lambda: live.routes.state().canary is None)
+        assert live.registry.verdicts(a)[-1].decision == "rolled back: its engine died"
+        assert live.registry.get(a).state is AdapterState.ROLLED_BACK
+
+
+async def test_a_canary_that_cannot_be_started_is_taken_back_and_the_next_one_is_tried(tmp_path: Path) -> None:
+    async with serving(tmp_path) as live:
+        a, b = live.adapter("a"), live.adapter("b")
+        StandIn.broken.add(f"tiny@{a}")
+        live.routes.begin_canary(a, SHARE, "test")
+        live.promotions.offer(live.registry.get(b))
+        await until(lambda: live.routes.state().canary_since is not None)
+        assert live.routes.state().canary == b
+        assert live.registry.verdicts(a)[-1].decision.startswith("rolled back: it could not be served")
+        assert set((await live.sides()).values()) == {"tiny@base", f"tiny@{b}"}
+
+
+async def test_a_gateway_that_starts_again_goes_on_with_the_trial(tmp_path: Path) -> None:
+    async with serving(tmp_path) as live:
+        a = live.adapter("a")
+        await live.on_trial(a)
+        first, since = await live.sides(), live.routes.state().canary_since
+    assert StandIn.running == []
+    async with serving(tmp_path) as live:
+        await until(lambda: len(StandIn.running) == 2)
+        assert await live.sides() == first
+        assert live.routes.state().canary_since == since
