@@ -28,6 +28,9 @@ Values = tuple[float, ...]
 LEAST_TAUGHT = math.log(losses.SMALLEST_TAIL)
 """What a teacher finds all but impossible (or did not name at all) is worth no more than this against a token."""
 
+MOST_GAINED = 3.0
+"""In nats: beyond it, the token was none that the base would sample, and one such would be the whole mean."""
+
 
 @dataclass(frozen=True, slots=True)
 class TokenRow:
@@ -75,6 +78,12 @@ def row_of(job: TrainJob, example: Example, taught: Taught | None) -> TokenRow:
     said = [max(LEAST_TAUGHT, float(one)) for one in taught.said_N]
     worth = tuple(weight * (told - then) for told, then in zip(said, example.logprobs, strict=True))
     return TokenRow("importance_sampling", example.prompt, example.reply, worth, example.logprobs)
+
+
+def drift(base: float, now: float) -> float:
+    """KL(base || student) as seen in one token that the base sampled: never negative, and right on average."""
+    ratio = min(now - base, MOST_GAINED)
+    return math.expm1(ratio) - ratio
 
 
 def needs_teacher(job: TrainJob, example: Example) -> bool:

@@ -73,6 +73,13 @@ class Service:
         except self._failures as error:
             raise self._failed(error) from error
 
+    def require(self, model: str, between: Between) -> None:
+        """Raises `TrainingError` where the server has no such base model."""
+        told = self.call(between, self.client.get_server_capabilities)
+        names = sorted(one.model_name for one in told.supported_models if one.model_name)
+        if names and model not in names:
+            raise TrainingError(f"{self.name} has no model {model}; set training.tinker_model to one of {', '.join(names)}")
+
     def fetch_adapter(self, path: str, base_model: str, folder: Path) -> None:
         """The sampler weights `path` as an adapter in PEFT's format."""
         told = self.wait(self.client.create_rest_client().get_checkpoint_archive_url_from_tinker_path(path))
@@ -99,12 +106,12 @@ def unpack_adapter(archive: bytes, base_model: str, folder: Path) -> None:
     if missing := {PEFT_FILE, CONFIG_FILE} - found.keys():
         raise TrainingError(f"The server's archive is no adapter: it has no {' and no '.join(sorted(missing))}.")
     config = _object(found[CONFIG_FILE], CONFIG_FILE)
-    (folder / PEFT_FILE).write_bytes(found[PEFT_FILE])
     header = _object(found[PEFT_FILE][8 : 8 + int.from_bytes(found[PEFT_FILE][:8], "little")], PEFT_FILE)
     config |= {
         "base_model_name_or_path": base_model, "task_type": "CAUSAL_LM",
         "target_modules": sorted(set(LAYER.findall("\n".join(header)))),
     }
+    (folder / PEFT_FILE).write_bytes(found[PEFT_FILE])
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 

@@ -23,7 +23,7 @@ from metaclaw.training.examples import Example, Ids
 from metaclaw.training.features import Features, Report
 from metaclaw.training.objectives import Taught
 from metaclaw.training.recipe import Endpoint, TrainJob
-from metaclaw.training.tinker_rows import TokenRow, needs_teacher, row_of
+from metaclaw.training.tinker_rows import TokenRow, drift, needs_teacher, row_of
 from metaclaw.training.tinker_service import Service
 from metaclaw.types import Sampled
 
@@ -44,6 +44,7 @@ class TinkerStudent:
         # A server of one's own is SkyRL's. It divides the loss of a row by the sum of the row's weights, the prompt
         # included where none are given; the cloud service adds up, and knows no weights beside advantages.
         self._weighs_all = bool(endpoint.url)
+        service.require(endpoint.model, between)
         self._learner = service.call(
             between, service.client.create_lora_training_client,
             base_model=endpoint.model, rank=job.rank, seed=job.seed, train_unembed=False,
@@ -80,6 +81,7 @@ class TinkerStudent:
         return [[_sampled(one) for one in self._service.wait(future, self._between).sequences] for future in futures]
 
     def forward_backward(self, examples: Sequence[Example], features: Features, between: Between) -> StepReport:
+        between()
         rows = [row_of(self._job, *pair) for pair in zip(examples, features.taught, strict=True)]
         futures = [(some, self._ask(self._learner.forward_backward, [rows[at] for at in some]))
                    for some in _by_loss(rows)]
@@ -90,9 +92,9 @@ class TinkerStudent:
                 weight += examples[at].weight * len(now)
                 told = features.taught[at]
                 if examples[at].replay and told is not None:
-                    drifts += [then - said for then, said in zip(told.said_N.tolist(), now, strict=True)]
-        drift = sum(drifts) / max(1, len(drifts))
-        return StepReport(loss / max(weight, 1e-9), drift, sum(example.tokens for example in examples))
+                    drifts += map(drift, told.said_N.tolist(), now)
+        apart = sum(drifts) / max(1, len(drifts))
+        return StepReport(loss / max(weight, 1e-9), apart, sum(example.tokens for example in examples))
 
     def optim_step(self, learning_rate: float) -> None:
         self._service.wait(
