@@ -145,7 +145,7 @@ class Server:
 
     def _save_weights_for_sampler(self, told: Answer) -> Answer:
         if told.get("path"):
-            path = f"tinker://run/sampler_weights/{self._keep(told['path'])}"
+            path = f"tinker://run/{self._keep(told['path'])}"
             return self._later({"type": "save_weights_for_sampler", "path": path})
         session = f"sampler-{told['sampling_session_seq_id']}"
         self._samplers[session] = self._adapter()
@@ -237,7 +237,8 @@ def tinker_server() -> Iterator[Server]:
 
         def _send(self, status: int, body: bytes, **headers: str) -> None:
             self.send_response(status)
-            for name, value in {"content-type": "application/json", "content-length": str(len(body)), **headers}.items():
+            headers |= {"content-type": "application/json", "content-length": str(len(body))}
+            for name, value in headers.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)

@@ -18,7 +18,7 @@ import pytest
 PYTHON = os.environ.get("METACLAW_TINKER_PYTHON", "")
 SERVER = Path(__file__).resolve().parent.parent / "scripts" / "tinker_server.py"
 MODELS = Path("~/.metaclaw/models").expanduser()
-pytestmark = pytest.mark.skipif(not PYTHON, reason="METACLAW_TINKER_PYTHON names no Python with SkyRL: make test-tinker")
+pytestmark = pytest.mark.skipif(not PYTHON, reason="METACLAW_TINKER_PYTHON names no Python with SkyRL")
 
 Events = list[dict[str, Any]]
 

@@ -19,6 +19,7 @@ from metaclaw.training.examples import Example
 from metaclaw.training.own import OwnWords
 from metaclaw.training.recipe import Endpoint, TrainJob
 from metaclaw.training.run import Interrupted, Run, check
+from metaclaw.training.student import Student
 from metaclaw.training.tinker_service import Service, unpack_adapter
 from metaclaw.training.tinker_student import CHECKPOINT, TinkerStudent
 from metaclaw.training.trainer import _convert
@@ -76,12 +77,13 @@ def test_replies_teach_the_same_there_as_here(server: Server, tmp_path: Path) ->
     there.to_the_end()
     here = tiny_run(job.model_copy(update={"model_dir": tmp_path / "here", "tinker": None}), rows())
     here.to_the_end()
-    mine = {name: p for name, p in here._student.adapter().items()}  # type: ignore[attr-defined]
+    assert isinstance(here._student, Student)
+    mine = here._student.adapter()
     theirs = learned(server)
     assert mine.keys() == theirs.keys()
     assert max(float((one - theirs[name]).abs().max()) for name, one in mine.items()) < SAME
     assert there.progress.query_loss == pytest.approx(here.progress.query_loss, abs=1e-3)
-    assert there.progress.recent[-1]["kl_to_base"] > 0
+    assert there.progress.recent[-1]["kl_to_base"] > 1e-3
 
 
 class AfterCalls(threading.Event):
@@ -96,14 +98,11 @@ class AfterCalls(threading.Event):
         return self.left < 0
 
 
-@pytest.mark.parametrize("objective", ["distill", "grpo"])
-def test_a_run_that_is_stopped_again_and_again_ends_in_the_same_adapter(
-    server: Server, tmp_path: Path, objective: str
-) -> None:
-    whole = run_on(job_on(server, tmp_path / "whole", objective=objective))
+def test_a_run_that_is_stopped_again_and_again_ends_in_the_same_adapter(server: Server, tmp_path: Path) -> None:
+    whole = run_on(job_on(server, tmp_path / "whole", epochs=2))
     whole.to_the_end()
     wanted, stops = learned(server), 0
-    job = job_on(server, tmp_path / "parts", objective=objective)
+    job = job_on(server, tmp_path / "parts", epochs=2)
     while True:
         part = run_on(job, AfterCalls(3 + stops))
         try:
@@ -119,7 +118,7 @@ def test_a_run_that_is_stopped_again_and_again_ends_in_the_same_adapter(
 
 @pytest.mark.parametrize("objective", ["grpo", "opd"])
 def test_what_is_paid_for_or_taught_becomes_likelier(server: Server, tmp_path: Path, objective: str) -> None:
-    job = job_on(server, tmp_path / "job", objective=objective, epochs=5, learning_rate=0.05, reply_tokens=3)
+    job = job_on(server, tmp_path / "job", objective=objective, epochs=4, learning_rate=0.05, reply_tokens=3)
     run = run_on(job)
 
     def chance() -> float:
@@ -135,7 +134,7 @@ def test_what_is_paid_for_or_taught_becomes_likelier(server: Server, tmp_path: P
 def test_the_adapter_comes_home_as_peft_has_it(server: Server, tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
-    run = run_on(job_on(server, tmp_path / "job", objective="sft"))
+    run = run_on(job_on(server, tmp_path / "job", objective="sft", epochs=1))
     run.to_the_end()
     run._student.save_adapter(tmp_path / "adapter")
     assert {path.name for path in (tmp_path / "adapter").iterdir()} == {

@@ -78,11 +78,16 @@ class Service:
         told = self.call(between, self.client.get_server_capabilities)
         names = sorted(one.model_name for one in told.supported_models if one.model_name)
         if names and model not in names:
-            raise TrainingError(f"{self.name} has no model {model}; set training.tinker_model to one of {', '.join(names)}")
+            raise TrainingError(
+                f"{self.name} has no model {model}; set training.tinker_model to one of {', '.join(names)}"
+            )
 
     def fetch_adapter(self, path: str, base_model: str, folder: Path) -> None:
         """The sampler weights `path` as an adapter in PEFT's format."""
-        told = self.wait(self.client.create_rest_client().get_checkpoint_archive_url_from_tinker_path(path))
+        run, *_, name = path.removeprefix("tinker://").split("/")
+        asked = f"tinker://{run}/sampler_weights/{name}"  # SkyRL leaves out what is in the middle
+        rest = self.client.create_rest_client()
+        told = self.wait(self.call(lambda: None, rest.get_checkpoint_archive_url_from_tinker_path, asked))
         unpack_adapter(self.call(lambda: None, _get, told.url, FETCH_SECONDS), base_model, folder)
 
     def _failed(self, error: BaseException) -> TrainingError:
