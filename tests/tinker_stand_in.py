@@ -226,7 +226,9 @@ def tinker_server() -> Iterator[Server]:
                 self._send(422, json.dumps({"detail": repr(error)}).encode())
 
         def do_GET(self) -> None:
-            if self.path.endswith("/archive"):
+            if self.path.count("/") > 7:
+                self._send(404, b"{}")  # as with SkyRL, a checkpoint's name holds no slash
+            elif self.path.endswith("/archive"):
                 where = f"{served.url}{self.path.removesuffix('archive')}download"
                 expires = "Mon, 30 Nov 2099 06:00:00 GMT"
                 self._send(302, b"", location=where, expires=expires)

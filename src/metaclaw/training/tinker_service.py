@@ -84,10 +84,10 @@ class Service:
 
     def fetch_adapter(self, path: str, base_model: str, folder: Path) -> None:
         """The sampler weights `path` as an adapter in PEFT's format."""
-        run, *_, name = path.removeprefix("tinker://").split("/")
-        asked = f"tinker://{run}/sampler_weights/{name}"  # SkyRL leaves out what is in the middle
+        # Named as the server names it: the cloud service says `sampler_weights/NAME`, SkyRL the name alone.
+        run, _, name = path.removeprefix("tinker://").partition("/")
         rest = self.client.create_rest_client()
-        told = self.wait(self.call(lambda: None, rest.get_checkpoint_archive_url_from_tinker_path, asked))
+        told = self.wait(self.call(lambda: None, rest.get_checkpoint_archive_url, run, name))
         unpack_adapter(self.call(lambda: None, _get, told.url, FETCH_SECONDS), base_model, folder)
 
     def _failed(self, error: BaseException) -> TrainingError:
