@@ -74,7 +74,7 @@ def start(
     import asyncio
 
     from metaclaw.cli.common import load_settings, log_to_stderr
-    from metaclaw.cli.start import find_model, run_until_stopped
+    from metaclaw.cli.start import find_model, loop_for_many_requests, run_until_stopped
     from metaclaw.config import ensure_token
 
     flags: dict[str, Any] = {}
@@ -90,7 +90,8 @@ def start(
     ensure_token(settings)  # before the log, which masks it
     log_to_stderr(settings, "gateway")
     embedded = find_model(settings)  # before the loop takes the signals over: Ctrl-C ends a download
-    asyncio.run(run_until_stopped(settings, embedded))
+    with asyncio.Runner(loop_factory=loop_for_many_requests()) as runner:
+        runner.run(run_until_stopped(settings, embedded))
 
 
 @app.command()

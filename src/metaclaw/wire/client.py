@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 import ssl
 from functools import lru_cache
 from urllib.parse import quote, urlsplit
+
+from aiohappyeyeballs import start_connection
 
 from metaclaw.errors import StaleConnectionError, UnreachableError, WireError
 from metaclaw.wire.head import Headers, composed
@@ -92,9 +95,11 @@ class Connections:
         tls, name = (self._context(), origin.host) if origin.tls else (None, None)
         try:
             async with asyncio.timeout(self._connect_seconds):
+                places = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
+                opened = await start_connection(places, happy_eyeballs_delay=0.25, interleave=1, loop=loop)
+                opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 _, connection = await loop.create_connection(
-                    lambda: Connection(self, origin, loop), origin.host, origin.port, ssl=tls, server_hostname=name,
-                    happy_eyeballs_delay=0.25,
+                    lambda: Connection(self, origin, loop), sock=opened, ssl=tls, server_hostname=name
                 )
         except TimeoutError:
             raise

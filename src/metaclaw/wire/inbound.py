@@ -179,7 +179,8 @@ class Connection(asyncio.Protocol):
     # -- `Line`, for requests and streams --
 
     def write(self, data: bytes) -> None:
-        self._transport.write(data)
+        if not self._transport.is_closing():  # which not every loop's transport takes silently
+            self._transport.write(data)
 
     async def drain(self) -> None:
         if self._transport.is_closing():
@@ -191,6 +192,8 @@ class Connection(asyncio.Protocol):
                 raise ConnectionResetError("the client is gone")
 
     def hold_back(self, back: bool) -> None:
+        if self._transport.is_closing():
+            return
         if back:
             self._transport.pause_reading()
         elif not self._waiting:
@@ -235,7 +238,7 @@ class Connection(asyncio.Protocol):
         head = self.head(request, reply.status, reply.headers, *framing)
         request.answered = True
         bodiless = request.method == "HEAD" or reply.status in BODILESS
-        self._transport.write(head if bodiless else head + reply.body)
+        self.write(head if bodiless else head + reply.body)
         if self._paused:
             await self.drain()
 
@@ -254,7 +257,7 @@ class Connection(asyncio.Protocol):
         request.keep_alive = False
         body = self._server.refuse(status, code, told)
         headers = Headers({"content-type": "application/json"})
-        self._transport.write(self.head(request, status, headers, f"Content-Length: {len(body)}") + body)
+        self.write(self.head(request, status, headers, f"Content-Length: {len(body)}") + body)
         request.answered = True
 
     def _after(self, request: Request) -> None:

@@ -92,7 +92,7 @@ class Connection(asyncio.Protocol):
 
     def hold_back(self, back: bool) -> None:
         """While nobody takes the reply, the server is not to blame for being silent."""
-        if back != self._held:
+        if back != self._held and not self._transport.is_closing():
             self._held = back
             if back:
                 self._transport.pause_reading()
