@@ -12,11 +12,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 FULL   ?=
 
-<<<<<<< HEAD
-.PHONY: setup run demo test test-clients test-package test-container check format docs docs-serve first-minutes bench bench-gateway bench-retrieval bench-signals bench-scheduling bench-gate-aa bench-swap bench-workdays bench-trainer bench-learning clean
-=======
-.PHONY: setup run demo test test-clients test-tinker test-package test-container check format docs docs-serve first-minutes bench bench-gateway bench-retrieval bench-signals bench-scheduling bench-gate-aa bench-workdays bench-trainer bench-learning clean
->>>>>>> tinker
+.PHONY: setup run demo test test-clients test-package test-container check format docs docs-serve first-minutes bench bench-gateway bench-retrieval bench-signals bench-scheduling bench-gate-aa bench-swap bench-workdays bench-trainer bench-learning test-tinker clean
 
 setup: $(VENV)/.installed
 
