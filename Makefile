@@ -2,6 +2,7 @@
 # make demo FULL=1     the same with at least 60 held-out tasks, about half an hour
 # make test            lint, types, tests
 # make test-clients    real agents, installed and run through the gateway (4 GB; needs npm)
+# make test-tinker     the training backend `tinker` against SkyRL's server of the Tinker API, on CPU (3 GB)
 # make test-package    wheel and sdist, each in a clean environment
 # make test-container  what the Dockerfile says, without a container engine
 # make docs            the documentation as pages, below docs/_build/html; make docs-serve shows them
@@ -11,7 +12,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 FULL   ?=
 
-.PHONY: setup run demo test test-clients test-package test-container check format docs docs-serve first-minutes bench bench-gateway bench-retrieval bench-signals bench-scheduling bench-gate-aa bench-swap bench-workdays bench-peers bench-trainer bench-learning clean
+.PHONY: setup run demo test test-clients test-package test-container check format docs docs-serve first-minutes bench bench-gateway bench-retrieval bench-signals bench-scheduling bench-gate-aa bench-swap bench-workdays bench-peers bench-trainer bench-learning test-tinker clean
 
 setup: $(VENV)/.installed
 
@@ -34,6 +35,19 @@ test: setup check
 test-clients: setup
 	$(BIN)/python -m pytest -rs tests_clients
 
+TINKER := .venv-tinker
+
+test-tinker: setup $(TINKER)/.installed
+	$(BIN)/pip install --quiet --constraint constraints.txt -e '.[tinker]'
+	METACLAW_TINKER_PYTHON=$(TINKER)/bin/python $(BIN)/python -m pytest -rs tests_tinker
+
+$(TINKER)/.installed:
+	@echo "== installing SkyRL's Tinker API server into $(TINKER) (about 3 GB)"
+	$(PYTHON) -m venv $(TINKER)
+	$(TINKER)/bin/pip install --quiet 'torch==2.13.0'
+	$(TINKER)/bin/pip install --quiet 'skyrl[tinker,jax]==0.3.0' 'tinker==0.22.7'
+	@touch $@
+
 test-package:
 	scripts/package_check.sh $(PYTHON)
 
@@ -50,12 +64,12 @@ first-minutes:
 	scripts/first_minutes.sh $(PYTHON)
 
 check: setup
-	$(BIN)/ruff check src tests tests_clients scripts
+	$(BIN)/ruff check src tests tests_clients tests_tinker scripts
 	$(BIN)/mypy
 	$(BIN)/python scripts/reference.py --check
 
 format: setup
-	$(BIN)/ruff check --fix src tests tests_clients scripts
+	$(BIN)/ruff check --fix src tests tests_clients tests_tinker scripts
 	$(BIN)/python scripts/reference.py
 
 bench: setup bench-gateway bench-retrieval
@@ -95,4 +109,4 @@ bench-learning: setup
 	$(BIN)/metaclaw bench learning
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis docs/_build build dist src/*.egg-info
+	rm -rf $(VENV) $(TINKER) .mypy_cache .ruff_cache .pytest_cache .hypothesis docs/_build build dist src/*.egg-info

@@ -9,13 +9,11 @@ from typing import Any
 
 import torch
 
-from metaclaw.training import features
 from metaclaw.training.examples import Example, Kind
-from metaclaw.training.features import Wanted
 from metaclaw.training.own import OwnWords
 from metaclaw.training.recipe import TrainJob
 from metaclaw.training.run import Run
-from metaclaw.training.student import Student, first_adapted_layer
+from metaclaw.training.student import Student
 
 WORDS = 24
 END = 0
@@ -100,12 +98,8 @@ def tiny_run(
     """As `trainer.train` puts it together, with a model of this size."""
     torch.set_num_threads(1)
     model = tiny_model()
-    wanted = Wanted(
-        first_adapted_layer(LAYERS, job.adapted_share), job.top_k, job.objective == "distill",
-        base=not any(one.replay for one in examples),
-    )
-    kept = features.compute(model, examples, range(len(examples)), wanted)
-    student = Student(model, job)
-    own = OwnWords(job, model, Words(), student, wanted, scorer or Scored(lambda text: None), teacher)
+    student = Student(model, job, END, tells_base=not any(one.replay for one in examples))
+    kept = student.look(examples, range(len(examples)))
+    own = OwnWords(job, Words(), student, scorer or Scored(lambda text: None), teacher)
     job.model_dir.mkdir(exist_ok=True)
     return Run(job, job.model_dir, student, own, examples, kept, stop or threading.Event())

@@ -269,6 +269,15 @@ class TrainingSettings(Section):
     """The teacher's name there."""
     teacher_api_key: SecretStr | None = None
     """The teacher's key."""
+    backend: Literal["local", "tinker"] = "local"
+    """Where the model learns: `local`, on this machine, or `tinker`, behind the Tinker API, on a server of your own or
+    in the cloud, which is sent what the turns hold, as token ids."""
+    tinker_url: Annotated[str, Field(pattern=r"^https?://[^\s/]+")] | None = None
+    """Only for `tinker`: base URL of a server of your own, without a path; the cloud service where none is given."""
+    tinker_model: str | None = None
+    """Only for `tinker`: the server's name of the very model that is embedded here, unquantised."""
+    tinker_api_key: SecretStr | None = None
+    """Only for `tinker`: the key, which `TINKER_API_KEY` in the environment gives as well."""
     kl_budget: Positive = 0.5
     """How far from the base model a run may go, in nats a rehearsed token, before it stops."""
     max_examples: Count = 160
@@ -287,6 +296,10 @@ class TrainingSettings(Section):
     def _taught(self) -> TrainingSettings:
         if self.objective == "opd" and not (self.teacher_url and self.teacher_model):
             raise ValueError("training.objective = 'opd' needs training.teacher_url and training.teacher_model")
+        if self.backend == "tinker" and not self.tinker_model:
+            raise ValueError("training.backend = 'tinker' needs training.tinker_model")
+        if self.backend == "tinker" and not self.replay_examples:
+            raise ValueError("training.backend = 'tinker' needs training.replay_examples, to measure drift on")
         return self
 
 

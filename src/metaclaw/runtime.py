@@ -21,7 +21,7 @@ from zoneinfo import ZoneInfo
 
 from metaclaw import __version__
 from metaclaw.carrying import Carrying
-from metaclaw.config import JudgeSettings, ScheduleSettings, Settings, ensure_token, known_secrets
+from metaclaw.config import JudgeSettings, ScheduleSettings, Settings, TrainingSettings, ensure_token, known_secrets
 from metaclaw.context.embed import StaticEmbedder
 from metaclaw.context.live import LiveContext
 from metaclaw.dialects import chat
@@ -453,7 +453,7 @@ def build_learner(settings: Settings, gateway_url: str, token: str, embedded: di
         )
         curator = Curator(database, catalog, embedder.embed, settings.gateway.session_idle_seconds)
     scheduler, agenda = None, agenda_of(settings.schedule)
-    if settings.training.enabled and embedded and _can_train():
+    if settings.training.enabled and embedded and _can_train(settings.training):
         job = _training_job(settings, Embedded(**embedded), database, catalog, client, ask)
         board = Board(database, settings.namespace)
         scheduler = Scheduler(job, utc_now, rule_of(settings.schedule), machine_of(settings.schedule, agenda), board)
@@ -735,8 +735,9 @@ def _shareable(settings: Settings) -> dict[str, Any]:
         tree[section][secret] = None
     key = settings.judge.api_key
     tree["judge"]["api_key"] = key.get_secret_value() if key else None
-    key = settings.training.teacher_api_key
-    tree["training"]["teacher_api_key"] = key.get_secret_value() if key else None
+    for name in ("teacher_api_key", "tinker_api_key"):
+        key = getattr(settings.training, name)
+        tree["training"][name] = key.get_secret_value() if key else None
     calendar = settings.schedule.calendar
     tree["schedule"]["calendar"] = calendar.get_secret_value() if calendar else None
     return tree
@@ -748,11 +749,13 @@ def _model_tokens(settings: Settings) -> int | None:
     return settings.model.context_tokens if ours else settings.context.model_tokens or None
 
 
-def _can_train() -> bool:
-    if find_spec("torch") is not None:
-        return True
-    log.warning("No training: PyTorch is not installed. Add it with pip install 'metaclaw[train]'.")
-    return False
+def _can_train(training: TrainingSettings) -> bool:
+    needed = {"torch": "train"} | ({"tinker": "tinker"} if training.backend == "tinker" else {})
+    for module, extra in needed.items():
+        if find_spec(module) is None:
+            log.warning("No training: %s is not installed. Add it with pip install 'metaclaw[%s]'.", module, extra)
+            return False
+    return True
 
 
 def utc_now() -> datetime:

@@ -13,6 +13,7 @@ import torch
 from metaclaw.training import objectives
 from metaclaw.training.examples import Example
 from metaclaw.training.run import Interrupted, Run
+from metaclaw.training.student import Student
 from tiny import END, Scored, Taught, example, tiny_job, tiny_run
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # PEFT asks transformers so
@@ -36,8 +37,13 @@ def run_of(folder: Path, objective: str, stop: threading.Event | None = None, **
     return tiny_run(job, rows, stop, scorer=scorer, teacher=Taught(GOOD) if objective == "opd" else None)
 
 
+def student_of(run: Run) -> Student:
+    assert isinstance(run._student, Student)
+    return run._student
+
+
 def weights(run: Run) -> dict[str, torch.Tensor]:
-    return run._student.adapter()
+    return student_of(run).adapter()
 
 
 def difference(one: Run, other: Run) -> float:
@@ -94,7 +100,8 @@ def chance_of(run: Run, word: int) -> float:
     """The mean probability of a word as the first of a reply, over the practice prompts."""
     prompts = [one.prompt for one in run._examples if one.kind == "proven"]
     with torch.no_grad():
-        said = [run._own._model(torch.tensor([prompt])).logits[0, -1].softmax(-1)[word].item() for prompt in prompts]
+        model = student_of(run)._model
+        said = [model(torch.tensor([prompt])).logits[0, -1].softmax(-1)[word].item() for prompt in prompts]
     return float(sum(said) / len(said))
 
 
@@ -113,13 +120,13 @@ def test_what_is_paid_for_or_taught_becomes_likelier(objective: str, tmp_path: P
 
 def distance(run: Run) -> float:
     """KL of the student from the teacher at the first word, over the practice prompts."""
-    own, found = run._own, []
+    student, found = student_of(run), []
     with torch.no_grad():
         for one in run._examples:
             if one.kind == "proven" and one.teacher_prompt:
-                said = own._model(torch.tensor([one.prompt])).logits[0, -1].log_softmax(-1)
-                with run._student.as_base():
-                    told = own._model(torch.tensor([one.teacher_prompt])).logits[0, -1].log_softmax(-1)
+                said = student._model(torch.tensor([one.prompt])).logits[0, -1].log_softmax(-1)
+                with student.as_base():
+                    told = student._model(torch.tensor([one.teacher_prompt])).logits[0, -1].log_softmax(-1)
                 found.append((said.exp() * (said - told)).sum().item())
     return float(sum(found) / len(found))
 

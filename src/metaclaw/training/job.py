@@ -1,7 +1,7 @@
 """The slow loop's one job: dataset, training, gate, promotion. Every step leaves a file, so that it can be resumed.
 
     dataset.jsonl, manifest.jsonl, held_out.json   what is learned from, why, and what it is measured on
-    job.json, checkpoint.pt, result.json           the trainer's own (see `training.trainer`)
+    job.json, checkpoint.*, result.json            the trainer's own (see `training.trainer`)
     comparison.json                                the gate's pairs (see `training.judging`)
 
 It is paused and resumed by the scheduler: the trainer stops where it stands, and no question is put to a model.

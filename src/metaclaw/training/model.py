@@ -49,19 +49,26 @@ def prepare(gguf_path: Path, cache_dir: Path, on_progress: Progress) -> Path:
     return folder
 
 
-def load(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
-    """The frozen model in evaluation mode and its tokenizer; bf16 weights are mapped from disk, not copied."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+def load_tokenizer(folder: Path) -> Any:
+    from transformers import AutoTokenizer
 
     if not (folder / "config.json").is_file():
         raise TrainingError(f"{folder} holds no prepared model: run the preparation again")
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+
+def load(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
+    """The frozen model in evaluation mode and its tokenizer; bf16 weights are mapped from disk, not copied."""
+    from transformers import AutoModelForCausalLM
+
+    tokenizer = load_tokenizer(folder)
     with _quiet():
         model = AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype, attn_implementation="sdpa", local_files_only=True
         )
     model.requires_grad_(False).eval()
     model.config.use_cache = False
-    return model, AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    return model, tokenizer
 
 
 def encode_chat(tokenizer: Any, messages: list[dict[str, Any]]) -> list[int]:

@@ -13,13 +13,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from metaclaw.training import features, losses
+from metaclaw.training import losses
+from metaclaw.training.backend import Backend
 from metaclaw.training.examples import Example
-from metaclaw.training.features import Features, Wanted
+from metaclaw.training.features import Features
 from metaclaw.training.recipe import TrainJob
-from metaclaw.training.sampling import sample
 from metaclaw.training.scoring import Scorer
-from metaclaw.training.student import Student
 from metaclaw.training.teacher import RemoteTeacher
 from metaclaw.types import Sampled
 
@@ -42,18 +41,14 @@ class OwnWords:
     def __init__(
         self,
         job: TrainJob,
-        model: Any,
         tokenizer: Any,
-        student: Student,
-        wanted: Wanted,
+        student: Backend,
         scorer: Scorer,
         teacher: RemoteTeacher | None,
     ) -> None:
         self._job = job
-        self._model = model
         self._tokenizer = tokenizer
         self._student = student
-        self._wanted = wanted
         self._scorer = scorer
         self._teacher = teacher
 
@@ -62,19 +57,17 @@ class OwnWords:
         if not prompts:
             return Lesson([], Features.empty(0))
         grouped = self._job.objective == "grpo"
-        drawn = sample(
-            self._model,
+        drawn = self._student.sample(
             [example.prompt for example in prompts],
             each=self._job.group_size if grouped else 1,
             limit=min(self._job.reply_tokens, 2 * max(len(example.reply) for example in prompts) + SPARE_TOKENS),
-            end=self._tokenizer.eos_token_id,
             seed=_seed(self._job.seed, step),
         )
         between()
         if grouped:
             return self._scored(prompts, drawn)
         said = [_said(example, sampled) for example, [sampled] in zip(prompts, drawn, strict=True)]
-        found = self._compute(said)
+        found = self._student.look(said, range(len(said)))
         if self._teacher:
             found = replace(found, taught=[*self._teacher.teach(said)])
         return Lesson(said, found)
@@ -94,11 +87,7 @@ class OwnWords:
             said += [replace(_said(example, one), advantage=advantage) for (example, one, _), advantage in pairs]
         scores = [score for score in told if score is not None]
         reward = sum(scores) / len(scores) if scores else None
-        return Lesson(said, self._compute(said), reward, flat, len(told) - len(scores))
-
-    def _compute(self, said: Sequence[Example]) -> Features:
-        with self._student.as_base():
-            return features.compute(self._model, said, range(len(said)), self._wanted)
+        return Lesson(said, self._student.look(said, range(len(said))), reward, flat, len(told) - len(scores))
 
     def _text(self, sampled: Sampled) -> str:
         return str(self._tokenizer.decode(sampled.tokens, skip_special_tokens=True))

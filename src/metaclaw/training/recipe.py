@@ -19,12 +19,14 @@ SAMPLED_ONLY = ("grpo", "opd")
 
 
 class Endpoint(BaseModel):
-    """An OpenAI-compatible API. Its key comes in the environment variable `key_variable`, so that no file holds it."""
+    """An OpenAI-compatible API, or the Tinker API. Its key comes in the environment variable `key_variable`, so that no
+    file holds it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     url: str
-    """Its base, with /v1."""
+    """Its base, with /v1 for OpenAI's."""
     model: str
     key_variable: str = ""
 
@@ -84,6 +86,9 @@ class TrainJob(BaseModel):
     """So many epochs without getting better on the `query` rows stop the run; the best epoch's adapter is kept."""
     teacher: Endpoint | None = None
     """Only with `opd`: the stronger model, which must have the student's tokens."""
+    tinker: Endpoint | None = None
+    """The Tinker API behind which the student learns, its `url` empty for the cloud service, and the base model's name
+    there; without it, the student learns in the trainer's process."""
     judge: Endpoint | None = None
     """Only with `grpo`: who scores what no check can."""
     judge_votes: int = Field(3, ge=1)

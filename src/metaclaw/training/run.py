@@ -14,14 +14,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from metaclaw.training.backend import Backend, Between, StepReport
 from metaclaw.training.examples import Example
 from metaclaw.training.features import Features
 from metaclaw.training.own import Lesson, OwnWords
 from metaclaw.training.plan import Step, learning_rate, plan
 from metaclaw.training.recipe import TrainJob
-from metaclaw.training.student import StepReport, Student
 
 KEPT_REPORTS = 8
 """The final figures are means over the last steps: one step alone is a handful of examples."""
@@ -82,14 +80,14 @@ class Run:
         self,
         job: TrainJob,
         job_dir: Path,
-        student: Student,
+        student: Backend,
         own: OwnWords,
         examples: list[Example],
         kept: Features,
         stop: threading.Event,
     ) -> None:
         self._job = job
-        self._path = job_dir / "checkpoint.pt"
+        self._folder = job_dir
         self._student = student
         self._own = own
         self._examples = examples
@@ -97,9 +95,7 @@ class Run:
         self._query = [index for index, example in enumerate(examples) if example.kind == "query"]
         self._stop = stop
         self.progress = Progress()
-        self._best: dict[str, torch.Tensor] | None = None
-        if self._path.exists():
-            found, self._best = student.restore(self._path)
+        if found := student.restore(job_dir):
             self.progress = Progress(**found)
             say("phase", phase="resumed", step=self.progress.step)
 
@@ -121,8 +117,7 @@ class Run:
             if self.progress.step < len(steps) and time.monotonic() - saved >= self._job.checkpoint_every_seconds:
                 self._checkpoint()
                 saved = time.monotonic()
-        if self._best is not None:
-            self._student.take(self._best)
+        self._student.take_best()
 
     def _step(self, step: Step, rate: float) -> tuple[StepReport | None, Lesson]:
         """No report where there was nothing to learn: the student stays as it is."""
@@ -132,10 +127,15 @@ class Run:
         if not any(not example.replay for example in examples):
             return None, lesson
         features = self._kept.of(step.given).and_(lesson.features)
-        report = self._student.step(examples, features, rate, self._check)
+        report = self._update(examples, features, rate, self._check)
         for _ in range(self._job.updates_per_sample - 1 if lesson.examples else 0):
-            report = self._student.step(examples, features, rate, lambda: None)  # half a step is no place to stop
+            report = self._update(examples, features, rate, lambda: None)  # half a step is no place to stop
         return report, lesson
+
+    def _update(self, examples: list[Example], features: Features, rate: float, between: Between) -> StepReport:
+        report = self._student.forward_backward(examples, features, between)
+        self._student.optim_step(rate)
+        return report
 
     def _look_whether_to_stop(self, step: Step) -> None:
         progress, drift = self.progress, self.progress.mean("kl_to_base", BUDGET_STEPS)
@@ -145,7 +145,8 @@ class Run:
             loss = self._student.mean_loss(self._examples, self._query, self._kept)
             better = progress.query_loss is None or loss < progress.query_loss
             if better:
-                progress.query_loss, progress.waited, self._best = loss, 0, self._student.adapter()
+                progress.query_loss, progress.waited = loss, 0
+                self._student.keep_best()
             else:
                 progress.waited += 1
             if self._job.patience is not None and progress.waited >= self._job.patience:
@@ -158,7 +159,7 @@ class Run:
         check(self._stop)
 
     def _checkpoint(self) -> None:
-        self._student.checkpoint(self._path, asdict(self.progress), self._best)
+        self._student.checkpoint(self._folder, asdict(self.progress))
         say("checkpoint", step=self.progress.step)
 
 

@@ -1,4 +1,4 @@
-"""The model that learns: the frozen base with a LoRA on the upper layers, its loss, and its checkpoint.
+"""The backend `local`: the model that learns in this process, the frozen base with a LoRA on the upper layers.
 
 A step is a set of examples. Those that begin alike are run together; gradients add up over them, each term divided
 by the weight of the whole step, so that the sum is one token-weighted mean. Nothing here draws a random number
@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,25 +19,18 @@ import torch
 from torch import Tensor
 
 from metaclaw.errors import TrainingError
-from metaclaw.training import losses, objectives
-from metaclaw.training.examples import Batch, Example, alike, batch
-from metaclaw.training.features import Features, reply_states, resume
+from metaclaw.training import features as kept
+from metaclaw.training import losses, objectives, sampling
+from metaclaw.training.backend import Between, StepReport
+from metaclaw.training.examples import Batch, Example, Ids, alike, batch
+from metaclaw.training.features import Features, Report, Wanted, reply_states, resume
 from metaclaw.training.gguf import MODULES
 from metaclaw.training.model import run_layers
 from metaclaw.training.recipe import TrainJob
+from metaclaw.types import Sampled
 
 ROWS_AT_ONCE = 8
-
-
-@dataclass(frozen=True, slots=True)
-class StepReport:
-    """`loss` is what was minimised; `kl_to_base` the mean divergence from the base in nats, on replayed tokens, or on
-    those that are practised where nothing is replayed.
-    """
-
-    loss: float
-    kl_to_base: float
-    tokens: int
+CHECKPOINT = "checkpoint.pt"
 
 
 def first_adapted_layer(layers: int, adapted_share: float) -> int:
@@ -46,15 +38,19 @@ def first_adapted_layer(layers: int, adapted_share: float) -> int:
 
 
 class Student:
-    """Owns the adapter and its optimiser. `model` must be frozen; it is wrapped in place."""
+    """Owns the adapter and its optimiser. `model` must be frozen; it is wrapped in place. `end` ends its replies.
+    Where `tells_base`, the base's opinion of everything is kept, for the log.
+    """
 
-    def __init__(self, model: Any, job: TrainJob) -> None:
+    def __init__(self, model: Any, job: TrainJob, end: int, *, tells_base: bool) -> None:
         from peft import LoraConfig, get_peft_model
 
         torch.manual_seed(job.seed)
         layers = len(model.model.layers)
         self._job = job
+        self._end = end
         self._first_layer = first_adapted_layer(layers, job.adapted_share)
+        self._wanted = Wanted(self._first_layer, job.top_k, taught=job.objective == "distill", base=tells_base)
         config = LoraConfig(
             r=job.rank,
             lora_alpha=job.alpha,
@@ -69,15 +65,18 @@ class Student:
         self._model = model
         self.parameters = {name: p for name, p in self._peft.named_parameters() if p.requires_grad}
         self._optimiser = torch.optim.AdamW(self.parameters.values(), lr=0.0, weight_decay=0.0)
+        self._best: dict[str, Tensor] | None = None
 
-    def step(
-        self,
-        examples: Sequence[Example],
-        features: Features,
-        learning_rate: float,
-        between: Callable[[], None],
-    ) -> StepReport:
-        """One update from these examples. `between` may raise; the step then has changed nothing but gradients."""
+    def look(
+        self, examples: Sequence[Example], members: Sequence[int], on: Report = lambda *_: None
+    ) -> Features:
+        with self.as_base():
+            return kept.compute(self._model, examples, members, self._wanted, on)
+
+    def sample(self, prompts: Sequence[Ids], *, each: int, limit: int, seed: int) -> list[list[Sampled]]:
+        return sampling.sample(self._model, prompts, each=each, limit=limit, end=self._end, seed=seed)
+
+    def forward_backward(self, examples: Sequence[Example], features: Features, between: Between) -> StepReport:
         self._optimiser.zero_grad(set_to_none=True)
         weight = sum(self._weight(example) * len(example.reply) for example in examples)
         loss, divergences = 0.0, []
@@ -87,11 +86,9 @@ class Student:
             torch.autograd.backward(part / max(weight, 1e-9))
             loss += part.item() / max(weight, 1e-9)
             divergences += seen
-        self._update(learning_rate)
         return StepReport(loss, torch.cat(divergences).mean().item(), sum(example.tokens for example in examples))
 
     def mean_loss(self, examples: Sequence[Example], members: Sequence[int], features: Features) -> float:
-        """Cross-entropy of these replies, in nats a token. Nothing changes."""
         total, tokens = 0.0, 0
         with torch.no_grad():
             for group in alike(examples, members, ROWS_AT_ONCE):
@@ -125,7 +122,7 @@ class Student:
     def _weight(self, example: Example) -> float:
         return example.weight * (self._job.replay_weight if example.replay else 1.0)
 
-    def _update(self, learning_rate: float) -> None:
+    def optim_step(self, learning_rate: float) -> None:
         norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), self._job.clip_norm)
         if not math.isfinite(norm.item()):
             raise TrainingError("the gradient is not finite: lower the learning rate, or train in float32")
@@ -152,17 +149,24 @@ class Student:
                 parameter.copy_(adapter[name])
 
     def save_adapter(self, folder: Path) -> None:
-        """In PEFT's format, whole or not at all."""
         unfinished = folder.with_name(folder.name + ".unfinished")
         self._peft.save_pretrained(unfinished, save_embedding_layers=False)
         (unfinished / "README.md").unlink(missing_ok=True)  # a template of PEFT's that says nothing
         unfinished.rename(folder)
 
-    def checkpoint(self, path: Path, progress: dict[str, Any], best: dict[str, Tensor] | None) -> None:
+    def keep_best(self) -> None:
+        self._best = self.adapter()
+
+    def take_best(self) -> None:
+        if self._best is not None:
+            self.take(self._best)
+
+    def checkpoint(self, folder: Path, progress: dict[str, Any]) -> None:
         """Adapter, optimiser, random state, `progress` and the best adapter so far; durable, whole or not at all."""
+        path = folder / CHECKPOINT
         state = {
             "adapter": {name: p.detach() for name, p in self.parameters.items()},
-            "best": best,
+            "best": self._best,
             "optimiser": self._optimiser.state_dict(),
             "random": torch.get_rng_state(),
             "progress": progress,
@@ -174,10 +178,15 @@ class Student:
             os.fsync(file.fileno())
         unfinished.replace(path)
 
-    def restore(self, path: Path) -> tuple[dict[str, Any], dict[str, Tensor] | None]:
-        """Take up the checkpoint: its progress and best adapter. Raises `TrainingError` where it has another shape."""
+    def restore(self, folder: Path) -> dict[str, Any] | None:
+        """Raises `TrainingError` where the checkpoint has another shape."""
+        path = folder / CHECKPOINT
+        if not path.exists():
+            return None
         state = torch.load(path, weights_only=True)
         self.take(state["adapter"])
         self._optimiser.load_state_dict(state["optimiser"])
         torch.set_rng_state(state["random"])
-        return state["progress"], state.get("best")  # one of an earlier version has none
+        self._best = state.get("best")  # one of an earlier version has none
+        found: dict[str, Any] = state["progress"]
+        return found

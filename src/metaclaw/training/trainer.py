@@ -1,10 +1,10 @@
 """The process `python -m metaclaw.training.trainer JOB_DIR`: one job, from its dataset to an adapter.
 
-In: `job.json` and `dataset.jsonl`. Out: `adapter/` (PEFT), `adapter.gguf`, `result.json`, and one JSON object a line on
-stdout: `phase`, `step` (`skipped` where one taught nothing), `query`, `checkpoint`, then `done` or `error`. It runs at
-the lowest priority and may be stopped or killed at any moment: `features.safetensors` and `checkpoint.pt` are what it
-goes on from, with the adapter that an uninterrupted run would have given. Exit codes: 0 done, 1 error, 74 the parent is
-gone, 75 asked to stop.
+In: `job.json`, which says where the student learns, and `dataset.jsonl`. Out: `adapter/` (PEFT), `adapter.gguf`,
+`result.json`, and one JSON object a line on stdout: `phase`, `step` (`skipped` where one taught nothing), `query`,
+`checkpoint`, then `done` or `error`. It runs at the lowest priority and may be stopped or killed at any moment:
+`features.safetensors` and the backend's checkpoint are what it goes on from; with the backend `local`, to the adapter
+that an uninterrupted run would have given. Exit codes: 0 done, 1 error, 74 the parent is gone, 75 asked to stop.
 """
 
 from __future__ import annotations
@@ -25,16 +25,19 @@ import torch
 
 from metaclaw.errors import TrainingError
 from metaclaw.leash import die_with_parent
-from metaclaw.training import features, model
+from metaclaw.training import features, model, tinker_student
+from metaclaw.training.backend import Backend
 from metaclaw.training.examples import Example, encode
-from metaclaw.training.features import Features, Wanted
+from metaclaw.training.features import Features
 from metaclaw.training.gguf import convert_adapter
 from metaclaw.training.own import OwnWords
 from metaclaw.training.recipe import SAMPLED_ONLY, TrainJob, read_job, read_rows
 from metaclaw.training.run import Interrupted, Progress, Run, check, peak_rss_mb, say
 from metaclaw.training.scoring import CheckOrJudge, Scorer
-from metaclaw.training.student import Student, first_adapted_layer
+from metaclaw.training.student import CHECKPOINT, Student
 from metaclaw.training.teacher import RemoteTeacher
+from metaclaw.training.tinker_service import Service
+from metaclaw.training.tinker_student import TinkerStudent
 
 ORPHANED = 74
 INTERRUPTED = 75
@@ -67,21 +70,29 @@ def train(job_dir: Path, stop: threading.Event) -> None:
         raise TrainingError("opd needs a teacher: set training.teacher_url and training.teacher_model")
     torch.set_num_threads(job.threads)
     say("phase", phase="loading")
-    base, tokenizer = model.load(job.model_dir, getattr(torch, job.dtype))
+    tokenizer = model.load_tokenizer(job.model_dir)
     scorer = CheckOrJudge(job)
     examples = tokenise(job, job_dir, tokenizer, scorer)
-    wanted = Wanted(
-        first_adapted_layer(len(base.model.layers), job.adapted_share), job.top_k, taught=job.objective == "distill",
-        base=not any(example.replay for example in examples),
-    )
-    kept = _features(job, job_dir, base, examples, wanted, stop)
-    student = Student(base, job)
+    student = _backend(job, tokenizer, examples, stop)
+    kept = _features(job, job_dir, student, examples, stop)
     teacher = RemoteTeacher(job.teacher, tokenizer, job.top_k) if job.objective == "opd" and job.teacher else None
-    own = OwnWords(job, base, tokenizer, student, wanted, scorer, teacher)
+    own = OwnWords(job, tokenizer, student, scorer, teacher)
     run = Run(job, job_dir, student, own, examples, kept, stop)
     run.progress.seconds += time.monotonic() - started
     run.to_the_end()
     _finish(job, job_dir, student, run.progress)
+
+
+def _backend(job: TrainJob, tokenizer: Any, examples: list[Example], stop: threading.Event) -> Backend:
+    end = int(tokenizer.eos_token_id)
+    rehearsed = any(example.replay for example in examples)
+    if job.tinker is None:
+        base, _ = model.load(job.model_dir, getattr(torch, job.dtype))
+        return Student(base, job, end, tells_base=not rehearsed)
+    if not rehearsed:
+        raise TrainingError("With a Tinker API, the distance from the base is measured on rehearsed replies: add some")
+    service = Service(job.tinker, lambda: check(stop))
+    return TinkerStudent(job, job.tinker, end, service, lambda: check(stop))
 
 
 def tokenise(job: TrainJob, job_dir: Path, tokenizer: Any, scorer: Scorer) -> list[Example]:
@@ -104,7 +115,7 @@ def tokenise(job: TrainJob, job_dir: Path, tokenizer: Any, scorer: Scorer) -> li
 
 
 def _features(
-    job: TrainJob, job_dir: Path, base: Any, examples: list[Example], wanted: Wanted, stop: threading.Event
+    job: TrainJob, job_dir: Path, student: Backend, examples: list[Example], stop: threading.Event
 ) -> Features:
     path, key = job_dir / "features.safetensors", _key(job, examples)
     found = features.load(path, len(examples), key)
@@ -116,7 +127,7 @@ def _features(
         check(stop)
 
     given = [i for i, one in enumerate(examples) if one.kind != "proven" or job.objective not in SAMPLED_ONLY]
-    computed = features.compute(base, examples, given, wanted, on)
+    computed = student.look(examples, given, on)
     features.save(computed, path, key)
     return computed
 
@@ -126,13 +137,13 @@ def _key(job: TrainJob, examples: list[Example]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _finish(job: TrainJob, job_dir: Path, student: Student, progress: Progress) -> None:
+def _finish(job: TrainJob, job_dir: Path, student: Backend, progress: Progress) -> None:
     """The adapter in both formats, then the result that vouches for them, then the scratch files go."""
     say("phase", phase="saving")
     for leftover in ("adapter", "adapter.unfinished"):
         shutil.rmtree(job_dir / leftover, ignore_errors=True)
     student.save_adapter(job_dir / "adapter")
-    convert_adapter(job_dir / "adapter", job.base_gguf, job_dir / "adapter.gguf")
+    _convert(job, job_dir)
     result = {
         "steps": progress.step,
         "seconds": round(progress.seconds, 1),
@@ -153,9 +164,23 @@ def _finish(job: TrainJob, job_dir: Path, student: Student, progress: Progress) 
     unfinished = job_dir / "result.json.unfinished"
     unfinished.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     unfinished.replace(job_dir / "result.json")
-    for scratch in ("checkpoint.pt", "features.safetensors"):
+    for scratch in (CHECKPOINT, tinker_student.CHECKPOINT, "features.safetensors"):
         (job_dir / scratch).unlink(missing_ok=True)
     say("done", **result)
+
+
+def _convert(job: TrainJob, job_dir: Path) -> None:
+    """Raises `TrainingError` where the engine cannot serve it; the adapter as PEFT has it stays in the job's folder."""
+    try:
+        convert_adapter(job_dir / "adapter", job.base_gguf, job_dir / "adapter.gguf")
+    except TrainingError as error:
+        if job.tinker is None:
+            raise
+        raise TrainingError(
+            f"The adapter is trained, and lies in {job_dir / 'adapter'}, but the embedded engine cannot serve it, so"
+            f" that no gate can try it: {error}. Is {job.tinker.model} on the server the model that is embedded here,"
+            f" {job.base_model}?"
+        ) from error
 
 
 def _end_with_parent() -> None:
