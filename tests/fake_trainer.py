@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> None:
     write_adapter(folder / "adapter", learned.encode())
     (folder / "adapter" / "adapter.gguf").rename(folder / "adapter.gguf")
     (folder / "result.json").write_text(json.dumps({"steps": 1}), encoding="utf-8")
-    say({"event": "step", "step": 1, "total_steps": 1, "loss": 0.1, "eta_seconds": 0})
+    say({"event": "step", "step": 1, "total_steps": 1, "loss": 0.1, "kl_to_base": 0.01, "eta_seconds": 0})
     say({"event": "done"})
 
 
