@@ -36,7 +36,7 @@ def test_a_new_job_gets_a_folder_of_its_own(learners: tuple[Jobs, Jobs], tmp_pat
     jobs, _ = learners
     assert jobs.latest() is None
     row = taken(jobs)
-    assert row == JobRow(row.id, "running", tmp_path / row.id, {})
+    assert row == JobRow(row.id, "running", tmp_path / row.id, {}, row.created_at, row.created_at)
     assert jobs.latest() == row
 
 
@@ -60,7 +60,7 @@ def test_a_lease_that_lapsed_is_taken_over_with_its_progress(learners: tuple[Job
     assert not first.holds(row)  # lets go by itself,
     assert second.take() is None  # and is given the time to
     clock[0] += GRACE_SECONDS
-    assert taken(second) == JobRow(row.id, "paused", row.folder, {"step": 3})
+    assert taken(second) == JobRow(row.id, "paused", row.folder, {"step": 3}, row.created_at, clock[0])
     assert first.take() is None
     assert second.holds(row)
 
@@ -70,9 +70,9 @@ def test_who_lost_the_lease_writes_nothing(learners: tuple[Jobs, Jobs], clock: l
     row = taken(first)
     assert first.report(row, "running", {"step": 3}).result()
     clock[0] += LEASE_SECONDS + GRACE_SECONDS + 1
-    taken(second)
+    again = taken(second)
     assert not first.report(row, "done", {"step": 9}).result()
-    assert second.latest() == JobRow(row.id, "running", row.folder, {"step": 3})
+    assert second.latest() == again == JobRow(row.id, "running", row.folder, {"step": 3}, row.created_at, clock[0])
     assert second.report(row, "done", {"step": 4}).result()
 
 

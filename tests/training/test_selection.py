@@ -67,6 +67,8 @@ class Histories(RuleBasedStateMachine):
         self, session: int, skilled: bool, kind: TurnKind, complete: bool, stranger: bool, good: bool, told: bool,
         secret: bool,
     ) -> None:
+        if skilled and not self.catalog.live():  # histories that lead to training, also where no other rule writes skills
+            self.catalog.publish(make_skill(NAMES[0], "Rule: as it came."), SkillState.TRIAL, "test", set())
         live = self.catalog.live()
         turn = make_turn(
             session=f"s{session}", kind=kind, complete=complete, policy=self.policy,
