@@ -67,7 +67,7 @@ class Histories(RuleBasedStateMachine):
         self, session: int, skilled: bool, kind: TurnKind, complete: bool, stranger: bool, good: bool, told: bool,
         secret: bool,
     ) -> None:
-        if skilled and not self.catalog.live():  # histories that lead to training, also where no other rule writes skills
+        if skilled and not self.catalog.live():  # else few histories lead to training
             self.catalog.publish(make_skill(NAMES[0], "Rule: as it came."), SkillState.TRIAL, "test", set())
         live = self.catalog.live()
         turn = make_turn(
