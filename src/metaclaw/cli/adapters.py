@@ -32,7 +32,8 @@ def list_adapters(config: ConfigOption = None, data_dir: DataDirOption = None, a
     """
     with rooms(load_settings(config, data_dir)) as opened:
         found = [(adapter, opened.registry.verdicts(adapter.name)) for adapter in opened.registry.all()]
-        service = {adapter.name: adapters_why.service_of(opened.routes.state(), adapter.name) for adapter, _ in found}
+        state = opened.routes.state()
+        service = {adapter.name: state.service_of(adapter.name) for adapter, _ in found}
         serving = opened.routes.state().serving
     if as_json:
         typer.echo(json.dumps([

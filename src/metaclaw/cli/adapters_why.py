@@ -86,17 +86,6 @@ def export(
     typer.echo(json.dumps(told) if as_json else f"{folder}: {', '.join(files)}; for {adapter.base_model}")
 
 
-def service_of(state: RouteState, name: str) -> str:
-    """How an adapter is in service, in words; "" where it is not."""
-    if name == state.canary:
-        return f"on trial, {state.canary_share:.0%}" if state.canary_since else "about to go on trial"
-    if name == state.waiting:
-        return "waits for a trial"
-    if name == state.serving:
-        return "serves" if name == state.wanted else "about to leave"
-    return "about to serve" if name == state.wanted else ""
-
-
 def story_of(opened: Rooms, settings: Settings, name: str) -> dict[str, Any]:
     """The story, as JSON says it. Raises `TrainingError` where there is no such adapter."""
     adapter = opened.registry.get(name)
@@ -104,7 +93,7 @@ def story_of(opened: Rooms, settings: Settings, name: str) -> dict[str, Any]:
     children = [one.name for one in opened.registry.all() if one.parent == name]
     return {
         "adapter": {key: value for key, value in asdict(adapter).items() if key != "lineage"},
-        "service": service_of(state, name),
+        "service": state.service_of(name),
         "data": _data_of(adapter),
         "training": adapter.lineage.get("result", {}),
         "verdicts": [asdict(verdict) for verdict in opened.registry.verdicts(name)],

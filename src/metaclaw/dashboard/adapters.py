@@ -24,7 +24,7 @@ def adapters(rooms: Rooms, asked: Asked) -> Page:
     route, stale = rooms.routes.state(), rooms.registry.stale()
     return Page("adapters.html", {
         "rows": [
-            Row(one, next(reversed(rooms.registry.verdicts(one.name)), None), service_of(route, one.name),
+            Row(one, next(reversed(rooms.registry.verdicts(one.name)), None), route.service_of(one.name),
                 stale.get(one.name, ""))
             for one in reversed(rooms.registry.all())
         ],
@@ -46,9 +46,9 @@ def adapter(rooms: Rooms, asked: Asked) -> Page:
     return Page("adapter.html", {
         "adapter": found,
         "verdicts": rooms.registry.verdicts(found.name)[::-1],
-        "service": service_of(route, found.name),
+        "service": route.service_of(found.name),
         "undone": undone_next(route) == found.name,
-        "may_serve": admitted(rooms.registry.verdicts(found.name)) and not service_of(route, found.name),
+        "may_serve": admitted(rooms.registry.verdicts(found.name)) and not route.service_of(found.name),
         "goes_back_to": _goes_back_to(rooms, route),
         "stale": rooms.registry.stale().get(found.name, ""),
         "splits": Counter(row["split"] for row in manifest),
@@ -62,17 +62,6 @@ def adapter(rooms: Rooms, asked: Asked) -> Page:
 def undone_next(route: RouteState) -> str | None:
     """The adapter that a roll-back would undo; None where the base model alone serves."""
     return route.canary or route.wanted
-
-
-def service_of(route: RouteState, name: str) -> str:
-    """How an adapter is in service, in words; "" where it is not."""
-    if name == route.canary:
-        return f"on trial, {route.canary_share:.0%}" if route.canary_since else "about to go on trial"
-    if name == route.waiting:
-        return "waits for a trial"
-    if name == route.serving:
-        return "serves" if name == route.wanted else "about to leave"
-    return "about to serve" if name == route.wanted else ""
 
 
 def _goes_back_to(rooms: Rooms, route: RouteState) -> str | None:

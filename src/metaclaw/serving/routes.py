@@ -27,6 +27,16 @@ class RouteState:
     canary_since: float | None = None
     waiting: str | None = None
 
+    def service_of(self, name: str) -> str:
+        """How an adapter is in service, in words; "" where it is not."""
+        if name == self.canary:
+            return f"on trial, {self.canary_share:.0%}" if self.canary_since else "about to go on trial"
+        if name == self.waiting:
+            return "waits for a trial"
+        if name == self.serving:
+            return "serves" if name == self.wanted else "about to leave"
+        return "about to serve" if name == self.wanted else ""
+
 
 class Routes:
     def __init__(self, database: Database, namespace: str) -> None:

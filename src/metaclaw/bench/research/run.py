@@ -9,8 +9,6 @@ A run file holds a line for each study that was played to its end; the same comm
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
@@ -26,6 +24,7 @@ from metaclaw.bench.research import score
 from metaclaw.bench.research.pipeline import MAX_TOKENS, Pipeline, Run
 from metaclaw.bench.research.topics import HELD_OUT, LEARNED_ON, Topic
 from metaclaw.bench.results import Arm, Check, write
+from metaclaw.bench.runfile import Lines
 from metaclaw.bench.server import OwnGateway
 from metaclaw.bench.workdays.outcome import settled
 from metaclaw.bench.workdays.playing import IDLE_SECONDS, jail, night, stopped_in_order
@@ -79,29 +78,17 @@ class Plan:
 
 
 class StudyFile:
-    """Played studies, a line of JSON each; the first line says what is run, and a file of another run is refused."""
+    """Played studies, a line of JSON each."""
 
     def __init__(self, path: Path, plan: Mapping[str, Any]) -> None:
-        self.path, self.runs = path, dict[str, Run]()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # What follows the last newline was cut short.
-        lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
-        if not lines:
-            path.write_text(json.dumps(dict(plan)) + "\n", encoding="utf-8")
-        elif json.loads(lines[0]) != dict(plan):
-            told = lines[0].decode()
-            raise MetaClawError(f"{path} is the file of another run ({told}). Move it away, or name another --run-dir.")
-        else:
-            path.write_bytes(b"\n".join(lines) + b"\n")
-            self.runs = {run.topic: run for run in (Run.of_json(json.loads(line)) for line in lines[1:])}
+        self._lines = Lines(path, plan)
+        self.path = path
+        self.runs = {run.topic: run for run in map(Run.of_json, self._lines.found)}
 
     def add(self, run: Run) -> None:
         """Kept on disk when this returns."""
         self.runs[run.topic] = run
-        with self.path.open("ab") as file:
-            file.write(json.dumps(run.as_json()).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        self._lines.add(run.as_json())
 
 
 @dataclass(frozen=True, slots=True)
