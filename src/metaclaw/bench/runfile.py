@@ -25,7 +25,7 @@ class Lines:
         whole = [json.loads(line) for line in lines[:-1]]  # what follows the last newline was cut short
         if whole and whole[0] != self._plan:
             raise MetaClawError(
-                f"{path} is the file of another run ({json.dumps(whole[0])}). Move it away, or name another --run-dir."
+                f"{path} is of another run ({json.dumps(whole[0])}). Move it away, or name another --run-dir."
             )
         self.found: list[dict[str, Any]] = whole[1:]
         self.rewrite(self.found)

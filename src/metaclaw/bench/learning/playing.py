@@ -7,8 +7,6 @@ not asked again; the gateway's folder is taken up with all that was learned in i
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import subprocess
 import sys
 import time
@@ -20,8 +18,8 @@ from typing import Any
 from metaclaw.bench.client import MEASURED, WHOEVER_IS_THERE, WITHOUT_SKILLS, GatewayClient
 from metaclaw.bench.demo.workload import SYSTEM_PROMPT, Task
 from metaclaw.bench.learning.stream import Day, follows_old_rule
+from metaclaw.bench.runfile import Lines
 from metaclaw.bench.server import OwnGateway
-from metaclaw.errors import MetaClawError
 
 NEVER = "no-training"
 """The gateway that learns in words only."""
@@ -71,30 +69,21 @@ class Line:
     note: Mapping[str, Any] | None = None
 
 
-class Lines:
-    """The run file. Its first line says what is run: a file of another run is refused. A line cut short is dropped."""
+class Played:
+    """The run file: `found` are its lines by id, those added since among them."""
 
     def __init__(self, path: Path, plan: Mapping[str, Any]) -> None:
-        self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        whole = [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]] if path.exists() else []
-        if whole and whole[0] != plan:
-            raise MetaClawError(f"{path} is of another run: {whole[0]}. Move it away, or name another --run-dir.")
-        self.found = {line["id"]: Line(**line) for line in whole[1:]}
-        text = "".join(json.dumps(line) + "\n" for line in (plan, *map(asdict, self.found.values())))
-        path.write_text(text, encoding="utf-8")
+        self._lines = Lines(path, plan)
+        self.found = {line["id"]: Line(**line) for line in self._lines.found}
 
     def add(self, line: Line) -> None:
         self.found[line.id] = line
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(line)) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        self._lines.add(asdict(line))
 
 
 async def play(gateway: Gateway, days: list[Day], folder: Path, plan: Mapping[str, Any]) -> list[Line]:
     """All of it that is not in the run file yet. Returns all lines."""
-    lines = Lines(folder / f"{gateway.name}.jsonl", plan)
+    lines = Played(folder / f"{gateway.name}.jsonl", plan)
     if all(id_ in lines.found for day in days for id_ in _ids(gateway, day)):
         return [*lines.found.values()]
     data = folder / gateway.name
@@ -106,7 +95,7 @@ async def play(gateway: Gateway, days: list[Day], folder: Path, plan: Mapping[st
     return [*lines.found.values()]
 
 
-async def _live(gateway: Gateway, day: Day, client: GatewayClient, lines: Lines, config: Path) -> None:
+async def _live(gateway: Gateway, day: Day, client: GatewayClient, lines: Played, config: Path) -> None:
     if day.number == 1 and gateway.objective is None:
         for task, id_ in _exam(day, "frozen", 0):
             await _examine(client, task, id_, Line(id_, 0, "frozen"), WITHOUT_SKILLS, lines)
@@ -132,7 +121,7 @@ def sides(gateway: Gateway) -> list[str]:
     return [*SIDES] if gateway.objective else ["skills"]
 
 
-async def _work(client: GatewayClient, task: Task, id_: str, day: int, lines: Lines) -> None:
+async def _work(client: GatewayClient, task: Task, id_: str, day: int, lines: Played) -> None:
     """A task of the day, and what the user says of the answer."""
     if id_ in lines.found:
         return
@@ -146,7 +135,7 @@ async def _work(client: GatewayClient, task: Task, id_: str, day: int, lines: Li
 
 
 async def _examine(
-    client: GatewayClient, task: Task, id_: str, line: Line, headers: Mapping[str, str], lines: Lines
+    client: GatewayClient, task: Task, id_: str, line: Line, headers: Mapping[str, str], lines: Played
 ) -> None:
     if id_ in lines.found:
         return
@@ -198,7 +187,7 @@ async def _swapped(client: GatewayClient) -> None:
         await asyncio.sleep(0.2)
 
 
-def _score(lines: Lines, day: Day) -> str:
+def _score(lines: Played, day: Day) -> str:
     today = [line for line in lines.found.values() if line.day == day.number and line.part != "night"]
     parts = {part: [line.right for line in today if line.part == part] for part in ("work", *SIDES)}
     return ", ".join(f"{part} {sum(rights)} of {len(rights)}" for part, rights in parts.items() if rights)
