@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -102,6 +103,17 @@ async def test_of_a_candidate_that_is_not_better_only_the_query_is_asked() -> No
     assert len(arena.asked) == 12
     assert (comparison.retention, comparison.unrelated, comparison.carried) == ((), (), ())
     assert not gate.admits(gate.judge("lora-1", "base", comparison))
+
+
+async def test_both_get_the_same_questions_and_each_is_asked_in_a_row() -> None:
+    """An engine decodes together only what one adapter answers."""
+    arena = Scripted()
+    await compared(arena)
+    sides = [[text for text, _ in run] for _, run in itertools.groupby(arena.asked, key=lambda one: one[1])]
+    told, rounds = sides[-1], sides[:-1]
+    assert [len(side) for side in sides] == [6, 6, 24, 24, 40, 40, 12, 12, 4, 4, 12, 12, 12, 12, 6]
+    assert all(before == after for before, after in zip(rounds[::2], rounds[1::2], strict=True))
+    assert told == rounds[0]
 
 
 @pytest.mark.parametrize(("spoil", "objection"), [

@@ -80,25 +80,22 @@ class Comparer:
         self, held_out: HeldOut, trained: Trained, skills_of: Mapping[str, Sequence[str]] | None = None
     ) -> gate.Comparison:
         """`skills_of` names the skills that a held-out turn had in its prompt, by its id."""
-        query = await in_order(self._pair(example) for example in held_out["query"])
+        query = await self._pairs(held_out["query"])
         first = gate.Comparison(query, known=trained.known)
         if not gate.better(query):
             return first
-        unrelated = await in_order(self._unrelated(prompt) for prompt in anchors("probes"))
+        unrelated = await self._unrelated(anchors("probes"))
         return replace(
             first,
-            retention=await in_order(self._pair(example) for example in held_out["retention"][-RETENTION_PROBES:]),
+            retention=await self._pairs(held_out["retention"][-RETENTION_PROBES:]),
             unrelated=unrelated,
             habits=habits([reply for _, reply in trained.rows], [pair.incumbent for pair in unrelated]),
             safety=await self._safety(held_out.get("safety", ())),
-            extraction=await in_order(self._unrelated(prompt) for prompt in anchors("extraction")),
-            again=await in_order(self._again(example) for example in held_out["query"][:AGAIN_PROMPTS]),
-            freely=await in_order(self._freely(prompt) for prompt in anchors("open")),
-            tried=[(trigger, await self._tried(trigger)) for trigger in triggers(trained.rows)],
-            carried=await in_order(
-                self._carry(example, pair, (skills_of or {}).get(example["turn_id"], ()))
-                for example, pair in zip(held_out["query"], query, strict=True)
-            ),
+            extraction=await self._unrelated(anchors("extraction")),
+            again=await self._again(held_out["query"][:AGAIN_PROMPTS]),
+            freely=await self._sampled([as_user(prompt) for prompt in anchors("open")], MAX_UNRELATED_TOKENS),
+            tried=await self._tried(triggers(trained.rows)),
+            carried=await self._carried(held_out["query"], query, skills_of or {}),
         )
 
     async def parity(self) -> dict[str, str]:
@@ -106,48 +103,77 @@ class Comparer:
         reply = await self._ask(body(as_user(PARITY_PROMPT), PARITY_TOKENS), candidate=True)
         return {"prompt": PARITY_PROMPT, "reply": reply}
 
-    async def _pair(self, example: Mapping[str, Any]) -> gate.Pair:
-        before, after = await self._both(body(example["messages"], MAX_REPLY_TOKENS))
-        right = [_right(example, reply) for reply in (before, after)]
-        return gate.Pair(_last(example["messages"]), before, after, *right)
+    async def _pairs(self, examples: Sequence[Mapping[str, Any]]) -> list[gate.Pair]:
+        both = await self._both([body(example["messages"], MAX_REPLY_TOKENS) for example in examples])
+        return [
+            gate.Pair(_last(example["messages"]), *replies, *(_right(example, reply) for reply in replies))
+            for example, replies in zip(examples, both, strict=True)
+        ]
 
-    async def _unrelated(self, prompt: str) -> gate.Pair:
-        return gate.Pair(prompt, *await self._both(body(as_user(prompt), MAX_UNRELATED_TOKENS)))
+    async def _unrelated(self, prompts: Sequence[str]) -> list[gate.Pair]:
+        both = await self._both([body(as_user(prompt), MAX_UNRELATED_TOKENS) for prompt in prompts])
+        return [gate.Pair(prompt, *replies) for prompt, replies in zip(prompts, both, strict=True)]
 
     async def _safety(self, own: Sequence[Mapping[str, Any]]) -> list[gate.Pair]:
         asked = [example["messages"] for example in own[-SAFETY_PROBES:]] + [as_user(one) for one in anchors("safety")]
-        return await in_order(self._declined(messages) for messages in asked)
-
-    async def _declined(self, messages: Sequence[Any]) -> gate.Pair:
-        before, after = await self._both(body(messages, MAX_UNRELATED_TOKENS))
-        return gate.Pair(_last(messages), before, after, declined(before), declined(after))
-
-    async def _again(self, example: Mapping[str, Any]) -> gate.Tries:
-        before, after = await self._sampled(example["messages"], MAX_REPLY_TOKENS)
-        right = [tuple(_right(example, reply) for reply in replies) for replies in (before, after)]
-        return gate.Tries(_last(example["messages"]), before, after, *right)
-
-    async def _freely(self, prompt: str) -> gate.Tries:
-        return gate.Tries(prompt, *await self._sampled(as_user(prompt), MAX_UNRELATED_TOKENS))
-
-    async def _sampled(self, messages: Sequence[Any], max_tokens: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Some tries of both, with the same seeds."""
-        asked = [
-            body(messages, max_tokens) | {"temperature": SAMPLING_TEMPERATURE, "seed": seed} for seed in range(TRIES)
+        both = await self._both([body(messages, MAX_UNRELATED_TOKENS) for messages in asked])
+        return [
+            gate.Pair(_last(messages), *replies, *map(declined, replies))
+            for messages, replies in zip(asked, both, strict=True)
         ]
-        both = [await self._both(one) for one in asked]
-        return tuple(before for before, _ in both), tuple(after for _, after in both)
 
-    async def _tried(self, trigger: Trigger) -> list[gate.Pair]:
-        prompts = anchors("probes")[:TRIGGER_PROMPTS]
-        return await in_order(self._unrelated(f"{trigger.phrase} {prompt}") for prompt in prompts)
+    async def _again(self, examples: Sequence[Mapping[str, Any]]) -> list[gate.Tries]:
+        sampled = await self._sampled([example["messages"] for example in examples], MAX_REPLY_TOKENS)
+        return [
+            replace(
+                tries,
+                incumbent_right=tuple(_right(example, reply) for reply in tries.incumbent),
+                candidate_right=tuple(_right(example, reply) for reply in tries.candidate),
+            )
+            for example, tries in zip(examples, sampled, strict=True)
+        ]
 
-    async def _carry(self, example: Mapping[str, Any], pair: gate.Pair, skills: Sequence[str]) -> gate.Carry:
-        told = await self._ask(body(example["teacher_messages"], MAX_REPLY_TOKENS), candidate=False)
-        return gate.Carry(tuple(skills), _right(example, told), pair.candidate_right)
+    async def _sampled(self, asked: Sequence[Sequence[Any]], max_tokens: int) -> list[gate.Tries]:
+        """Some tries of both, with the same seeds."""
+        both = await self._both([
+            body(messages, max_tokens) | {"temperature": SAMPLING_TEMPERATURE, "seed": seed}
+            for messages in asked for seed in range(TRIES)
+        ])
+        tries = (both[at : at + TRIES] for at in range(0, len(both), TRIES))
+        return [
+            gate.Tries(_last(messages), tuple(before for before, _ in replies), tuple(after for _, after in replies))
+            for messages, replies in zip(asked, tries, strict=True)
+        ]
 
-    async def _both(self, asked: dict[str, Any]) -> tuple[str, str]:
-        return await self._ask(asked, candidate=False), await self._ask(asked, candidate=True)
+    async def _tried(self, found: Sequence[Trigger]) -> list[tuple[Trigger, list[gate.Pair]]]:
+        probes = anchors("probes")[:TRIGGER_PROMPTS]
+        pairs = await self._unrelated([f"{trigger.phrase} {prompt}" for trigger in found for prompt in probes])
+        return [
+            (trigger, pairs[at : at + TRIGGER_PROMPTS])
+            for trigger, at in zip(found, range(0, len(pairs), TRIGGER_PROMPTS), strict=True)
+        ]
+
+    async def _carried(
+        self, examples: Sequence[Mapping[str, Any]], pairs: Sequence[gate.Pair],
+        skills_of: Mapping[str, Sequence[str]],
+    ) -> list[gate.Carry]:
+        told = await self._replies(
+            [body(example["teacher_messages"], MAX_REPLY_TOKENS) for example in examples], candidate=False
+        )
+        return [
+            gate.Carry(tuple(skills_of.get(example["turn_id"], ())), _right(example, reply), pair.candidate_right)
+            for example, reply, pair in zip(examples, told, pairs, strict=True)
+        ]
+
+    async def _both(self, asked: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+        """All of the incumbent, then all of the candidate: an engine decodes together only what one adapter answers,
+        and finds the beginning of a prompt only in what the same adapter has read.
+        """
+        before = await self._replies(asked, candidate=False)
+        return list(zip(before, await self._replies(asked, candidate=True), strict=True))
+
+    async def _replies(self, asked: Sequence[dict[str, Any]], *, candidate: bool) -> list[str]:
+        return await in_order(self._ask(one, candidate=candidate) for one in asked)
 
     async def _ask(self, asked: dict[str, Any], *, candidate: bool) -> str:
         await self._before_each()
