@@ -76,7 +76,8 @@ class LearnerLink:
             while True:
                 with contextlib.suppress(OSError):  # no process to be had just now is no reason to stop serving
                     await self._live_once()
-                log.error("the learner ended; starting it again. Requests go on meanwhile.")
+                code = self._process.returncode if self._process else None
+                log.error("the learner ended (exit code %s); starting it again. Requests go on meanwhile.", code)
                 await asyncio.sleep(RESTART_SECONDS)
         finally:
             await self._stop()
