@@ -43,6 +43,18 @@ def test_training_is_asked_for_where_no_learner_runs(shell: Shell) -> None:
     assert "metaclaw start" in shell("train", "now")[1]
 
 
+def test_training_is_paused_and_resumed(shell: Shell) -> None:
+    assert shell.json("train", "resume") == {"paused": False, "was_paused": False}
+    assert shell.json("train", "pause", "--hours", "2") == {"paused": True, "seconds": 7200}
+    assert shell.json("schedule", "show")["paused_by_hand"] == "for 2.0 h"
+    assert shell("train", "pause")[1].startswith("paused until you resume it;")
+    assert shell("train", "resume")[1] == "resumed: it trains in the next window\n"
+    assert shell.json("schedule", "show")["paused_by_hand"] is None
+    shell.json("train", "pause")
+    shell.json("train", "now")
+    assert shell.json("schedule", "show")["paused_by_hand"] is None
+
+
 async def test_training_is_waited_for(tmp_path: Path) -> None:
     settings = Settings.model_validate({"data_dir": str(tmp_path)})
     with Database(Home(settings).store) as database:

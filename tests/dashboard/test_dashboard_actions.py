@@ -114,6 +114,18 @@ async def test_training_is_asked_for(office: Office, form: Form) -> None:
     assert board.asked_seconds() is not None
 
 
+async def test_training_is_paused_and_resumed(office: Office, form: Form) -> None:
+    board = Board(office.database, "default")
+    assert "Paused." in await form.send("/training/pause", "/training")
+    assert board.held_seconds() == float("inf")
+    shown = await office.text("/training")
+    assert "nothing trains until you resume it" in shown
+    assert "Train now</button>" not in shown
+    assert "Resumed" in await form.send("/training/resume", "/training")
+    assert board.held_seconds() is None
+    assert "Train now</button>" in await office.text("/training")
+
+
 async def test_where_there_is_no_model_no_training_is_asked_for(office_home: Path) -> None:
     async with opened(office_home, cannot_train="With a provider there is no model here to train.") as office:
         await office.enter()

@@ -289,6 +289,48 @@ async def test_who_asks_for_what_cannot_begin_is_told_why(job: FakeJob, clock: C
     await ended(running)
 
 
+async def test_a_person_holds_a_job_and_lets_it_go_on(job: FakeJob, clock: Clock, database: Database) -> None:
+    board = Board(database, NAMESPACE)
+    scheduler = Scheduler(job, clock, Rule(900, None, 60), board=board)
+    clock.forward(900)
+    running = asyncio.create_task(scheduler.run())
+    await sees(lambda: job.told == ["run"])
+    board.hold()
+    await sees(lambda: job.told == ["run", "pause"])
+    await sees(lambda: board.seen()[0]["reason"] == "paused by a person")
+    board.take_back()
+    clock.forward(10)
+    await sees(lambda: job.told == ["run", "pause", "resume"])
+    await ended(running)
+
+
+async def test_what_is_held_does_not_begin(job: FakeJob, clock: Clock, database: Database) -> None:
+    board = Board(database, NAMESPACE)
+    scheduler = Scheduler(job, clock, Rule(900, None, 60), board=board)
+    board.hold()
+    clock.forward(900)
+    running = asyncio.create_task(scheduler.run())
+    await sees(lambda: board.seen()[0] != {})
+    assert (job.told, board.seen()[0]["open"]) == ([], False)
+    board.ask()  # who asks for it wants it
+    clock.forward(10)
+    await sees(lambda: job.told == ["run"])
+    await ended(running)
+
+
+def test_a_hold_for_some_time_ends_by_itself(database: Database) -> None:
+    moment = [1_000.0]
+    board = Board(database, NAMESPACE, lambda: moment[0])
+    assert board.held_seconds() is None
+    board.hold(60)
+    assert board.held_seconds() == 60
+    moment[0] += 60
+    assert board.held_seconds() is None
+    board.hold()
+    moment[0] += 1e9
+    assert board.held_seconds() == float("inf")
+
+
 async def test_a_job_that_another_learner_has_is_left_alone_for_a_while(job: FakeJob, clock: Clock) -> None:
     job.fails_with = LeaseLostError("Another learner works for this namespace.")
     scheduler = await at_work(job, clock)

@@ -44,11 +44,12 @@ def show(config: ConfigOption = None, data_dir: DataDirOption = None, as_json: J
     with Database(Home(settings).store) as database:
         board = Board(database, settings.namespace)
         seen, ago = board.seen()
-        asked, answer = board.asked_seconds(), board.answered()
+        asked, answer, held = board.asked_seconds(), board.answered(), board.held_seconds()
     facts = {
         "learner": _learner(seen, ago),
         "asked_for": None if asked is None else f"{asked:.0f} s ago",
         "last_answer": answer or None,
+        "paused_by_hand": None if held is None else _for_how_long(held),
         "sleep_hours": settings.schedule.sleep_hours or None,
         "time_zone": settings.schedule.time_zone or "this machine's",
         "away_now": away_by(utc_now(), senses.meetings, rule) or None,
@@ -119,6 +120,48 @@ def now(
         typer.echo("asked for; nothing trains until a learner runs: metaclaw start")
 
 
+@train_app.command()
+def pause(
+    hours: Annotated[
+        float | None, typer.Option(help="For so long; else until `metaclaw train resume`.", min=0.01, max=24 * 365)
+    ] = None,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Hold training back, whatever the windows say. What is being trained stops within a second, and is kept.
+
+    Example: metaclaw train pause --hours 4
+    """
+    settings = load_settings(config, data_dir)
+    with Database(Home(settings).store) as database:
+        board = Board(database, settings.namespace)
+        board.hold(None if hours is None else hours * 3600)
+        held = board.held_seconds()
+    assert held is not None  # noqa: S101 - it was set a moment ago
+    if as_json:
+        typer.echo(json.dumps({"paused": True, "seconds": hours and round(hours * 3600)}))
+    else:
+        typer.echo(f"paused {_for_how_long(held)}; `metaclaw train resume` or `metaclaw train now` ends that")
+
+
+@train_app.command()
+def resume(config: ConfigOption = None, data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
+    """Let the windows decide again. What was paused goes on where it stood.
+
+    Example: metaclaw train resume
+    """
+    settings = load_settings(config, data_dir)
+    with Database(Home(settings).store) as database:
+        board = Board(database, settings.namespace)
+        was_held = board.held_seconds() is not None
+        board.take_back()
+    if as_json:
+        typer.echo(json.dumps({"paused": False, "was_paused": was_held}))
+    else:
+        typer.echo("resumed: it trains in the next window" if was_held else "it was not paused")
+
+
 def _answered(database: Database, settings: Settings, board: Board) -> str:
     """What came of it, once it is done; until then, on a terminal, how far it is."""
     jobs = Jobs(database, settings.namespace, Home(settings).jobs)
@@ -150,6 +193,12 @@ def _learner(seen: Mapping[str, Any], ago: float) -> str:
     if ago > ALIVE_SECONDS:
         return "does not run, or does not train"
     return f"{seen['phase']}: {seen['reason']} ({ago:.0f} s ago)"
+
+
+def _for_how_long(seconds: float) -> str:
+    if seconds == float("inf"):
+        return "until you resume it"
+    return f"for {seconds / 3600:.1f} h" if seconds >= 3600 else f"for {max(1, round(seconds / 60))} min"
 
 
 def _shown(value: Any) -> str:

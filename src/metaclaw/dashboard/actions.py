@@ -75,6 +75,16 @@ def train_now(rooms: Rooms, asked: Asked) -> Done:
     return Done("Asked for. It begins when no request has come for two seconds.", "/training")
 
 
+def hold_training(rooms: Rooms, asked: Asked) -> Done:
+    rooms.board.hold()
+    return Done("Paused. What is being trained stops within a second and is kept, until you resume it.", "/training")
+
+
+def resume_training(rooms: Rooms, asked: Asked) -> Done:
+    rooms.board.take_back()
+    return Done("Resumed: it trains in the next window, and what was paused goes on where it stood.", "/training")
+
+
 def _seen_candidate(rooms: Rooms, asked: Asked) -> Skill:
     """The version that the person saw. Raises `SkillError` where another waits by now, or none."""
     name = asked.named["name"]

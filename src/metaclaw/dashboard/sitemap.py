@@ -41,4 +41,6 @@ ACTIONS: Mapping[re.Pattern[str], Act] = _paths({
     "/adapters/{name}/rollback": actions.roll_back_adapter,
     "/adapters/{name}/promote": actions.promote_adapter,
     "/training/now": actions.train_now,
+    "/training/pause": actions.hold_training,
+    "/training/resume": actions.resume_training,
 })

@@ -47,6 +47,7 @@ def _now(rooms: Rooms) -> Mapping[str, Any]:
         "seen": seen if ago <= ALIVE_SECONDS else {},
         "asked_seconds": rooms.board.asked_seconds(),
         "answer": rooms.board.answered(),
+        "held_seconds": rooms.board.held_seconds(),
         "job": unfinished,
         "trainer": unfinished.progress.get("trainer", {}) if unfinished else {},
         "steps": steps_of(job),

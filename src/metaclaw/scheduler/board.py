@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from metaclaw.store import Database
 
-ROW = "INSERT INTO schedule VALUES (?, NULL, '', '{}', 0) ON CONFLICT DO NOTHING"
+ROW = (
+    "INSERT INTO schedule (namespace, asked_at, answer, seen, seen_at) VALUES (?, NULL, '', '{}', 0)"
+    " ON CONFLICT DO NOTHING"
+)
+UNTIL_TAKEN_BACK = sys.float_info.max
 
 
 class Board:
@@ -21,8 +26,23 @@ class Board:
         self._clock = clock
 
     def ask(self) -> None:
-        """Training is wanted now, whatever the windows say."""
-        self._set("asked_at = ?, answer = ''", self._clock())
+        """Training is wanted now, whatever the windows say. Takes a hold back."""
+        self._set("asked_at = ?, answer = '', held_until = NULL", self._clock())
+
+    def hold(self, seconds: float | None = None) -> None:
+        """No training for so long; without a number, until it is taken back. A job that is at work pauses."""
+        self._set("held_until = ?", UNTIL_TAKEN_BACK if seconds is None else self._clock() + seconds)
+
+    def take_back(self) -> None:
+        """End the hold: the windows decide again."""
+        self._set("held_until = NULL")
+
+    def held_seconds(self) -> float | None:
+        """How much longer training is held, infinite until taken back; None where it is not."""
+        rows = self._rows("held_until")
+        if not rows or rows[0][0] is None or rows[0][0] <= self._clock():
+            return None
+        return float("inf") if rows[0][0] >= UNTIL_TAKEN_BACK else float(rows[0][0]) - self._clock()
 
     def asked_seconds(self) -> float | None:
         """How long ago it was asked for; None where it is not, or was answered."""

@@ -55,6 +55,8 @@ class Asked(Protocol):
 
     def asked_seconds(self) -> float | None: ...
 
+    def held_seconds(self) -> float | None: ...
+
     def answer(self, text: str) -> None: ...
 
     def tell(self, seen: Mapping[str, Any]) -> None: ...
@@ -81,6 +83,7 @@ class Scheduler:
         self._state = State()
         self._running: asyncio.Task[None] | None = None
         self._asked: float | None = None  # seconds since it was
+        self._held = False
         self._ask_again = self._look_again = self._tell_again = now()
         self._told: tuple[Any, ...] = ()
         self.window = Window(False, "just started")
@@ -130,7 +133,9 @@ class Scheduler:
 
     def _window(self) -> Window:
         asked = self._asked is not None
-        return window(self._now(), self._activity, self._senses, self._rule, going=self._state.going, asked=asked)
+        return window(
+            self._now(), self._activity, self._senses, self._rule, going=self._state.going, asked=asked, held=self._held
+        )
 
     async def _look_around(self) -> None:
         """Ask the senses and the board: at each step while a job is at work or could begin, else now and then."""
@@ -140,6 +145,7 @@ class Scheduler:
         if self._sensing:
             self._senses = await self._sensing.look()
         if self._board:
+            self._held = self._board.held_seconds() is not None
             before, self._asked = self._asked, self._board.asked_seconds()
             if before is None and self._asked is not None:
                 self._state = machine.heard(self._state)

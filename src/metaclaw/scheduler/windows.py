@@ -97,13 +97,17 @@ class Window:
 
 
 def window(
-    now: datetime, activity: Activity, senses: Senses, rule: Rule, *, going: bool = False, asked: bool = False
+    now: datetime, activity: Activity, senses: Senses, rule: Rule, *, going: bool = False, asked: bool = False,
+    held: bool = False,
 ) -> Window:
     """Open when nothing is under way and it has been quiet for long enough; less is enough asleep or in a meeting.
 
     `going`: a job is at work just now. To go on it needs less than to start: no minimum length, and some more load.
     `asked`: somebody asked for training now, who may sit at the machine; only requests make it wait.
+    `held`: a person said that it is to wait, whatever else is the case.
     """
+    if held:
+        return Window(False, "paused by a person")
     if activity.under_way:
         return Window(False, f"{activity.under_way} requests under way")
     since_request = (now - activity.last).total_seconds()
