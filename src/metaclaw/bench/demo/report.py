@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from metaclaw.bench.demo.workload import KINDS, Task
@@ -17,23 +18,31 @@ if TYPE_CHECKING:
 
 TRAINER_FIGURES = ("steps", "seconds", "tokens", "tokens_per_second", "loss", "kl_to_base", "peak_rss_mb")
 Rows = Sequence[tuple[Task, str, bool]]
-ARMS = ("frozen", "skills", "weights", "both")
-TITLES = {"frozen": "frozen", "skills": "+ skills", "weights": "weights only", "both": "+ skills and weights"}
+TITLES = {
+    "frozen": "frozen", "skills": "+ skills", "skills_by_model": "+ skills, by the model", "weights": "weights only",
+    "both": "+ skills and weights",
+}
+COLOURS = {
+    "frozen": "#9aa0a6", "skills": "#4c8bf5", "skills_by_model": "#8ab4f8", "weights": "#f5a623", "both": "#34a853",
+}
 
 
 def publish(plan: DemoPlan, model: str, record: Record, folder: Path, console: Console) -> None:
     """Print the table, write `demo.json` and `demo.png` below `folder`."""
-    arms = {arm: share("share of held-out tasks right", [ok for _, _, ok in record.arms[arm]]) for arm in ARMS}
+    played = [arm for arm in TITLES if arm in record.arms]
+    arms = {arm: share("share of held-out tasks right", [ok for _, _, ok in record.arms[arm]]) for arm in played}
     checks = make_checks(plan, arms, record)
-    kinds = {arm: by_kind(record.arms[arm]) for arm in ARMS}
+    kinds = {arm: by_kind(record.arms[arm]) for arm in played}
     console.print(table(arms))
     console.print(kinds_table(kinds))
+    for kind, texts in record.written.items():
+        console.print(words_table(kind, texts))
     for name, check in checks.items():
         console.print(f"{'holds ' if check.holds else 'FAILS '} {name}: {check.value} (bar: {check.bar})", markup=False)
     console.print("seconds: " + ", ".join(f"{part} {n:.0f}" for part, n in record.seconds.items()), highlight=False)
     extra = {"plan": plan.name, "by_kind": kinds, "seconds": record.seconds, "swap": record.swap,
              "gate": (record.status.get("job") or {}).get("verdict"),
-             "skills": record.status.get("skills"), "trainer": trained(record)}
+             "skills": record.status.get("skills"), "written": record.written, "trainer": trained(record)}
     command = "make demo" + (" FULL=1" if plan.name == "full" else "")
     path = write(folder, "demo", command, model, [plan.seed], arms, checks, extra)
     draw(arms, path.with_suffix(".png"), model)
@@ -69,17 +78,23 @@ def by_kind(rows: Rows) -> dict[str, str]:
 
 def table(arms: Mapping[str, Arm]) -> Table:
     shown = Table("arm", "right", "95 % interval", "n", title="Held-out tasks, which nothing was taught on")
-    for arm in ARMS:
-        result = arms[arm]
+    for arm, result in arms.items():
         low, high = result.ci95
         shown.add_row(TITLES[arm], f"{result.value:.1%}", f"{low:.1%} to {high:.1%}", str(result.n))
     return shown
 
 
 def kinds_table(kinds: Mapping[str, Mapping[str, str]]) -> Table:
-    shown = Table("kind of task", *(TITLES[arm] for arm in ARMS))
+    shown = Table("kind of task", *(TITLES[arm] for arm in kinds))
     for kind in KINDS:
-        shown.add_row(kind, *(kinds[arm][kind] for arm in ARMS))
+        shown.add_row(kind, *(found[kind] for found in kinds.values()))
+    return shown
+
+
+def words_table(kind: str, texts: Mapping[str, str]) -> Table:
+    """A convention's skill in the words of each who wrote one, side by side."""
+    shown = Table(*(f"by {who}" for who in texts), title=f"What was learned of: {kind}", show_lines=True)
+    shown.add_row(*(escape(text) or "nothing" for text in texts.values()))
     return shown
 
 
@@ -90,12 +105,12 @@ def draw(arms: Mapping[str, Arm], path: Path, model: str) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    values = [arms[arm].value for arm in ARMS]
-    below = [arms[arm].value - arms[arm].ci95[0] for arm in ARMS]
-    above = [arms[arm].ci95[1] - arms[arm].value for arm in ARMS]
+    values = [arm.value for arm in arms.values()]
+    below = [arm.value - arm.ci95[0] for arm in arms.values()]
+    above = [arm.ci95[1] - arm.value for arm in arms.values()]
     figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
-    bars = axes.bar([TITLES[arm] for arm in ARMS], values, yerr=[below, above], capsize=6,
-                    color=["#9aa0a6", "#4c8bf5", "#f5a623", "#34a853"])
+    bars = axes.bar([TITLES[arm] for arm in arms], values, yerr=[below, above], capsize=6,
+                    color=[COLOURS[arm] for arm in arms])
     for bar, value in zip(bars, values, strict=True):
         middle = bar.get_x() + bar.get_width() / 2
         axes.text(middle, 0.02, f"{value:.0%}", ha="center", color="white", weight="bold")

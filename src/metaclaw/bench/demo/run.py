@@ -3,6 +3,9 @@
     frozen arm -> lessons (failures, corrections, skills) -> skills arm -> the rest of the week
     -> idle: training, gate, swap under load -> weights and both arms -> table, JSON, picture
 
+The full week is preceded by the same lessons on a gateway where the model writes all skills, so that its words can be
+read, and measured, beside the user's own.
+
 The gateway is a `metaclaw start` of its own. Exam questions are side calls: answered and kept, never learned from.
 """
 
@@ -48,6 +51,7 @@ class DemoPlan:
     least_tasks: int
     most_minutes: int
     seed: int
+    by_model: bool = False  # whether the lessons are also given where the model writes the skills
 
     @classmethod
     def quick(cls, seed: int) -> DemoPlan:
@@ -55,28 +59,35 @@ class DemoPlan:
 
     @classmethod
     def full(cls, seed: int) -> DemoPlan:
-        return cls("full", practice=16, plain=12, exam=11, epochs=3, least_tasks=60, most_minutes=30, seed=seed)
+        return cls("full", practice=16, plain=12, exam=11, epochs=3, least_tasks=60, most_minutes=30, seed=seed,
+                   by_model=True)
 
 
 @dataclass(slots=True)
 class Record:
-    """What the demo measured: replies an arm, seconds a part, and the swap."""
+    """What the demo measured: replies an arm, seconds a part, the swap; `written` are skills by kind and writer."""
 
     arms: dict[str, list[tuple[Task, str, bool]]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     swap: dict[str, Any] = field(default_factory=dict)
     status: dict[str, Any] = field(default_factory=dict)
+    written: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 async def run_demo(
     plan: DemoPlan, model: str | None, data_dir: Path | None, results: Path, *, keep_running: bool
 ) -> None:
     """Play the week and write `results/demo.json` and `demo.png`. Raises `MetaClawError` when a part fails."""
-    server = OwnGateway(data_dir or DEFAULT_FOLDER, settings_of(plan, model))
+    folder = data_dir or DEFAULT_FOLDER
     record = Record()
+    if plan.by_model:
+        settings = settings_of(plan, model) | {"evolve": {"holdout_share": 0, "proposer": "model"}}
+        beside = OwnGateway(folder.with_name(f"{folder.name}-by-model"), settings)
+        async with beside, GatewayClient(beside.url, beside.token) as client:
+            await _Week(plan, client, record, beside.data_dir).learn_by_model()
+    server = OwnGateway(folder, settings_of(plan, model))
     async with server, GatewayClient(server.url, server.token) as client:
-        week = _Week(plan, client, record)
-        await week.play()
+        await _Week(plan, client, record, server.data_dir).play()
         report.publish(plan, server.model_name, record, results, console)
         if keep_running:
             server.leave_running()
@@ -96,10 +107,11 @@ def settings_of(plan: DemoPlan, model: str | None) -> dict[str, Any]:
 
 
 class _Week:
-    def __init__(self, plan: DemoPlan, client: GatewayClient, record: Record) -> None:
+    def __init__(self, plan: DemoPlan, client: GatewayClient, record: Record, data_dir: Path) -> None:
         self._plan = plan
         self._client = client
         self._record = record
+        self._data_dir = data_dir
         counts = dict.fromkeys(KINDS, plan.practice) | {"plain": plan.plain}
         self._practice = tasks(PRACTICE, counts, plan.seed)
         self._lessons = tasks(PRACTICE, dict.fromkeys(CONVENTIONS, LESSONS_EACH), plan.seed + 1000)
@@ -107,10 +119,16 @@ class _Week:
         seen = {task.prompt for task in self._practice + self._lessons}
         assert not seen & {task.prompt for task in self._exam}  # noqa: S101 - the claim that the exam rests on
 
+    async def learn_by_model(self) -> None:
+        await self._timed("lessons, skills by the model", self._teach())
+        await self._timed("skills by the model arm", self._examine("skills_by_model", {}))
+        await self._keep_words("model")
+
     async def play(self) -> None:
         await self._timed("frozen arm", self._examine("frozen", WITHOUT_SKILLS))
         await self._timed("lessons", self._teach())
         await self._timed("skills arm", self._examine("skills", {}))
+        await self._keep_words("the user's words, or the model")
         await self._timed("working week", self._work())
         await self._timed("training, gate and swap", self._sleep())
         await self._timed("weights arm", self._examine("weights", WITHOUT_SKILLS))
@@ -170,6 +188,14 @@ class _Week:
             if not probe:
                 open_kinds.append(task.kind)
         return open_kinds
+
+    async def _keep_words(self, by: str) -> None:
+        """For each convention the skill that its requests carry, as it stands in the library's folder."""
+        for task in self._lessons[: len(CONVENTIONS)]:
+            refs = await self._client.matching_skills(SYSTEM_PROMPT, task.prompt)
+            files = [next(self._data_dir.glob(f"skills/*/{ref.partition('@')[0]}/SKILL.md"), None) for ref in refs]
+            texts = [path.read_text("utf-8").partition("\n---\n")[2].strip() for path in files if path]
+            self._record.written.setdefault(task.kind, {})[by] = texts[0] if texts else ""
 
     async def _work(self) -> None:
         """The rest of the week, with the skills live; each result is checked and said."""
