@@ -16,6 +16,7 @@ from metaclaw.errors import UpstreamError
 from metaclaw.evolve.loop import MOST_TO_JUDGE, FastLoop, Judge
 from metaclaw.evolve.progress import settled
 from metaclaw.evolve.rejected import newest
+from metaclaw.evolve.trials import PATIENCE
 from metaclaw.evolve.verify import Ask
 from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog
@@ -116,17 +117,16 @@ async def test_what_is_right_either_way_stays_on_trial_with_its_verdict(database
     assert [verdict.decision for verdict in catalog.verdicts(skill.ref)] == ["inconclusive: right either way"]
 
 
-async def test_a_replay_that_contradicts_retires_it_and_the_model_may_try(
+async def test_where_words_mend_nothing_the_models_take_their_place_if_they_do(
     database: Database, catalog: Catalog
 ) -> None:
     model = PickyModel(WRONG, RIGHT, PROPOSAL)
     turn = await told_off(database)
     await settle(loop_over(catalog, database, model), database)
-    states = {skill.origin: skill.state for skill in catalog.all()}
-    assert states == {"extractive": RETIRED, "model": ACTIVE}
     [skill] = catalog.live()
+    assert (skill.ref, skill.origin, skill.state) == ("file-name@2", "model", ACTIVE)  # in place of the user's words
     [verdict] = catalog.verdicts(skill.ref)
-    assert (skill.name, verdict.decision) == ("dated-files", "admitted: mends the failure")
+    assert verdict.decision == "admitted: mends the failure"
     assert catalog.support_of(skill) == [turn.id]
     [asked] = [body for body in model.asked if "response_format" in body]
     assert "did not help:\n- Rule, in the user's words: A file name starts" in asked["messages"][-1]["content"]
@@ -137,8 +137,15 @@ async def test_the_models_skill_needs_its_own_replay(database: Database, catalog
     await told_off(database)
     await settle(loop_over(catalog, database, model), database)
     assert model.proposals == 1
-    assert catalog.live() == []
+    assert [(skill.origin, skill.state) for skill in catalog.live()] == [("extractive", TRIAL)]
     assert [skill.origin for skill in catalog.all()] == ["extractive"]  # the model's was never published
+
+
+async def test_a_replay_that_contradicts_retires_it(database: Database, catalog: Catalog) -> None:
+    await told_off(database)
+    await settle(loop_over(catalog, database, ScriptedModel(RIGHT, WRONG), "extractive"), database)
+    assert [(skill.origin, skill.state) for skill in catalog.all()] == [("extractive", RETIRED)]
+    assert catalog.history("file-name")[-1][4] == "rejected: breaks what was right"
 
 
 async def test_the_extractive_proposer_never_asks_for_a_proposal(database: Database, catalog: Catalog) -> None:
@@ -167,14 +174,16 @@ async def test_the_same_rule_twice_is_one_skill(database: Database, catalog: Cat
     assert catalog.generation() == 1
 
 
-async def test_a_skill_on_trial_that_was_there_and_did_not_help_makes_way(
+async def test_a_skill_on_trial_that_was_there_and_never_helped_makes_way(
     database: Database, catalog: Catalog
 ) -> None:
     loop = loop_over(catalog, database, ScriptedModel(WRONG, RIGHT))
     await told_off(database)
     loop.intake()
-    turn = await told_off(database, skills=("file-name@1",))
-    loop.intake()
+    for _ in range(PATIENCE):
+        assert [skill.ref for skill in catalog.live()] == ["file-name@1"]
+        turn = await told_off(database, skills=("file-name@1",))
+        loop.intake()
     assert [(skill.ref, skill.state) for skill in catalog.live()] == [("file-name@2", TRIAL)]
     assert catalog.support_of(catalog.live()[0]) == [turn.id]
 
@@ -183,7 +192,7 @@ async def test_a_failure_without_words_ends_the_trial_under_it_and_spares_what_i
     database: Database, catalog: Catalog
 ) -> None:
     loop = loop_over(catalog, database, ScriptedModel(WRONG, RIGHT), "extractive")
-    on_trial, _ = catalog.publish(Skill("trial-rule", "d", "On trial."), TRIAL, "new", [])
+    on_trial, _ = catalog.publish(Skill("trial-rule", "d", "On trial."), TRIAL, "new", [], unvouched=True)
     proved, _ = catalog.publish(Skill("proved-rule", "d", "Proved."), ACTIVE, "new", [])
     absent, _ = catalog.publish(Skill("absent-rule", "d", "Not in that prompt."), TRIAL, "new", [])
     await told_off(database, "", skills=(on_trial.ref, proved.ref))
@@ -407,7 +416,7 @@ async def test_a_side_conversation_of_the_agents_says_nothing_of_the_main_one(
 async def test_a_call_that_fails_three_times_ends_the_trial_under_it_without_a_word(
     database: Database, catalog: Catalog
 ) -> None:
-    on_trial, _ = catalog.publish(Skill("trial-rule", "d", "On trial."), TRIAL, "new", [])
+    on_trial, _ = catalog.publish(Skill("trial-rule", "d", "On trial."), TRIAL, "new", [], unvouched=True)
     talk, turns = [SYSTEM, BUILD], []
     for number in range(4):
         turns.append(turn_of(*talk, skills=(on_trial.ref,)))
@@ -428,7 +437,7 @@ async def test_a_call_that_fails_three_times_ends_the_trial_under_it_without_a_w
 
 
 async def test_one_failed_call_decides_nothing(database: Database, catalog: Catalog) -> None:
-    on_trial, _ = catalog.publish(Skill("trial-rule", "d", "On trial."), TRIAL, "new", [])
+    on_trial, _ = catalog.publish(Skill("trial-rule", "d", "On trial."), TRIAL, "new", [], unvouched=True)
     first = turn_of(SYSTEM, BUILD, skills=(on_trial.ref,))
     await keep(database, first, turn_of(SYSTEM, BUILD, *step(1, FAILED)))
     loop_over(catalog, database, ScriptedModel(WRONG, RIGHT)).intake()
@@ -555,7 +564,7 @@ async def test_an_abstention_is_kept_and_is_no_zero(database: Database, catalog:
 
 
 async def test_a_verdict_against_a_turn_ends_the_trial_under_it(database: Database, catalog: Catalog) -> None:
-    on_trial, _ = catalog.publish(Skill("trial-rule", "d", "On trial."), TRIAL, "new", [])
+    on_trial, _ = catalog.publish(Skill("trial-rule", "d", "On trial."), TRIAL, "new", [], unvouched=True)
     first = turn_of(SYSTEM, BUILD, reply="Done.", skills=(on_trial.ref,))
     await keep(database, first, turn_of(SYSTEM, BUILD, *said("And the tests?", "Done.")))
     await settle(loop_over(catalog, database, ScriptedModel(WRONG, RIGHT), judge=Bench(-1.0)), database)

@@ -54,6 +54,18 @@ class Lottery:
         return RIGHT if self.random.random() < self.chances[has_skill(body["messages"])] else WRONG
 
 
+async def test_a_skill_that_helps_now_and_then_is_not_rejected() -> None:
+    """A weak model heeds a right rule in three cases of seven, and knows none of them by itself."""
+    with_skill = iter([WRONG, RIGHT, WRONG, RIGHT, WRONG, RIGHT, WRONG])
+
+    async def model(body: dict[str, Any]) -> str:
+        return next(with_skill, WRONG) if has_skill(body["messages"]) else WRONG
+
+    found = await compared(model)
+    assert sum(pair.gain for pair in found.pairs) > 0
+    assert found.decision == "inconclusive: too little evidence"
+
+
 @pytest.mark.parametrize(("without", "with_skill", "n", "effect", "decision"), [
     (WRONG, RIGHT, 5, 1.0, "admitted: mends the failure"),
     (RIGHT, RIGHT, 4, 0.0, "inconclusive: right either way"),

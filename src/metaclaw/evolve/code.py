@@ -20,6 +20,7 @@ from metaclaw.evolve.code_prompt import MAX_ANSWER_TOKENS, REPAIR_SCHEMA, SCHEMA
 from metaclaw.evolve.code_proposal import Proposal, read_fields, read_proposal, read_repair
 from metaclaw.evolve.failure import Failure
 from metaclaw.evolve.lessons import Overheard
+from metaclaw.evolve.patience import Patience
 from metaclaw.evolve.proof import Baseline, Proof, Run, prove
 from metaclaw.evolve.reach import reaches
 from metaclaw.evolve.screen import objections
@@ -58,16 +59,25 @@ class CodeLearner:
         self._redactor = redactor
         self._overheard = overheard
         self._tried: set[str] = set()
+        self._patience = Patience()
         self._told = False
 
     async def __call__(self, failure: Failure) -> Skill | None:
         """Have a code skill written, prove it and publish it. None where none came of it; the log says why.
 
-        Each failed turn is tried once. Raises `UpstreamError` when the model cannot be asked.
+        Each failed turn is tried once at most (see `patience`). Raises `UpstreamError` when the model cannot be asked.
         """
         if not computable(failure) or failure.turn.id in self._tried or not await self._can_run():
             return None
         self._tried.add(failure.turn.id)
+        if not self._patience.is_due(failure.turn.policy):
+            return None
+        made = await self._written(failure)
+        self._patience.went(failure.turn.policy, well=made is not None)
+        return made
+
+    async def _written(self, failure: Failure) -> Skill | None:
+        """The code skill that came of asking the model, twice at most."""
         there = self._catalog.all()
         tools = [skill for skill in there if skill.state in LIVE_STATES and _is_tool(skill)]
         taken = {skill.name for skill in there if skill.kind is not SkillKind.CODE}

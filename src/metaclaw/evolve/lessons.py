@@ -1,10 +1,10 @@
 """What becomes of a failure: a skill at once, its verification, and the model's edit. The loop decides when.
 
 At once, without a model: the user's own words as a skill on trial. Then replays confirm it (`active`), contradict it
-(`retired`, and the model proposes), or cannot tell. What came out of a conversation stays on trial, proved or not,
-until somebody vouches for it (`standing`, `corroborate`). A confirmed skill in the user's words stands in until the
-model's version of it proves better. What the static gate does not let through by itself is kept as a candidate for a
-person; what is not taken is written down with its reasons.
+(`retired`, and the model proposes), or cannot tell; `trials` says what outlives that. What came out of a conversation
+stays on trial, proved or not, until somebody vouches for it (`standing`, `corroborate`). A confirmed skill in the
+user's words stands in until the model's version of it proves better. What the static gate does not let through by
+itself is kept as a candidate for a person; what is not taken is written down with its reasons.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ from metaclaw.context.compose import compose, estimate_tokens
 from metaclaw.evolve import by_model, extractive, rejected, standing
 from metaclaw.evolve.by_model import Edit, EditKind, Evidence
 from metaclaw.evolve.failure import Failure
-from metaclaw.evolve.hearing import Heard, hear, is_to_blame
+from metaclaw.evolve.hearing import Heard, hear
 from metaclaw.evolve.kin import Kin, failure_of, kin_of
 from metaclaw.evolve.nearest import Embed, Nearest
+from metaclaw.evolve.patience import Patience
 from metaclaw.evolve.quoting import told_apart
 from metaclaw.evolve.rejected import RejectedEdit
 from metaclaw.evolve.screen import Outcome, Ruling, gives_orders, rule_on
+from metaclaw.evolve.trials import Trials
 from metaclaw.evolve.verify import Ask, Comparison, Replays, verdict_of, why_better
 from metaclaw.evolve.vouching import promote, vouch_if_corroborated
 from metaclaw.journal.redact import Redactor
@@ -75,6 +77,8 @@ class Lessons:
         self._nearest = Nearest(catalog, embed)
         self._plain: dict[tuple[str, str], str] = {}
         self._tried: set[tuple[int, tuple[str, ...]]] = set()
+        self._patience = Patience()
+        self._trials = Trials(database, catalog)
 
     def warm(self) -> None:
         """Embed what the library holds and read the gate's word lists, so that the first lesson need not."""
@@ -86,10 +90,10 @@ class Lessons:
         """What there is to settle: for each rule that was said, the failure in its words, and the skill that is live
         meanwhile."""
         if not failure.correction and not failure.can_score:
-            self._end_trials(failure, [])
+            self._trials.end(failure, [])
             return []  # nothing to learn a rule from, and nothing to prove one by
         heard, failure = hear(failure, self._nearest, self._catalog.pinned())
-        ended = self._end_trials(failure, heard)
+        ended = self._trials.end(failure, heard)
         may_ask = self._proposer != "extractive"
         if self._proposer == "model":
             return [(failure, None)]
@@ -153,8 +157,9 @@ class Lessons:
                 return
         if self._proposer == "extractive" or not self._worth_a_try(failure, stands, replays):
             return
-        confirmed = skill if stands is not None and stands.admitted else None
-        await self._let_the_model_try(failure, confirmed, stands, kin, replays)
+        if self._patience.is_due(failure.turn.policy):
+            took = await self._let_the_model_try(failure, skill, stands, kin, replays)
+            self._patience.went(failure.turn.policy, well=took)
 
     def _replays(self, cases: Sequence[Failure], kin: Kin) -> Replays:
         return Replays(cases, kin.probes, self._ask, self._max_skill_tokens, plain=self._plain)
@@ -164,7 +169,8 @@ class Lessons:
         if stands.admitted:
             promote(self._catalog, skill, verdict.decision)
         elif _rejected(stands):
-            self._catalog.change_state(skill, SkillState.RETIRED, verdict.decision)
+            if not self._trials.outlives(skill, stands):
+                self._catalog.change_state(skill, SkillState.RETIRED, verdict.decision)
             self._reject(Edit(EditKind.CREATE, skill), failure, verdict.decision, stands)
 
     def _worth_a_try(self, failure: Failure, stands: Comparison | None, replays: Replays) -> bool:
@@ -180,26 +186,30 @@ class Lessons:
         return fresh
 
     async def _let_the_model_try(
-        self, failure: Failure, confirmed: Skill | None, stands: Comparison | None, kin: Kin, replays: Replays
-    ) -> None:
-        """`confirmed` is what stands in for the model's version; `stands` is how it did."""
-        evidence = self._evidence(failure, confirmed, kin)
+        self, failure: Failure, words: Skill | None, stands: Comparison | None, kin: Kin, replays: Replays
+    ) -> bool:
+        """`words` is the skill in the user's words, and `stands` is how it did: if that is confirmed, it stands in
+        until the model's version is better. Returns whether the model's edit was taken, or kept for a person.
+        """
+        confirmed = words if stands is not None and stands.admitted else None
+        unproved = words if words and stands is not None and self._trials.outlives(words, stands) else None
+        evidence = self._evidence(failure, confirmed or unproved, kin)
         edit = await by_model.propose(evidence, self._ask)
         if edit is None or edit.skill is None:
             log.info("the model proposes nothing for turn %s", failure.turn.id)
-            return
+            return False
         skill, changed = edit.skill, [one for one in evidence.near if one.name in edit.names]
         unvouched = self._catalog.unvouched()
         hearsay = standing.edit_is_hearsay(edit, evidence, unvouched)
         ruling = self._ruling(edit, skill, evidence)
         if not self._passes(skill, failure, self._on_hearsay(ruling, skill.body) if hearsay else ruling, edit.kind):
-            return
+            return False
         if edit.kind is EditKind.MERGE:  # what they were written for must hold under the one skill too
             replays = self._replays([*replays.cases, *self._support_of(changed)], kin)
         compared = await replays.compare(skill)
         if compared is None:
             self._quarantine(skill, failure, ["a model's words, and nothing could be replayed to prove them"])
-            return
+            return True
         reason = compared.decision if compared.admitted else ""
         if reason and edit.kind is EditKind.REFINE:
             reason = self._why(skill, changed[0], compared, await replays.compare(changed[0]))
@@ -208,13 +218,14 @@ class Lessons:
         if not reason:
             why = "not better than what it would replace" if compared.admitted else compared.decision
             self._reject(edit, failure, why, compared)
-            return
-        if edit.kind is EditKind.CREATE and confirmed:  # its version of what stood in for it
-            changed, skill = [confirmed], dataclasses.replace(skill, name=confirmed.name)
+            return False
+        if edit.kind is EditKind.CREATE and (stood_in := confirmed or unproved):  # its version of that
+            changed, skill = [stood_in], dataclasses.replace(skill, name=stood_in.name)
         if hearsay and any(old.ref not in unvouched for old in changed):
             self._quarantine(skill, failure, [REPLACES])
-            return
+            return True
         self._take(edit, skill, changed, failure, reason, compared, unvouched=hearsay)
+        return True
 
     def _why(self, skill: Skill, old: Skill, compared: Comparison, before: Comparison | None) -> str:
         return why_better(compared, before, self._tokens(skill), self._tokens(old)) if before else ""
@@ -328,18 +339,6 @@ class Lessons:
         )
         log.info("skill %s is live as %s from generation %d on", published.ref, state.value, generation)
         return published
-
-    def _end_trials(self, failure: Failure, heard: Sequence[Heard]) -> dict[str, Skill]:
-        """What is on trial ends with the first failure under it, unless the user speaks of other things. Returns what
-        ended, by ref."""
-        if not failure.turn.skills:
-            return {}
-        ended = {skill.ref: skill for skill in self._catalog.live()
-                 if skill.state is SkillState.TRIAL and is_to_blame(skill, failure, heard)
-                 and not self._catalog.is_proved(skill)}  # a comparison has spoken for it
-        for skill in ended.values():
-            self._catalog.change_state(skill, SkillState.RETIRED, f"failed while on trial, in {failure.turn.id}")
-        return ended
 
     def _support_of(self, skills: Sequence[Skill]) -> list[Failure]:
         """The failures that skills were written from, where they can be scored."""

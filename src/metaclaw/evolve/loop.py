@@ -34,6 +34,7 @@ from metaclaw.evolve.progress import (
     put_cursor,
     write_unsettled,
 )
+from metaclaw.evolve.trials import Trials
 from metaclaw.evolve.verify import Ask
 from metaclaw.journal import open_sessions, trajectories
 from metaclaw.journal.redact import Redactor
@@ -81,13 +82,14 @@ class FastLoop:
         judge: Judge | None = None,
         session_idle_seconds: float = 3600.0,
         now: Callable[[], float] = time.time,
-        code: Callable[[Failure], Awaitable[object]] | None = None,
+        code: Callable[[Failure], Awaitable[Skill | None]] | None = None,
         overheard: Overheard = "trial",
     ) -> None:
         self._code = code
         self._database = database
         self._catalog = catalog
         self._lessons = Lessons(database, catalog, ask, embed, redactor, proposer, max_skill_tokens, overheard)
+        self._trials = Trials(database, catalog)
         self._judge = judge
         self._session_idle_seconds = session_idle_seconds
         self._now = now
@@ -240,11 +242,13 @@ class FastLoop:
         if self._code is not None:
             self._wait_for(failure.turn.id, partial(self._write_code, self._code, failure), judging=False)
 
-    async def _write_code(self, write: Callable[[Failure], Awaitable[object]], failure: Failure) -> None:
+    async def _write_code(self, write: Callable[[Failure], Awaitable[Skill | None]], failure: Failure) -> None:
         """Unless words have been proved to do: they cost the model no call."""
         made = self._catalog.made_from(failure.turn.id)
         if not any(skill.state is SkillState.ACTIVE or self._catalog.is_proved(skill) for skill in made):
-            await write(failure)
+            program = await write(failure)
+            if program is not None and program.state is SkillState.ACTIVE:
+                self._trials.give_way(failure.turn.id, program)
 
     async def _ask_judge(self, judge: Judge, turn_id: str, transcript: Sequence[Part]) -> None:
         """Once a turn, and only where it is still undecided when the judge gets to it."""

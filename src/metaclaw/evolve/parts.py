@@ -27,6 +27,17 @@ RULE = re.compile(r"^Rule, in the user's words: (.*?)(?:\n\n|\Z)", re.DOTALL)
 TEMPLATE = 0.4  # of two sentences' words, shared: 99 % of pairs of different rules share less than 0.26
 IN_ORDER = 0.5  # of their words, in the same order: a rule said in other words shuffles them
 LONG_ENOUGH = 16  # characters of a rule that may be recognised inside another text
+# Says that what holds now did not hold before, in twelve languages.
+CHANGED = re.compile(
+    r"\b(?:no longer|not any ?more|anymore|from (?:now|today) on|as of (?:now|today)|starting (?:now|today)"
+    r"|(?:has|have|was) changed|changed (?:our|my|the)|(?:is|are|we|i) now|new rule|forget (?:the|what)"
+    r"|nicht mehr|ab (?:jetzt|heute|sofort)|gilt nun|plus jamais|n'est plus|ne (?:\w+ )?plus|désormais|dorénavant"
+    r"|ya no|a partir de (?:ahora|hoy|agora|hoje)|non (?:\w+ )?più|d'ora in poi|não mais|já não"
+    r"|niet meer|vanaf (?:nu|vandaag)|voortaan|już nie|od (?:teraz|dziś|dzisiaj)"
+    r"|больше не|отныне|впредь|с сегодняшнего)"
+    r"\b|不再|从现在起|从今天起|改为|もう.{1,12}ない|今後は|これからは|더 이상|앞으로는|이제부터",
+    re.IGNORECASE,
+)
 BEFORE_IT = 3  # words in front of a rule, in its own sentence, from which on they say something about it
 
 
@@ -111,6 +122,11 @@ def changes(part: str, asked: str, rule: str, asked_before: str) -> bool:
         return False
     mine, theirs = _words(rule_in(part)), _words(rule)
     return not ((mine - theirs) & _words(asked)) and not ((theirs - mine) & _words(asked_before))
+
+
+def speaks_of_change(words: str) -> bool:
+    """Whether the user says that a rule is another by now, and not only that it was missed."""
+    return bool(CHANGED.search(words))
 
 
 def sentences(text: str) -> list[str]:

@@ -33,6 +33,7 @@ MOST_PAIRS, MOST_SECONDS = 8, 60.0
 MOST_REQUEST_BYTES = 100_000  # a longer request is not replayed: twenty times its price for one skill
 BETS = ((0.8, 0.95), (0.2, 0.5))  # (share of the capital, stake): five wins in a row decide, and one loss is survived
 DECISIVE = 20.0  # an e-value; its inverse bounds the chance of a false admission
+MENDS_NOTHING = "rejected: does not mend the failure"
 AT_ONCE = 2  # questions to the model: the user's own need room beside them
 MOST_SPILLED = 1  # of the unrelated requests: a small model is put off by any text once in a while
 
@@ -74,10 +75,10 @@ class Comparison:
             return "rejected: spills into unrelated requests" if spills else "admitted: mends the failure"
         if right[1] < right[0]:
             return "rejected: breaks what was right"
+        if right[1] > right[0]:
+            return "inconclusive: too little evidence"
         own = [pair.passed[1] for pair in self.pairs if pair.turn_id == self.pairs[0].turn_id]  # the failure's
-        if 2 * sum(own) < len(own):
-            return "rejected: does not mend the failure"
-        return "inconclusive: right either way" if right[1] == right[0] else "inconclusive: too little evidence"
+        return MENDS_NOTHING if 2 * sum(own) < len(own) else "inconclusive: right either way"
 
     @property
     def admitted(self) -> bool:

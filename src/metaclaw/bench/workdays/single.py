@@ -93,12 +93,13 @@ def request_of(course: Course, day: Day, files: Files, question: Question, conte
     """The request that a question is, less its model. `context` is what the arm puts into the system prompt."""
     how, schema = (HOW_FILE, FILE_SCHEMA) if question.kind == "file" else (HOW_CHOICE, choice_schema(question))
     system = f"{course.persona} {how}\n\n{context}".strip()
-    said = [text for role, text in day.seeded if role == "user"]  # it states the date, where the question does not
+    seeded = [{"role": role, "content": text} for role, text in day.seeded]  # states the date, where no question does
     shown = [f"{path} reads:\n{files[path]}" for path in question.inputs if path in files]
     return {
         "messages": [
             {"role": "system", "content": system},
-            {"role": "user", "content": "\n\n".join([*said, question.prompt, *shown])},
+            *seeded,
+            {"role": "user", "content": "\n\n".join([question.prompt, *shown])},
         ],
         "temperature": 0,
         "max_tokens": MAX_TOKENS,

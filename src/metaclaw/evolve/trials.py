@@ -1,0 +1,68 @@
+"""When does a trial end for which no comparison has spoken? With failures under it, or with a comparison that it lost.
+
+What nobody vouches for ends with the first failure. A rule that somebody vouches for is not contradicted by a model
+that fails with it as it does without: a weak one fails at most of what it is asked, and users then explain the same
+rule again by the case at hand. It ends where it does harm, where the user says that what holds on its subject has
+changed, or when the model has failed `PATIENCE` times under it and never done well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from metaclaw.evolve.failure import Failure
+from metaclaw.evolve.hearing import Heard, is_to_blame
+from metaclaw.evolve.parts import speaks_of_change
+from metaclaw.evolve.verify import MENDS_NOTHING, Comparison
+from metaclaw.journal import trajectories
+from metaclaw.library.catalog import Catalog
+from metaclaw.signals import ledger
+from metaclaw.store import Database
+from metaclaw.types import Skill, SkillKind, SkillState
+
+PATIENCE = 5
+
+
+class Trials:
+    """Of one namespace."""
+
+    def __init__(self, database: Database, catalog: Catalog) -> None:
+        self._database = database
+        self._catalog = catalog
+
+    def end(self, failure: Failure, heard: Sequence[Heard]) -> dict[str, Skill]:
+        """End those that this failure ends, unless the user speaks of other things. Returns what ended, by ref."""
+        if not failure.turn.skills:
+            return {}
+        ended = {
+            skill.ref: skill for skill in self._catalog.live()
+            if skill.state is SkillState.TRIAL and is_to_blame(skill, failure, heard)
+            and not self._catalog.is_proved(skill)  # a comparison has spoken for it
+            and (_has_changed(skill, heard) or not self._is_bearable(skill))
+        }
+        for skill in ended.values():
+            self._catalog.change_state(skill, SkillState.RETIRED, f"failed while on trial, in {failure.turn.id}")
+        return ended
+
+    def outlives(self, skill: Skill, lost: Comparison) -> bool:
+        """Whether a comparison that a skill lost leaves it on trial."""
+        return lost.decision == MENDS_NOTHING and skill.ref not in self._catalog.unvouched()
+
+    def give_way(self, turn_id: str, program: Skill) -> None:
+        """End those of a failure that a program, proved, now mends."""
+        for skill in self._catalog.made_from(turn_id):
+            if skill.state is SkillState.TRIAL and skill.kind is SkillKind.INSTRUCTION:
+                self._catalog.change_state(skill, SkillState.RETIRED, f"did not mend what {program.ref} does")
+
+    def _is_bearable(self, skill: Skill) -> bool:
+        if skill.kind is not SkillKind.INSTRUCTION or skill.ref in self._catalog.unvouched():
+            return False
+        namespace = self._catalog.namespace
+        turns = trajectories.turns_with_skill(self._database, namespace, skill.ref, PATIENCE)
+        outcomes = [ledger.outcome_of(self._database, namespace, turn_id) for turn_id in turns]
+        return len(outcomes) < PATIENCE or not all(one.failed for one in outcomes)
+
+
+def _has_changed(skill: Skill, heard: Sequence[Heard]) -> bool:
+    said = (one.failure.words.own for one in heard if skill.ref in one.subjects and not one.known)
+    return any(map(speaks_of_change, said))
