@@ -60,6 +60,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("evolve.kin", "store"): "hands the handle on to journal and signals",
     ("evolve.lessons", "store"): "hands the handle on to the modules that read",
     ("evolve.progress", "store"): "owns the tables cursors and evolve_state",
+    ("evolve.trials", "store"): "hands the handle on to journal and signals",
     ("evolve.rejected", "store"): "owns the table rejected_edits",
     ("evolve.vouching", "store"): "hands the handle on to journal and signals",
     ("bench.gateway.library", "library"): "fills a library with ten thousand skills, for which there is no door",
