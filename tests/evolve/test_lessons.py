@@ -130,7 +130,7 @@ async def test_a_skill_is_refined_in_one_step_with_undo(database: Database, cata
     model = Telling(PROPOSAL | {"edit": "refine", "names": ["names"]}, "starts with the date.")
     await learn(database, catalog, model, "No, not so.")
     assert live(catalog) == {"names@2": "model"}
-    assert "right 4 times of 4, the one before 0 times" in catalog.history("names")[-1][4]
+    assert "right 2 times of 2, the one before 0 times" in catalog.history("names")[-1][4]
     restored, _ = catalog.rollback("names", "undo")
     assert restored is not None
     assert restored.body == old.body

@@ -69,7 +69,7 @@ async def test_a_skill_that_helps_now_and_then_is_not_rejected() -> None:
 @pytest.mark.parametrize(("without", "with_skill", "n", "effect", "decision"), [
     (WRONG, RIGHT, 5, 1.0, "admitted: mends the failure"),
     (RIGHT, RIGHT, 4, 0.0, "inconclusive: right either way"),
-    (WRONG, WRONG, 4, 0.0, "rejected: does not mend the failure"),
+    (WRONG, WRONG, 2, 0.0, "rejected: does not mend the failure"),
     (RIGHT, WRONG, 1, -1.0, "rejected: breaks what was right"),
 ])
 async def test_pairs_are_asked_for_until_they_decide_or_cannot_any_more(

@@ -33,6 +33,7 @@ MOST_PAIRS, MOST_SECONDS = 8, 60.0
 MOST_REQUEST_BYTES = 100_000  # a longer request is not replayed: twenty times its price for one skill
 BETS = ((0.8, 0.95), (0.2, 0.5))  # (share of the capital, stake): five wins in a row decide, and one loss is survived
 DECISIVE = 20.0  # an e-value; its inverse bounds the chance of a false admission
+FUTILE = 2  # pairs in a row from the first on that the skill mends nothing in: of one that mends 9 of 10, in 1 of 100
 MENDS_NOTHING = "rejected: does not mend the failure"
 AT_ONCE = 2  # questions to the model: the user's own need room beside them
 MOST_SPILLED = 1  # of the unrelated requests: a small model is put off by any text once in a while
@@ -114,6 +115,8 @@ class Replays:
         pairs: list[Pair] = []
         while _open(pairs) and (not pairs or self._now() < until):
             pairs.append(await self._pair(len(pairs), block))
+            if len(pairs) == FUTILE and not any(pair.passed[1] for pair in pairs):
+                break
         compared = Comparison(tuple(pairs))
         if not compared.admitted:
             return compared
