@@ -24,12 +24,14 @@ ENV PATH=/opt/metaclaw/bin:$PATH \
     METACLAW_DATA_DIR=/data \
     METACLAW_GATEWAY__HOST=0.0.0.0 \
     METACLAW_GATEWAY__PORT=8790 \
+    METACLAW_DASHBOARD__HOST=0.0.0.0 \
+    METACLAW_DASHBOARD__PORT=8792 \
     METACLAW_SCHEDULE__WATCH_INPUT=false \
     METACLAW_LOG__FORMAT=json
 USER 10001:10001
 WORKDIR /home/metaclaw
 VOLUME /data
-EXPOSE 8790
+EXPOSE 8790 8792
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=15m --retries=3 \
     CMD ["python", "-c", "import json, urllib.request as web; assert json.load(web.urlopen('http://127.0.0.1:8790/healthz', timeout=4))['status'] == 'ok'"]

@@ -49,6 +49,7 @@ mapfile -t check < <(grep '^HEALTHCHECK' "$work/steps" | grep -o '\[.*\]' \
 port=$("$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 export PATH=$prefix/bin:$PATH HOME=$work/home METACLAW_DATA_DIR=$work/data
 export METACLAW_GATEWAY__HOST=127.0.0.1 METACLAW_GATEWAY__PORT=$port
+export METACLAW_DASHBOARD__HOST=127.0.0.1 METACLAW_DASHBOARD__PORT=0
 export METACLAW_UPSTREAM__URL=http://127.0.0.1:9/v1 # nobody is there: health does not ask the provider
 mkdir -p "$HOME"
 "${entry[@]}" "${command[@]}" > "$work/log" 2>&1 &

@@ -57,8 +57,12 @@ class Office:
 
 
 @asynccontextmanager
-async def opened(home: Path, cannot_train: str = "", port: int = 0) -> AsyncIterator[Office]:
-    settings = Settings.model_validate({"data_dir": str(home), "schedule": {"sleep_hours": "23:00-07:00"}})
+async def opened(
+    home: Path, cannot_train: str = "", port: int = 0, host: str = "127.0.0.1"
+) -> AsyncIterator[Office]:
+    settings = Settings.model_validate({
+        "data_dir": str(home), "schedule": {"sleep_hours": "23:00-07:00"}, "dashboard": {"host": host},
+    })
     places = Home(settings)
     with Database(places.store) as database:
         catalog = Catalog(database, settings.namespace, places.skills)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from metaclaw.config import GatewaySettings, Settings, ensure_token, known_keys, load
+from metaclaw.config import GatewaySettings, Settings, ensure_token, known_keys, load, url_here
 from metaclaw.errors import ConfigError
 
 
@@ -297,3 +297,11 @@ def test_every_setting_is_explained() -> None:
     ]
     assert not unexplained
     assert "schedule.sleep_hours" in set(known_keys())
+
+
+@pytest.mark.parametrize(("host", "url"), [
+    ("127.0.0.1", "http://127.0.0.1:1"), ("::", "http://[::1]:1"), ("", "http://127.0.0.1:1"),
+    ("box.lan", "http://box.lan:1"),
+])
+def test_what_listens_everywhere_is_found_on_this_machine(host: str, url: str) -> None:
+    assert url_here(host, 1) == url

@@ -33,6 +33,12 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 
 
+def url_here(host: str, port: int) -> str:
+    """Where a program on this machine finds who listens on that address."""
+    host = EVERYWHERE.get(host, host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 def _base_url(url: str) -> str:
     """The text of a refusal does not repeat the URL: there may be a password in it."""
     try:
@@ -114,8 +120,7 @@ class GatewaySettings(Section):
 
     def url(self, port: int) -> str:
         """Where a program on this machine finds the gateway on that port, without /v1."""
-        host = EVERYWHERE.get(self.host, self.host)
-        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        return url_here(self.host, port)
 
 
 class ProviderSettings(Section):
@@ -355,7 +360,10 @@ class ScheduleSettings(Section):
 
 class DashboardSettings(Section):
     enabled: bool = True
-    """Whether the learner serves the dashboard, on 127.0.0.1: `metaclaw dashboard` prints its link."""
+    """Whether the learner serves the dashboard: `metaclaw dashboard` prints its link."""
+    host: str = "127.0.0.1"
+    """Address that it listens on. Anything but loopback shows what your agents said to whoever has a link; in a
+    container it must be 0.0.0.0, with its port published to loopback alone."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8792
     """Port of the dashboard; 0 takes a free one, and so does a port that is taken."""
 

@@ -522,7 +522,7 @@ def dashboard_of(
         cannot_train=cannot_train,
         holdout_share=settings.evolve.holdout_share if settings.evolve.enabled else 0.0,
     )
-    return Dashboard(rooms, token, __version__)
+    return Dashboard(rooms, token, __version__, settings.dashboard.host)
 
 
 def _state_of(gateway_url: str, token: str) -> Mapping[str, Any]:

@@ -57,6 +57,13 @@ async def test_every_page_is_there_after_three_weeks(office: Office) -> None:
         _has_nothing_foreign(Seen(page))
 
 
+async def test_it_listens_where_it_is_told_to(office_home: Path) -> None:
+    async with opened(office_home, host="127.0.0.2") as office:
+        assert office.dashboard.url.startswith("http://127.0.0.2:")
+        await office.enter()
+        assert "Overview" in await office.text("/")
+
+
 async def test_every_page_says_what_to_do_before_anything_happened(empty_office: Office) -> None:
     await empty_office.enter()
     for path in ("/", "/turns", "/skills", "/adapters", "/training", "/health"):

@@ -19,6 +19,7 @@ from importlib import resources
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
+from metaclaw.config import url_here
 from metaclaw.dashboard.access import Access, Session
 from metaclaw.dashboard.render import Renderer, static_version
 from metaclaw.dashboard.rooms import Asked, Done, Page, Rooms
@@ -32,7 +33,6 @@ from metaclaw.wire.server import Limits, Server
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-HOST = "127.0.0.1"
 LIMITS = Limits(head_seconds=15.0, keep_alive_seconds=60.0, connections=64)
 CLOSE_SECONDS = 2.0
 THREADS, MOST_WAITING = 2, 16
@@ -58,11 +58,12 @@ NO_SESSION = "This browser has no session, or its session is over. Run `metaclaw
 class Dashboard:
     """Owned by the learner. `url` is where it listens."""
 
-    def __init__(self, rooms: Rooms, token: str, version: str) -> None:
+    def __init__(self, rooms: Rooms, token: str, version: str, host: str = "127.0.0.1") -> None:
         self._rooms = rooms
         self._token = token
         self._version = version
-        self._door = Door(token, HOST)
+        self._host = host
+        self._door = Door(token, host)
         self._renderer = Renderer(rooms.now)
         self._access = Access(token, "metaclaw")
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="dashboard")
@@ -74,12 +75,12 @@ class Dashboard:
     async def listen(self, port: int) -> None:
         """At `port`, or at any that is free where it is taken. Raises `OSError` where there is none."""
         try:
-            found = await self._server.listen(HOST, port)
+            found = await self._server.listen(self._host, port)
         except OSError as error:
-            found = await self._server.listen(HOST, 0)
+            found = await self._server.listen(self._host, 0)
             why = os.strerror(error.errno or 0)
             log.warning("the dashboard's port %d is taken (%s): it is at %d instead", port, why, found)
-        self.url = f"http://{HOST}:{found}"
+        self.url = url_here(self._host, found)
         self._access = Access(self._token, f"metaclaw-{found}")
 
     async def close(self) -> None:
