@@ -23,6 +23,12 @@ def test_what_is_pinned_stays_then_what_is_proved_then_what_is_nearer_to_the_req
     assert better_first(PROVED, specific, NEAR, frozenset({"specific"})) == (specific, PROVED)
 
 
+def test_the_rule_stays_and_what_was_said_of_one_case_goes() -> None:
+    rule = make_skill("specific", "All time fields hold a date, a time and the offset.", state=SkillState.TRIAL)
+    case = make_skill("general", "Task 405 is missing, or its fields are wrong.", state=SkillState.TRIAL)
+    assert better_first(case, rule, NEAR, NONE) == (rule, case)
+
+
 def test_a_skill_is_widened_and_its_text_stays() -> None:
     skill = widened(make_skill(description=f"{LEAD} Name the notes."), ["Name the notes.", "What is the\nplan called?"])
     assert skill.description == f"{LEAD} Name the notes. | What is the plan called?"

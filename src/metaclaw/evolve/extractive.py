@@ -19,7 +19,7 @@ MIN_WORDS, MIN_CHARACTERS = 4, 20  # the second for scripts that put no blanks b
 RULE_LEAD = "Rule, in the user's words: "
 ELSEWHERE = "requests of another kind."
 LEAD_IN = re.compile(
-    r"^\s*(?:(?:no|nope|wrong|incorrect|sorry)\b)?[\s,.:!]*"
+    r"^\s*(?:(?:no|nope|wrong|incorrect|sorry|not (?:right|correct|quite(?: right)?))\b)?[\s,.:!]*"
     r"(?:(?:that|this)(?:'s| is) (?:wrong|not (?:right|correct|how we [\w ]{2,30}|our [\w ]{2,30}|what [\w ]{2,30}))"
     r"(?: for us)?[.,:!]\s*)?",
     re.IGNORECASE,

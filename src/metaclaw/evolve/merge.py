@@ -10,12 +10,20 @@ import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 
+from metaclaw.evolve.parts import rule_of
+from metaclaw.evolve.quoting import wordings
 from metaclaw.library.skillfile import MAX_DESCRIPTION
 from metaclaw.types import Skill, SkillState
 
 LEAD = "How this user wants it done. Use for requests like:"
 MOST_REQUESTS, MOST_CHARACTERS = 10, 160  # of each
 WORD = re.compile(r"\w+")
+# Speaks of more than one case, in the languages in which corrections are heard.
+EVERY = re.compile(
+    r"\b(?:all|any|each|every|alle[nrs]?|jede[nrsm]?|tou(?:s|tes?)|chaque|tod[oa]s|cada|tutt[ei]|ogni|elke?|iedere?"
+    r"|wszystkie|każd\w+|все|кажд\w+)\b|所有|每|すべて|各|모든",
+    re.IGNORECASE,
+)
 
 
 def better_first(
@@ -24,12 +32,17 @@ def better_first(
     """The one to keep, and the one that goes: what is pinned, proved, or vouched for stays, else the general over the
     specific. `unvouched` are the refs of skills whose words nobody vouches for.
 
-    `fits` tells by name how near a skill's text is to what either was asked for: the specific one is near to few of it,
-    and is found less (measured: with the nearer text every rule of the bench is found, with the older one in four not).
+    General is what says how it is done from now on ('all times carry ...') over what says it of one case ('task 405
+    should be due at ...'). `fits` tells by name how near a skill's text is to what either was asked for: the specific
+    one is near to few of it, and is found less (measured: with the nearer text every rule of the bench is found, with
+    the older one in four not).
     """
 
-    def worth(skill: Skill) -> tuple[bool, bool, bool, float]:
-        return skill.name in pinned, skill.state is SkillState.ACTIVE, skill.ref not in unvouched, fits[skill.name]
+    def worth(skill: Skill) -> tuple[bool, bool, bool, bool, float]:
+        rule = rule_of(skill)
+        general = bool(EVERY.search(rule) or wordings().directive.search(rule))
+        active, vouched = skill.state is SkillState.ACTIVE, skill.ref not in unvouched
+        return skill.name in pinned, active, vouched, general, fits[skill.name]
 
     first, second = sorted((one, other), key=lambda skill: (worth(skill), skill.name), reverse=True)
     return first, second

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-FREE = 3  # failures in a row that cost nothing
+FREE = 2  # failures in a row that cost nothing
 LONGEST = 32  # cases between two tries, at most
 
 
