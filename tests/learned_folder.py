@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from metaclaw.config import Settings
+from metaclaw.config.settings import Settings
 from metaclaw.journal import trajectories
 from metaclaw.library.catalog import Catalog
 from metaclaw.runtime import Home

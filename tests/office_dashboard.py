@@ -12,7 +12,7 @@ from pathlib import Path
 
 import aiohttp
 
-from metaclaw.config import Settings
+from metaclaw.config.settings import Settings
 from metaclaw.dashboard.server import Dashboard
 from metaclaw.evolve.screen import objections
 from metaclaw.journal.redact import Redactor

@@ -15,7 +15,7 @@ from unittest.mock import patch
 import aiohttp
 import apsw
 
-from metaclaw.config import Settings
+from metaclaw.config.settings import Settings
 from metaclaw.context.embed import StaticEmbedder
 from metaclaw.journal import trajectories
 from metaclaw.library.catalog import Catalog

@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp import ClientSession, web
 
 from judged_adapters import admitted_adapter
-from metaclaw.config import Settings
+from metaclaw.config.settings import Settings
 from metaclaw.errors import EngineError
 from metaclaw.runtime import Embedded, Gateway, Home
 from metaclaw.serving.engine import EngineSpec

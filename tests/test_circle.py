@@ -18,7 +18,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from metaclaw.config import load
+from metaclaw.config.loading import load
 from metaclaw.context.embed import StaticEmbedder
 from metaclaw.evolve.loop import FastLoop
 from metaclaw.evolve.progress import settled

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from metaclaw.bench.client import MEASURED, WHOEVER_IS_THERE, WITHOUT_SKILLS, Answer, GatewayClient
-from metaclaw.config import load
+from metaclaw.config.loading import load
 from metaclaw.journal import trajectories
 from metaclaw.runtime import Embedded, Gateway, Home
 from metaclaw.serving.promotion import Promotions

@@ -16,7 +16,7 @@ SERVES = """
 import asyncio, json
 from pathlib import Path
 import metaclaw.cli.main, metaclaw.learner, metaclaw.serving.engine
-from metaclaw.config import Settings
+from metaclaw.config.settings import Settings
 from metaclaw.dialects import chat
 from metaclaw.runtime import Gateway
 from metaclaw.wire.client import Connections

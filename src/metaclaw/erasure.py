@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from metaclaw.config import Settings
+from metaclaw.config.settings import Settings
 from metaclaw.evolve import exposures, rejected
 from metaclaw.evolve.progress import settled
 from metaclaw.journal import erasing as journal

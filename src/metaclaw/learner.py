@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from metaclaw import logs
-from metaclaw.config import Settings, known_secrets
+from metaclaw.config.secret import known_secrets
+from metaclaw.config.settings import Settings
 from metaclaw.errors import MetaClawError
 from metaclaw.journal.redact import Redactor
 from metaclaw.leash import die_with_parent

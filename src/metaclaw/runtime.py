@@ -21,7 +21,10 @@ from zoneinfo import ZoneInfo
 
 from metaclaw import __version__
 from metaclaw.carrying import Carrying
-from metaclaw.config import JudgeSettings, ScheduleSettings, Settings, TrainingSettings, ensure_token, known_secrets
+from metaclaw.config.fast_loop import JudgeSettings
+from metaclaw.config.secret import ensure_token, known_secrets
+from metaclaw.config.settings import Settings
+from metaclaw.config.slow_loop import ScheduleSettings, TrainingSettings
 from metaclaw.context.embed import StaticEmbedder
 from metaclaw.context.live import LiveContext
 from metaclaw.dialects import chat

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from metaclaw.cli.status import engines_text
-from metaclaw.config import Settings
+from metaclaw.config.settings import Settings
 from metaclaw.runtime import Home, weights_words
 from metaclaw.scheduler.board import Board
 from metaclaw.store import Database

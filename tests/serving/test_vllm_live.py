@@ -14,7 +14,7 @@ from aiohttp import ClientSession
 from pydantic import ValidationError
 
 from judged_adapters import admitted_adapter
-from metaclaw.config import Settings
+from metaclaw.config.settings import Settings
 from metaclaw.errors import EngineError
 from metaclaw.runtime import Embedded, Gateway, Home
 from metaclaw.serving import vllm as engines

@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from metaclaw.config import JudgeSettings, Settings, TrainingSettings, known_secrets
+from metaclaw.config.fast_loop import JudgeSettings
+from metaclaw.config.secret import known_secrets
+from metaclaw.config.settings import Settings
+from metaclaw.config.slow_loop import TrainingSettings
 from metaclaw.runtime import _shareable
 from metaclaw.training.outside import JUDGE_KEY, TEACHER_KEY, endpoints, keys
 from metaclaw.training.recipe import TrainJob

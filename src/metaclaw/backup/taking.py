@@ -23,7 +23,7 @@ import apsw
 from metaclaw import __version__
 from metaclaw.backup.archive import CONFIG, PRIVATE_KEY, STORE, Facts, Progress, Writer
 from metaclaw.backup.settings_file import without_secrets
-from metaclaw.config import Settings
+from metaclaw.config.settings import Settings
 from metaclaw.errors import BackupError
 from metaclaw.library.folder import names, read
 from metaclaw.library.mirror import Mirror

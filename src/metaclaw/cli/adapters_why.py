@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from metaclaw.cli.common import ConfigOption, DataDirOption, JsonOption, Rooms, load_settings, rooms, visible
-from metaclaw.config import Settings
+from metaclaw.config.settings import Settings
 from metaclaw.errors import TrainingError
 from metaclaw.runtime import Embedded, Home, canary_watch
 from metaclaw.serving.routes import RouteState

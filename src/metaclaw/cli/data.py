@@ -26,7 +26,8 @@ from metaclaw.cli.common import (
     agreed,
     load_settings,
 )
-from metaclaw.config import Settings, known_secrets
+from metaclaw.config.secret import known_secrets
+from metaclaw.config.settings import Settings
 from metaclaw.erasure import Consequences, Forgetting
 from metaclaw.errors import TrainingError
 from metaclaw.journal.redact import Redactor

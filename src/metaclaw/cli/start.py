@@ -23,7 +23,7 @@ from rich.progress import (
 )
 
 from metaclaw import heap
-from metaclaw.config import Settings
+from metaclaw.config.settings import Settings
 from metaclaw.errors import ConfigError
 from metaclaw.runtime import Embedded, Gateway, Home, weights_words
 from metaclaw.training.process import ReportingProcess
