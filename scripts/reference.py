@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent
 README, CONFIGURATION = ROOT / "README.md", ROOT / "docs" / "configuration.md"
 COMMANDS = ROOT / "docs" / "commands.md"
 FOLDERS = (  # in the order in which data visits them
-    "config",
+    "config", "runtime",
     "store", "wire", "gateway", "dialects", "context", "upstream", "sandbox", "journal", "telemetry", "signals",
     "library", "evolve", "training", "serving", "scheduler", "connect", "connect/clients", "connect/formats",
     "mcp_server", "client", "backup", "dashboard", "cli", "cli/doctor", "bench", "bench/curation", "bench/demo",

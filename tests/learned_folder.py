@@ -8,7 +8,7 @@ from typing import Any
 from metaclaw.config.settings import Settings
 from metaclaw.journal import trajectories
 from metaclaw.library.catalog import Catalog
-from metaclaw.runtime import Home
+from metaclaw.runtime.home import Home
 from metaclaw.serving.routes import Routes
 from metaclaw.store import Database
 from metaclaw.training.jobs import Jobs

@@ -18,7 +18,7 @@ from metaclaw.evolve.progress import settled
 from metaclaw.journal import erasing as journal
 from metaclaw.library import erasing as library
 from metaclaw.library.catalog import Catalog
-from metaclaw.runtime import Home
+from metaclaw.runtime.home import Home
 from metaclaw.serving.promotion import roll_back_stale
 from metaclaw.serving.routes import Routes
 from metaclaw.signals import ledger

@@ -27,7 +27,7 @@ from metaclaw.config.settings import Settings
 from metaclaw.errors import BackupError
 from metaclaw.library.folder import names, read
 from metaclaw.library.mirror import Mirror
-from metaclaw.runtime import Home
+from metaclaw.runtime.home import Home
 from metaclaw.store import Database
 from metaclaw.store.checkup import newest_schema
 from metaclaw.store.snapshot import snapshot

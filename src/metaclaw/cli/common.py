@@ -25,7 +25,8 @@ from metaclaw.errors import ConfigError, SkillError
 from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog
 from metaclaw.library.edits import Edits
-from metaclaw.runtime import Home, carrying_of, edits_of
+from metaclaw.runtime.home import Home
+from metaclaw.runtime.library import carrying_of, edits_of
 from metaclaw.serving.promotion import Promotions
 from metaclaw.serving.receipts import Receipts
 from metaclaw.serving.routes import Routes

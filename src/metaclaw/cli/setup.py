@@ -28,7 +28,8 @@ from metaclaw.connect.clients import CLIENTS
 from metaclaw.connect.disk import PRIVATE_FILE, put
 from metaclaw.errors import ConfigError, MetaClawError, UpstreamError
 from metaclaw.running import gateways
-from metaclaw.runtime import Gateway, own_door
+from metaclaw.runtime.asking import own_door
+from metaclaw.runtime.gateway import Gateway
 from metaclaw.scheduler.windows import SleepHours
 from metaclaw.serving.weights import DEFAULT, KNOWN
 from metaclaw.upstream.client import UpstreamClient, reply_text

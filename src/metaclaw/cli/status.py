@@ -18,7 +18,7 @@ from metaclaw.config.settings import Settings
 from metaclaw.connect import answers
 from metaclaw.errors import ConnectError
 from metaclaw.running import Running, gateways
-from metaclaw.runtime import Home
+from metaclaw.runtime.home import Home
 from metaclaw.serving.routes import RouteState
 from metaclaw.store import Database
 from metaclaw.training.jobs import JobRow, Jobs

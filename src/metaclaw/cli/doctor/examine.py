@@ -23,7 +23,7 @@ from metaclaw.config.settings import Settings
 from metaclaw.connect import answers
 from metaclaw.errors import ConfigError, ConnectError, MetaClawError
 from metaclaw.running import Running, gateways
-from metaclaw.runtime import Home
+from metaclaw.runtime.home import Home
 from metaclaw.sandbox import Sandbox
 from metaclaw.serving.fetch import Progress
 
