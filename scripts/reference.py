@@ -26,12 +26,13 @@ from metaclaw.bench.report.page import page
 from metaclaw.bench.report.wording import in_order, number, title, words
 from metaclaw.cli.later import whole
 from metaclaw.cli.main import app
-from metaclaw.config import ENV_PREFIX, Settings, section_of
+from metaclaw.config.settings import ENV_PREFIX, Settings, section_of
 
 ROOT = Path(__file__).resolve().parent.parent
 README, CONFIGURATION = ROOT / "README.md", ROOT / "docs" / "configuration.md"
 COMMANDS = ROOT / "docs" / "commands.md"
 FOLDERS = (  # in the order in which data visits them
+    "config", "runtime",
     "store", "wire", "gateway", "dialects", "context", "upstream", "sandbox", "journal", "telemetry", "signals",
     "library", "evolve", "training", "serving", "scheduler", "connect", "connect/clients", "connect/formats",
     "mcp_server", "client", "backup", "dashboard", "cli", "cli/doctor", "bench", "bench/curation", "bench/demo",
@@ -136,7 +137,7 @@ def first_sentence(path: Path) -> str:
 def configuration() -> str:
     rows = "\n".join(settings_rows(Settings, ""))
     return (
-        "# Configuration\n\n<!-- Made by scripts/reference.py from src/metaclaw/config.py. -->\n\n"
+        "# Configuration\n\n<!-- Made by scripts/reference.py from src/metaclaw/config/. -->\n\n"
         "Flags win over the environment, the environment over the file (`~/.metaclaw/config.toml`, or `--config FILE`),"
         " the file over the defaults. Unknown keys are refused.\n\n"
         "| key | environment | default | meaning |\n|---|---|---|---|\n" + rows + "\n"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from metaclaw.config import Settings
+from metaclaw.config.settings import Settings
 from metaclaw.journal import trajectories
 from metaclaw.library.catalog import Catalog
-from metaclaw.runtime import Home
+from metaclaw.runtime.home import Home
 from metaclaw.serving.routes import Routes
 from metaclaw.store import Database
 from metaclaw.training.jobs import Jobs

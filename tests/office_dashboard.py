@@ -12,12 +12,13 @@ from pathlib import Path
 
 import aiohttp
 
-from metaclaw.config import Settings
+from metaclaw.config.settings import Settings
 from metaclaw.dashboard.server import Dashboard
 from metaclaw.evolve.screen import objections
 from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog
-from metaclaw.runtime import Home, dashboard_of
+from metaclaw.runtime.dashboard import dashboard_of
+from metaclaw.runtime.home import Home
 from metaclaw.serving.routes import Routes
 from metaclaw.store import Database
 

@@ -15,11 +15,12 @@ from unittest.mock import patch
 import aiohttp
 import apsw
 
-from metaclaw.config import Settings
+from metaclaw.config.settings import Settings
 from metaclaw.context.embed import StaticEmbedder
 from metaclaw.journal import trajectories
 from metaclaw.library.catalog import Catalog
-from metaclaw.runtime import Gateway, Home
+from metaclaw.runtime.gateway import Gateway
+from metaclaw.runtime.home import Home
 from metaclaw.store import Database
 from metaclaw.types import Skill, SkillState, Turn
 from upstream_server import ScriptedUpstream, upstream
@@ -122,7 +123,7 @@ async def serving_several(folder: Path, *tables: dict[str, Any], **sections: Any
 
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Gateway]:
-    with patch("metaclaw.runtime.StaticEmbedder", loaded_once):
+    with patch("metaclaw.runtime.gateway.StaticEmbedder", loaded_once):
         async with Gateway(settings, None) as gateway:
             yield gateway
 

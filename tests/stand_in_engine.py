@@ -12,9 +12,11 @@ from typing import Any
 from aiohttp import ClientSession, web
 
 from judged_adapters import admitted_adapter
-from metaclaw.config import Settings
+from metaclaw.config.settings import Settings
 from metaclaw.errors import EngineError
-from metaclaw.runtime import Embedded, Gateway, Home
+from metaclaw.runtime.engines import Embedded
+from metaclaw.runtime.gateway import Gateway
+from metaclaw.runtime.home import Home
 from metaclaw.serving.engine import EngineSpec
 from metaclaw.serving.promotion import Promotions
 from metaclaw.serving.routes import Routes

@@ -18,13 +18,13 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from metaclaw.config import load
+from metaclaw.config.loading import load
 from metaclaw.context.embed import StaticEmbedder
 from metaclaw.evolve.loop import FastLoop
 from metaclaw.evolve.progress import settled
 from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog
-from metaclaw.runtime import Gateway
+from metaclaw.runtime.gateway import Gateway
 from metaclaw.scheduler.scheduler import Scheduler
 from metaclaw.scheduler.windows import Rule
 from metaclaw.serving.promotion import Promotions

@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 
 from metaclaw.bench.client import MEASURED, WHOEVER_IS_THERE, WITHOUT_SKILLS, Answer, GatewayClient
-from metaclaw.config import load
+from metaclaw.config.loading import load
 from metaclaw.journal import trajectories
-from metaclaw.runtime import Embedded, Gateway, Home
+from metaclaw.runtime.engines import Embedded
+from metaclaw.runtime.gateway import Gateway
+from metaclaw.runtime.home import Home
 from metaclaw.serving.promotion import Promotions
 from metaclaw.serving.routes import Routes
 from metaclaw.store import Database

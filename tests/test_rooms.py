@@ -14,6 +14,11 @@ import metaclaw
 
 SOURCE = Path(metaclaw.__file__).parent
 HEAVY = ("torch", "transformers", "peft", "xllamacpp", "wordllama")
+# what the learner builds in its own process
+LEARNERS = (
+    "metaclaw.evolve.loop", "metaclaw.evolve.curate", "metaclaw.training.job", "metaclaw.scheduler.scheduler",
+    "metaclaw.dashboard",
+)
 
 COMMON = {"types", "errors", "config", "leash"}
 # these build, open, hold, or reach into everything
@@ -192,6 +197,19 @@ def test_the_gateway_never_imports_a_learning_room() -> None:
 
 
 def test_the_request_path_loads_no_model_library() -> None:
-    script = f"import sys, metaclaw.gateway.app; print([m for m in {HEAVY} if m in sys.modules])"
+    assert not loaded_by("metaclaw.gateway.app") & set(HEAVY)
+
+
+def test_the_gateways_process_loads_neither_loop_nor_dashboard() -> None:
+    assert not loaded_by("metaclaw.runtime.gateway") & {*HEAVY, *LEARNERS}
+    assert loaded_by("metaclaw.runtime.learner", "metaclaw.runtime.dashboard") >= set(LEARNERS)
+
+
+def test_a_learner_that_shows_no_dashboard_loads_none() -> None:
+    assert not loaded_by("metaclaw.runtime.learner") & {*HEAVY, "metaclaw.dashboard"}
+
+
+def loaded_by(*names: str) -> set[str]:
+    script = f"import sys, {', '.join(names)}; print(*sys.modules)"
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
-    assert said.strip() == "[]"
+    return set(said.split())

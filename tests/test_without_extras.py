@@ -16,9 +16,9 @@ SERVES = """
 import asyncio, json
 from pathlib import Path
 import metaclaw.cli.main, metaclaw.learner, metaclaw.serving.engine
-from metaclaw.config import Settings
+from metaclaw.config.settings import Settings
 from metaclaw.dialects import chat
-from metaclaw.runtime import Gateway
+from metaclaw.runtime.gateway import Gateway
 from metaclaw.wire.client import Connections
 from metaclaw.wire.head import Headers
 from metaclaw.wire.server import Limits, Response, Server

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from metaclaw.config import Settings
+from metaclaw.config.settings import Settings
 from metaclaw.evolve import exposures, rejected
 from metaclaw.evolve.progress import settled
 from metaclaw.journal import erasing as journal
 from metaclaw.library import erasing as library
 from metaclaw.library.catalog import Catalog
-from metaclaw.runtime import Home
+from metaclaw.runtime.home import Home
 from metaclaw.serving.promotion import roll_back_stale
 from metaclaw.serving.routes import Routes
 from metaclaw.signals import ledger

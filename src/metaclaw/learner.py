@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from metaclaw import logs
-from metaclaw.config import Settings, known_secrets
+from metaclaw.config.secret import known_secrets
+from metaclaw.config.settings import Settings
 from metaclaw.errors import MetaClawError
 from metaclaw.journal.redact import Redactor
 from metaclaw.leash import die_with_parent
-from metaclaw.runtime import Learner, build_learner
+from metaclaw.runtime.learner import Learner, build_learner
 
 log = logging.getLogger("metaclaw.learner")
 

@@ -23,7 +23,7 @@ from learned_folder import home_of, learned, state_of
 from metaclaw.backup.archive import opened
 from metaclaw.backup.swap import exchange
 from metaclaw.backup.taking import Wish, take
-from metaclaw.config import Settings
+from metaclaw.config.settings import Settings
 from metaclaw.errors import BackupError
 from metaclaw.store import Database
 from metaclaw.training.signing import Signer, fingerprint

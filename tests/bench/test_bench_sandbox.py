@@ -9,7 +9,7 @@ import pytest
 
 from metaclaw.bench import sandbox
 from metaclaw.bench.sandbox_attacks import Attack
-from metaclaw.config import SandboxSettings
+from metaclaw.config.fast_loop import SandboxSettings
 from metaclaw.errors import SandboxError
 from metaclaw.sandbox import Sandbox
 

@@ -14,7 +14,7 @@ from metaclaw.bench.demo.run import DemoPlan, settings_of
 from metaclaw.bench.server import MARK, OwnGateway
 from metaclaw.bench.workdays.arms import ARMS
 from metaclaw.bench.workdays.playing import Plan
-from metaclaw.config import Settings
+from metaclaw.config.settings import Settings
 from metaclaw.errors import MetaClawError
 from metaclaw.running import gateways
 from running_gateway import until

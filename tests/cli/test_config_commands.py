@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from metaclaw.config import Settings, known_keys, section_of
+from metaclaw.config.settings import Settings, known_keys, section_of
 from shell import Shell
 
 

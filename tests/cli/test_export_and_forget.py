@@ -16,10 +16,11 @@ import pytest
 
 from metaclaw.cli.data import app
 from metaclaw.cli.main import main
-from metaclaw.config import Settings, load
+from metaclaw.config.loading import load
+from metaclaw.config.settings import Settings
 from metaclaw.evolve import rejected
 from metaclaw.library.catalog import Catalog
-from metaclaw.runtime import Home
+from metaclaw.runtime.home import Home
 from metaclaw.serving.routes import Routes
 from metaclaw.signals import ledger
 from metaclaw.store import Database

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from metaclaw.cli.status import engines_text
-from metaclaw.config import Settings
-from metaclaw.runtime import Home, weights_words
+from metaclaw.config.settings import Settings
+from metaclaw.runtime.home import Home
+from metaclaw.runtime.trainable import weights_words
 from metaclaw.scheduler.board import Board
 from metaclaw.store import Database
 from running_gateway import until

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metaclaw.config import ContextSettings
+from metaclaw.config.request_path import ContextSettings
 from metaclaw.context.dense import Vectors, unit
 from metaclaw.context.far import FAILURES_IN_A_ROW
 from metaclaw.context.live import LiveContext

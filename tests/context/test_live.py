@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from metaclaw.config import ContextSettings
+from metaclaw.config.request_path import ContextSettings
 from metaclaw.context.dense import Vectors
 from metaclaw.context.embed import Embedder
 from metaclaw.context.holdout import NO_DRAW

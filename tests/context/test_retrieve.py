@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metaclaw.bench.retrieval.data import distractors
-from metaclaw.config import ContextSettings
+from metaclaw.config.request_path import ContextSettings
 from metaclaw.context.retrieve import SkillIndex
 from metaclaw.context.segment import skill_vectors
 from metaclaw.types import Skill

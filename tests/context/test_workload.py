@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from metaclaw.bench.demo.workload import CONVENTIONS, EXAM, KINDS, PRACTICE, Task, tasks
-from metaclaw.config import ContextSettings
+from metaclaw.config.request_path import ContextSettings
 from metaclaw.context.retrieve import SkillIndex
 from metaclaw.context.segment import skill_vectors
 from metaclaw.evolve import extractive

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from metaclaw.journal.redact import Redactor
-from metaclaw.runtime import Home, edits_of
+from metaclaw.runtime.home import Home
+from metaclaw.runtime.library import edits_of
 from metaclaw.scheduler.board import Board
 from metaclaw.training.registry import Registry
 from metaclaw.types import AdapterState, SkillState

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from metaclaw.config import SandboxSettings
+from metaclaw.config.fast_loop import SandboxSettings
 from metaclaw.errors import UpstreamError
 from metaclaw.evolve.cases import read_cases
 from metaclaw.evolve.code import CodeLearner, computable

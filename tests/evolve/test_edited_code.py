@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from metaclaw.config import SandboxSettings
+from metaclaw.config.fast_loop import SandboxSettings
 from metaclaw.evolve.cases import Case, written
 from metaclaw.evolve.edited_code import retest
 from metaclaw.library.tool import CASES

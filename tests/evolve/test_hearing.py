@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from metaclaw.config import ContextSettings
+from metaclaw.config.request_path import ContextSettings
 from metaclaw.context.live import LiveContext
 from metaclaw.evolve.failure import Failure
 from metaclaw.evolve.kin import kin_of

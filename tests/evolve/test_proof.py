@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from metaclaw.config import SandboxSettings
+from metaclaw.config.fast_loop import SandboxSettings
 from metaclaw.evolve.cases import Case
 from metaclaw.evolve.proof import Baseline, Proof, prove
 from metaclaw.library.tool import Tool, tool_of

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from metaclaw import runtime
+from metaclaw.runtime import gateway
 from raw_http import answer, ask, connected, ended, request
 from running_gateway import CHAT, TOKEN, error_of, serving, until
 from upstream_server import chat_body
@@ -78,7 +78,7 @@ async def test_a_long_reply_is_not_cut_by_the_time_for_heads(tmp_path: Path) -> 
 
 
 async def test_connections_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime, "CONNECTIONS_PER_REQUEST", 2)
+    monkeypatch.setattr(gateway, "CONNECTIONS_PER_REQUEST", 2)
     async with serving(tmp_path, gateway={"max_in_flight": 1}) as door:
         async with connected(door.gateway.url) as (reader, writer), connected(door.gateway.url) as (other, _):
             writer.write(request("/healthz"))

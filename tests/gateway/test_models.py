@@ -10,7 +10,7 @@ import anthropic
 import openai
 from yarl import URL
 
-from metaclaw.runtime import Gateway
+from metaclaw.runtime.gateway import Gateway
 from running_gateway import TOKEN, Door, error_of, serving, serving_several
 from upstream_server import hang, refusing_url, whole
 

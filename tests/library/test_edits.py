@@ -19,7 +19,7 @@ from metaclaw.library import folder as disk
 from metaclaw.library.catalog import Catalog
 from metaclaw.library.edits import Edits, Taken
 from metaclaw.library.skillfile import parse, render
-from metaclaw.runtime import edits_of
+from metaclaw.runtime.library import edits_of
 from metaclaw.store import Database
 from metaclaw.types import SkillKind, SkillState
 from support import NAMESPACE, make_skill

@@ -16,7 +16,7 @@ import pytest
 from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog
 from metaclaw.library.watch import Prove, Watch
-from metaclaw.runtime import edits_of
+from metaclaw.runtime.library import edits_of
 from metaclaw.store import Database
 from metaclaw.tasks import Tasks
 from metaclaw.types import Skill, SkillKind, SkillState, Verdict

@@ -25,7 +25,7 @@ from mcp.shared.subscriptions import PromptsListChanged, ResourcesListChanged, T
 from mcp_types import CallToolResult, TextContent, TextResourceContents
 
 from metaclaw.cli.mcp import mcp
-from metaclaw.config import SandboxSettings
+from metaclaw.config.fast_loop import SandboxSettings
 from metaclaw.errors import ConfigError, MetaClawError
 from metaclaw.library.catalog import Catalog
 from metaclaw.mcp_server.server import SkillServer

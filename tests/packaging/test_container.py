@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from metaclaw.config import Settings, load
+from metaclaw.config.loading import load
+from metaclaw.config.settings import Settings
 
 ROOT = Path(__file__).parent.parent.parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ import pytest_asyncio
 
 from metaclaw.bench.sandbox import ATTACK_MARGIN_SECONDS, Host, attacked, attacked_plainly
 from metaclaw.bench.sandbox_attacks import ATTACKS, Attack
-from metaclaw.config import SandboxSettings
+from metaclaw.config.fast_loop import SandboxSettings
 from metaclaw.sandbox import Call, Result, Sandbox
 from processes import children
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from metaclaw.config import SandboxSettings
+from metaclaw.config.fast_loop import SandboxSettings
 from metaclaw.errors import SandboxError
 from metaclaw.sandbox import Call, Sandbox
 from metaclaw.sandbox.run import MAX_ARGUMENT_BYTES, MAX_CODE_BYTES

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from metaclaw.runtime import Home
+from metaclaw.runtime.home import Home
 from metaclaw.serving import local
 from metaclaw.types import AdapterState
 from running_gateway import stored_turns, until

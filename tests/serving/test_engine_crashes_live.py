@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from aiohttp import ClientTimeout
 
-from metaclaw import runtime
-from metaclaw.runtime import Embedded, Gateway
+from metaclaw.runtime import engines
+from metaclaw.runtime.engines import Embedded
+from metaclaw.runtime.gateway import Gateway
 from metaclaw.serving import local
 from metaclaw.serving.memory import MIB, Memory
 from metaclaw.serving.promotion import admitted
@@ -54,7 +55,7 @@ class Machine:
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     machine = Machine(tmp_path / "proc")
-    monkeypatch.setattr(runtime, "Memory", lambda: Memory(machine.folder, machine.folder / "no-groups"))
+    monkeypatch.setattr(engines, "Memory", lambda: Memory(machine.folder, machine.folder / "no-groups"))
     return machine
 
 

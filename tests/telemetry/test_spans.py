@@ -22,7 +22,8 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from opentelemetry.semconv._incubating.attributes import error_attributes, gen_ai_attributes
 
-from metaclaw.config import TelemetrySettings, known_secrets
+from metaclaw.config.observability import TelemetrySettings
+from metaclaw.config.secret import known_secrets
 from metaclaw.errors import ConfigError
 from metaclaw.journal.redact import Redactor
 from metaclaw.telemetry import export

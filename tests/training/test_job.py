@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from metaclaw.config import TrainingSettings
+from metaclaw.config.slow_loop import TrainingSettings
 from metaclaw.errors import LeaseLostError, TrainingError
 from metaclaw.scheduler.leases import GRACE_SECONDS, LEASE_SECONDS
 from metaclaw.store import Database

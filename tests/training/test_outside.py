@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from metaclaw.config import JudgeSettings, Settings, TrainingSettings, known_secrets
-from metaclaw.runtime import _shareable
+from metaclaw.config.fast_loop import JudgeSettings
+from metaclaw.config.secret import known_secrets
+from metaclaw.config.settings import Settings
+from metaclaw.config.slow_loop import TrainingSettings
+from metaclaw.runtime.greeting import shareable
 from metaclaw.training.outside import JUDGE_KEY, TEACHER_KEY, endpoints, keys
 from metaclaw.training.recipe import TrainJob
 
@@ -57,5 +60,5 @@ def test_a_stronger_teacher_must_be_named() -> None:
 def test_the_learner_gets_the_key_and_the_log_masks_it(tmp_path: Any) -> None:
     settings = Settings.model_validate({"data_dir": str(tmp_path), "training": TEACHER})
     assert "teacher-secret" in known_secrets(settings)
-    again = Settings.model_validate(_shareable(settings))
+    again = Settings.model_validate(shareable(settings))
     assert again.training.teacher_api_key == SecretStr("teacher-secret")

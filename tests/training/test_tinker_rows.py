@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from metaclaw.config import TrainingSettings
+from metaclaw.config.slow_loop import TrainingSettings
 from metaclaw.training import outside
 from metaclaw.training.objectives import Taught
 from metaclaw.training.recipe import TrainJob

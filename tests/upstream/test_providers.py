@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metaclaw.config import Settings
+from metaclaw.config.settings import Settings
 from metaclaw.errors import RequestError, UpstreamError
 from metaclaw.upstream.providers import LONGEST_COOLDOWN_SECONDS, Provider, Providers, configured, seconds_of
 from metaclaw.upstream.route import Auth, Route

@@ -20,7 +20,7 @@ from pathlib import Path
 from metaclaw.backup.archive import CONFIG, PRIVATE_KEY, STORE, Archive, Progress
 from metaclaw.backup.swap import exchange
 from metaclaw.backup.taking import WORK
-from metaclaw.config import PRIVATE_FOLDER
+from metaclaw.config.secret import PRIVATE_FOLDER
 from metaclaw.errors import BackupError
 from metaclaw.library.folder import names
 from metaclaw.library.mirror import Mirror

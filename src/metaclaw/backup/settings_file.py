@@ -13,7 +13,7 @@ from typing import Any, get_args
 import tomlkit
 from pydantic import BaseModel, SecretStr
 
-from metaclaw.config import Settings, section_of
+from metaclaw.config.settings import Settings, section_of
 
 ONLY_HERE = ("data_dir", "models_dir")
 

@@ -23,11 +23,11 @@ import apsw
 from metaclaw import __version__
 from metaclaw.backup.archive import CONFIG, PRIVATE_KEY, STORE, Facts, Progress, Writer
 from metaclaw.backup.settings_file import without_secrets
-from metaclaw.config import Settings
+from metaclaw.config.settings import Settings
 from metaclaw.errors import BackupError
 from metaclaw.library.folder import names, read
 from metaclaw.library.mirror import Mirror
-from metaclaw.runtime import Home
+from metaclaw.runtime.home import Home
 from metaclaw.store import Database
 from metaclaw.store.checkup import newest_schema
 from metaclaw.store.snapshot import snapshot

@@ -23,7 +23,7 @@ from typing import Any, Literal, Self
 import metaclaw
 from metaclaw.bench.results import Check, share, write
 from metaclaw.bench.sandbox_attacks import ATTACKS, Attack
-from metaclaw.config import SandboxSettings
+from metaclaw.config.fast_loop import SandboxSettings
 from metaclaw.errors import SandboxError
 from metaclaw.sandbox import Call, Result, Sandbox
 

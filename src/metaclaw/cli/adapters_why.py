@@ -14,9 +14,11 @@ from typing import Annotated, Any
 import typer
 
 from metaclaw.cli.common import ConfigOption, DataDirOption, JsonOption, Rooms, load_settings, rooms, visible
-from metaclaw.config import Settings
+from metaclaw.config.settings import Settings
 from metaclaw.errors import TrainingError
-from metaclaw.runtime import Embedded, Home, canary_watch
+from metaclaw.runtime.canary import canary_watch
+from metaclaw.runtime.engines import Embedded
+from metaclaw.runtime.home import Home
 from metaclaw.serving.routes import RouteState
 from metaclaw.serving.trial import decide, evidence_of, lift_in
 from metaclaw.training.package import CONFIG_FILE, GGUF_FILE, MANIFEST_FILE, PEFT_FILE

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from metaclaw.cli.common import WAITS, ConfigOption, DataDirOption, JsonOption, YesOption, agreed, load_settings
-from metaclaw.config import config_file
+from metaclaw.config.loading import config_file
 from metaclaw.errors import BackupError
 
 if TYPE_CHECKING:

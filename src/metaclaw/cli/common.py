@@ -18,12 +18,15 @@ from metaclaw.cli.options import ConfigOption as ConfigOption
 from metaclaw.cli.options import DataDirOption as DataDirOption
 from metaclaw.cli.options import JsonOption as JsonOption
 from metaclaw.cli.options import YesOption as YesOption
-from metaclaw.config import Settings, known_secrets, load
+from metaclaw.config.loading import load
+from metaclaw.config.secret import known_secrets
+from metaclaw.config.settings import Settings
 from metaclaw.errors import ConfigError, SkillError
 from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog
 from metaclaw.library.edits import Edits
-from metaclaw.runtime import Home, carrying_of, edits_of
+from metaclaw.runtime.home import Home
+from metaclaw.runtime.library import carrying_of, edits_of
 from metaclaw.serving.promotion import Promotions
 from metaclaw.serving.receipts import Receipts
 from metaclaw.serving.routes import Routes

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from metaclaw.cli.common import ConfigOption, DataDirOption, JsonOption, load_settings
-from metaclaw.config import config_file, sources
+from metaclaw.config.loading import config_file, sources
 from metaclaw.visible import visible
 
 app = typer.Typer(help="The settings in force, and where they come from.")

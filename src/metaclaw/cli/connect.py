@@ -15,7 +15,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from metaclaw.config import Settings, ensure_token
+from metaclaw.config.secret import ensure_token
+from metaclaw.config.settings import Settings
 from metaclaw.connect import answers
 from metaclaw.connect.backup import Connection
 from metaclaw.connect.base import Client, Endpoint, Places

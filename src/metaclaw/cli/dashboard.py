@@ -12,7 +12,8 @@ from urllib.request import ProxyHandler, Request, build_opener
 import typer
 
 from metaclaw.cli.common import ConfigOption, DataDirOption, JsonOption, load_settings
-from metaclaw.config import Settings, ensure_token
+from metaclaw.config.secret import ensure_token
+from metaclaw.config.settings import Settings
 from metaclaw.errors import MetaClawError
 from metaclaw.running import dashboards, gateways
 

@@ -26,11 +26,12 @@ from metaclaw.cli.common import (
     agreed,
     load_settings,
 )
-from metaclaw.config import Settings, known_secrets
+from metaclaw.config.secret import known_secrets
+from metaclaw.config.settings import Settings
 from metaclaw.erasure import Consequences, Forgetting
 from metaclaw.errors import TrainingError
 from metaclaw.journal.redact import Redactor
-from metaclaw.runtime import Home
+from metaclaw.runtime.home import Home
 from metaclaw.store import Database
 from metaclaw.store.scrub import LARGEST_BESIDE_OTHERS_BYTES, SECONDS_PER_GB
 from metaclaw.training.export import Refused, chat_lines, preference_lines

@@ -14,7 +14,7 @@ from metaclaw.cli import journal_text
 from metaclaw.cli.common import ConfigOption, DataDirOption, JsonOption, load_settings
 from metaclaw.errors import StoreError
 from metaclaw.journal import trajectories
-from metaclaw.runtime import Home
+from metaclaw.runtime.home import Home
 from metaclaw.signals import ledger
 from metaclaw.store import Database
 from metaclaw.types import Turn

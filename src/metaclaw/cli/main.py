@@ -75,7 +75,7 @@ def start(
 
     from metaclaw.cli.common import load_settings, log_to_stderr
     from metaclaw.cli.start import find_model, loop_for_many_requests, run_until_stopped
-    from metaclaw.config import ensure_token
+    from metaclaw.config.secret import ensure_token
 
     flags: dict[str, Any] = {}
     if port is not None:

@@ -11,7 +11,8 @@ import typer
 
 from metaclaw import __version__
 from metaclaw.cli.common import ConfigOption, DataDirOption, load_settings, need, rooms
-from metaclaw.config import Settings, ensure_token
+from metaclaw.config.secret import ensure_token
+from metaclaw.config.settings import Settings
 from metaclaw.sandbox import Sandbox
 
 DEFAULT_PORT = 8791

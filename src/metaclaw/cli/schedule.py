@@ -15,9 +15,12 @@ from rich.markup import escape
 
 from metaclaw.cli.common import ConfigOption, DataDirOption, JsonOption, load_settings
 from metaclaw.cli.status import job_text
-from metaclaw.config import ScheduleSettings, Settings
+from metaclaw.config.settings import Settings
+from metaclaw.config.slow_loop import ScheduleSettings
 from metaclaw.errors import MetaClawError
-from metaclaw.runtime import Home, agenda_of, cannot_train, machine_of, rule_of, utc_now
+from metaclaw.runtime.home import Home
+from metaclaw.runtime.schedule import agenda_of, machine_of, rule_of, utc_now
+from metaclaw.runtime.trainable import cannot_train
 from metaclaw.scheduler.board import Board
 from metaclaw.scheduler.presence import presence_here
 from metaclaw.scheduler.scheduler import TELL_AGAIN

@@ -21,12 +21,15 @@ from metaclaw.cli import connect as connecting
 from metaclaw.cli.common import interactive, load_settings, log_to_stderr
 from metaclaw.cli.setup_file import Answers, flags_of, format_of, shown, written
 from metaclaw.cli.start import find_model
-from metaclaw.config import Settings, config_file, ensure_token
+from metaclaw.config.loading import config_file
+from metaclaw.config.secret import ensure_token
+from metaclaw.config.settings import Settings
 from metaclaw.connect.clients import CLIENTS
 from metaclaw.connect.disk import PRIVATE_FILE, put
 from metaclaw.errors import ConfigError, MetaClawError, UpstreamError
 from metaclaw.running import gateways
-from metaclaw.runtime import Gateway, own_door
+from metaclaw.runtime.asking import own_door
+from metaclaw.runtime.gateway import Gateway
 from metaclaw.scheduler.windows import SleepHours
 from metaclaw.serving.weights import DEFAULT, KNOWN
 from metaclaw.upstream.client import UpstreamClient, reply_text

@@ -23,9 +23,12 @@ from rich.progress import (
 )
 
 from metaclaw import heap
-from metaclaw.config import Settings
+from metaclaw.config.settings import Settings
 from metaclaw.errors import ConfigError
-from metaclaw.runtime import Embedded, Gateway, Home, weights_words
+from metaclaw.runtime.engines import Embedded
+from metaclaw.runtime.gateway import Gateway
+from metaclaw.runtime.home import Home
+from metaclaw.runtime.trainable import weights_words
 from metaclaw.training.process import ReportingProcess
 
 try:

@@ -13,11 +13,12 @@ import typer
 from metaclaw import __version__
 from metaclaw.cli.common import rooms
 from metaclaw.cli.connect import clients_of
-from metaclaw.config import Settings, ensure_token
+from metaclaw.config.secret import ensure_token
+from metaclaw.config.settings import Settings
 from metaclaw.connect import answers
 from metaclaw.errors import ConnectError
 from metaclaw.running import Running, gateways
-from metaclaw.runtime import Home
+from metaclaw.runtime.home import Home
 from metaclaw.serving.routes import RouteState
 from metaclaw.store import Database
 from metaclaw.training.jobs import JobRow, Jobs

@@ -11,7 +11,7 @@ from dataclasses import asdict
 import typer
 from rich.console import Console
 
-from metaclaw.config import Settings
+from metaclaw.config.settings import Settings
 from metaclaw.errors import MetaClawError
 from metaclaw.running import Running, gateways
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from metaclaw.config import ContextSettings
+from metaclaw.config.request_path import ContextSettings
 from metaclaw.context.compose import Composition, compose
 from metaclaw.context.dense import Vectors
 from metaclaw.context.embed import Embedder, RemoteEmbedder

@@ -19,7 +19,7 @@ from importlib import resources
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
-from metaclaw.config import url_here
+from metaclaw.config.addresses import url_here
 from metaclaw.dashboard.access import Access, Session
 from metaclaw.dashboard.render import Renderer, static_version
 from metaclaw.dashboard.rooms import Asked, Done, Page, Rooms

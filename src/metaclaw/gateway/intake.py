@@ -6,7 +6,7 @@ room is refused before its body is read, so that refusing costs next to nothing.
 
 from __future__ import annotations
 
-from metaclaw.config import GatewaySettings
+from metaclaw.config.request_path import GatewaySettings
 from metaclaw.errors import RequestError
 from metaclaw.gateway.auth import OPEN_PATHS
 from metaclaw.gateway.bodies import read_body

@@ -11,7 +11,7 @@ import keyword
 from collections import Counter
 from collections.abc import Mapping
 
-from metaclaw.config import SandboxSettings
+from metaclaw.config.fast_loop import SandboxSettings
 from metaclaw.errors import SandboxError
 from metaclaw.sandbox.monty import MontyEngine
 from metaclaw.sandbox.pool import StrongEngine

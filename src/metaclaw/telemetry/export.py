@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from metaclaw.config import TelemetrySettings
+from metaclaw.config.observability import TelemetrySettings
 from metaclaw.errors import ConfigError
 from metaclaw.journal.redact import Redactor
 from metaclaw.telemetry.attributes import attributes_of, error_of, name_of

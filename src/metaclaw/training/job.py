@@ -19,7 +19,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from metaclaw.config import JudgeSettings, TrainingSettings
+from metaclaw.config.fast_loop import JudgeSettings
+from metaclaw.config.slow_loop import TrainingSettings
 from metaclaw.errors import ChildInterruptedError, LeaseLostError, StoreError, TrainingError
 from metaclaw.journal.erasing import erased_among
 from metaclaw.scheduler.leases import RENEW_SECONDS

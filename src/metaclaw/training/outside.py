@@ -10,7 +10,8 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from metaclaw.config import JudgeSettings, TrainingSettings
+from metaclaw.config.fast_loop import JudgeSettings
+from metaclaw.config.slow_loop import TrainingSettings
 
 TEACHER_KEY, JUDGE_KEY = "METACLAW_TRAINER_TEACHER_KEY", "METACLAW_TRAINER_JUDGE_KEY"
 TINKER_KEY = "METACLAW_TRAINER_TINKER_KEY"

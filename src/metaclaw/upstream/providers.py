@@ -17,7 +17,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import urlsplit
 
-from metaclaw.config import NamedUpstreamSettings, ProviderSettings, Settings
+from metaclaw.config.request_path import NamedUpstreamSettings, ProviderSettings
+from metaclaw.config.settings import Settings
 from metaclaw.errors import RequestError, UpstreamError
 from metaclaw.upstream.route import Route, Router
 

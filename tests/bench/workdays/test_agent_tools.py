@@ -10,7 +10,7 @@ import pytest
 
 from metaclaw.bench.workdays.questions import letters_in, safe_path
 from metaclaw.bench.workdays.tools import TOOLS, Workspace
-from metaclaw.config import SandboxSettings
+from metaclaw.config.fast_loop import SandboxSettings
 from metaclaw.sandbox import Sandbox
 
 needs_jail = pytest.mark.skipif(shutil.which("bwrap") is None, reason="needs bubblewrap (apt-get install bubblewrap)")

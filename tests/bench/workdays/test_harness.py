@@ -18,7 +18,7 @@ from metaclaw.bench.workdays.generate import Day, Workdays, generate
 from metaclaw.bench.workdays.questions import RIGHT, FileQuestion
 from metaclaw.bench.workdays.runfile import RunFile
 from metaclaw.bench.workdays.single import SingleShot, score_reply
-from metaclaw.config import SandboxSettings
+from metaclaw.config.fast_loop import SandboxSettings
 from metaclaw.sandbox import Sandbox
 from office_worker import OfficeWorker
 from running_gateway import TOKEN, Door, serving, stored_turns

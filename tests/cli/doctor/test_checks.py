@@ -10,7 +10,8 @@ from pydantic import SecretStr
 
 from metaclaw import __version__
 from metaclaw.cli.doctor import folder, gateway, machine, models
-from metaclaw.config import GatewaySettings, ModelSettings, Settings
+from metaclaw.config.request_path import GatewaySettings, ModelSettings
+from metaclaw.config.settings import Settings
 from metaclaw.running import Running
 from metaclaw.serving.fetch import Silent
 from metaclaw.store import Database

@@ -23,7 +23,7 @@ import numpy as np
 from metaclaw.bench import results
 from metaclaw.bench.curation import data
 from metaclaw.bench.curation.data import Case, Rule
-from metaclaw.config import ContextSettings
+from metaclaw.config.request_path import ContextSettings
 from metaclaw.context.dense import Vectors
 from metaclaw.context.embed import Embedder, StaticEmbedder
 from metaclaw.context.live import Context, LiveContext

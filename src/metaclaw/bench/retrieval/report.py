@@ -10,7 +10,7 @@ from rich.console import Console
 from metaclaw.bench import results
 from metaclaw.bench.retrieval import quality
 from metaclaw.bench.retrieval.data import LabelledSet
-from metaclaw.config import ContextSettings
+from metaclaw.config.request_path import ContextSettings
 
 if TYPE_CHECKING:
     from metaclaw.bench.retrieval.run import Measured

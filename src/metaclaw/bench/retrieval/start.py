@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from metaclaw.bench.retrieval.store import Figures, opened
-from metaclaw.config import ContextSettings
+from metaclaw.config.request_path import ContextSettings
 from metaclaw.context.embed import StaticEmbedder
 from metaclaw.context.live import LiveContext
 from metaclaw.store import Database

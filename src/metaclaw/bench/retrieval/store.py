@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from metaclaw.config import ContextSettings
+from metaclaw.config.request_path import ContextSettings
 from metaclaw.context.dense import Vectors
 from metaclaw.context.embed import Embedder
 from metaclaw.context.follow import Follower

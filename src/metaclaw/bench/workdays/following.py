@@ -25,7 +25,7 @@ from metaclaw.bench.workdays.generate import AnyQuestion, Day, Workdays, generat
 from metaclaw.bench.workdays.outcome import feedback_of
 from metaclaw.bench.workdays.rules import Rule
 from metaclaw.bench.workdays.single import request_of, score_reply
-from metaclaw.config import ContextSettings
+from metaclaw.config.request_path import ContextSettings
 from metaclaw.context.embed import Embedder, StaticEmbedder
 from metaclaw.context.live import Context, LiveContext
 from metaclaw.dialects import chat

@@ -26,7 +26,7 @@ from metaclaw.bench.workdays.arms import ARMS, Arm
 from metaclaw.bench.workdays.course import Course, Day
 from metaclaw.bench.workdays.runfile import RunFile
 from metaclaw.bench.workdays.single import SingleShot
-from metaclaw.config import SandboxSettings
+from metaclaw.config.fast_loop import SandboxSettings
 from metaclaw.errors import MetaClawError
 from metaclaw.sandbox import Sandbox
 

@@ -18,11 +18,12 @@ from metaclaw.cli.connect import address_of, clients_of
 from metaclaw.cli.doctor import folder, gateway, machine, models
 from metaclaw.cli.doctor.finding import Finding, any_broken, broken, note, ok
 from metaclaw.cli.start import TerminalProgress
-from metaclaw.config import Settings, known_token
+from metaclaw.config.secret import known_token
+from metaclaw.config.settings import Settings
 from metaclaw.connect import answers
 from metaclaw.errors import ConfigError, ConnectError, MetaClawError
 from metaclaw.running import Running, gateways
-from metaclaw.runtime import Home
+from metaclaw.runtime.home import Home
 from metaclaw.sandbox import Sandbox
 from metaclaw.serving.fetch import Progress
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from metaclaw.cli.doctor.finding import Finding, broken, note, ok
-from metaclaw.config import Settings
+from metaclaw.config.settings import Settings
 from metaclaw.errors import StoreError
 from metaclaw.store.checkup import Checkup, examine
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from metaclaw import __version__
 from metaclaw.cli.doctor.finding import Finding, broken, note, ok
-from metaclaw.config import Settings
+from metaclaw.config.settings import Settings
 from metaclaw.running import Running
 
 

@@ -17,7 +17,7 @@ import apsw
 
 from metaclaw import __version__
 from metaclaw.cli.doctor.finding import Finding, broken, note, ok
-from metaclaw.config import Settings
+from metaclaw.config.settings import Settings
 from metaclaw.store.connection import OLDEST_SAFE_SQLITE
 
 OLDEST_PYTHON = (3, 11)

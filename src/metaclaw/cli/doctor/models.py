@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from metaclaw.cli.doctor.finding import Finding, broken, note, ok
-from metaclaw.config import Settings
+from metaclaw.config.settings import Settings
 from metaclaw.errors import UpstreamError, WeightsError
 from metaclaw.serving.fetch import Progress
 from metaclaw.serving.weights import KNOWN, present, sha256_of

@@ -17,7 +17,7 @@ import aiohttp
 import pytest
 
 from metaclaw.errors import MetaClawError
-from metaclaw.runtime import Gateway
+from metaclaw.runtime.gateway import Gateway
 from running_gateway import CHAT, TOKEN, client_of, opened, settings_for, stored_turns, until
 from upstream_server import DONE, ScriptedUpstream, chat_body, delta, streamed, upstream
 

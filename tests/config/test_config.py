@@ -7,7 +7,11 @@ from typing import Any
 
 import pytest
 
-from metaclaw.config import GatewaySettings, Settings, ensure_token, known_keys, load, url_here
+from metaclaw.config.addresses import url_here
+from metaclaw.config.loading import load
+from metaclaw.config.request_path import GatewaySettings
+from metaclaw.config.secret import ensure_token
+from metaclaw.config.settings import Settings, known_keys
 from metaclaw.errors import ConfigError
 
 
