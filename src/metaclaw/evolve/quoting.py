@@ -22,7 +22,11 @@ SHORT_WORDS, SHORT_CHARACTERS = 6, 40  # a quotation up to here is a name or a w
 
 FENCE = re.compile(r"```[^\n]*\n.*?(?:\n?```|\Z)|~~~[^\n]*\n.*?(?:\n?~~~|\Z)", re.DOTALL)
 BLOCKQUOTE = re.compile(r"(?:^[ \t]*>[^\n]*(?:\n|\Z))+", re.MULTILINE)
-TAGGED = re.compile(r"<(?P<tag>[A-Za-z][\w:-]{0,40})\b[^<>\n]*>.*?(?:</(?P=tag)\s*>|\Z)|<!--.*?(?:-->|\Z)", re.DOTALL)
+TAGGED = re.compile(  # a tag that is not closed, in code marks or with letters around it, is a blank to be filled in
+    r"<(?P<tag>[A-Za-z][\w:-]{0,40})\b[^<>\n]*>.*?</(?P=tag)\s*>"
+    r"|(?<![\w`?./-])<[A-Za-z][\w:-]{0,40}\b[^<>\n]*>(?![\w./-]).*\Z|<!--.*?(?:-->|\Z)",
+    re.DOTALL,
+)
 QUOTATION = re.compile(
     r"\"[^\"\n]{1,4000}\"|“[^”\n]{1,4000}”|„[^”“\n]{1,4000}[”“]|«[^»\n]{1,4000}»|「[^」\n]{1,4000}」|『[^』\n]{1,4000}』"
     r"|(?<!\w)['‘][^'’\n]{1,4000}['’](?!\w)|`[^`\n]{1,4000}`"
@@ -53,6 +57,8 @@ class Wordings:
     `shows`: says in such a line that what follows is how the user wants it.
     `ourselves`: speaks of what the user, or those with the user, do or want.
     `definite`: speaks of one certain thing, as in 'the flyer'.
+    `left_out`: says that something was left out, and `part` names a part of a text: 'the last line is missing'.
+    `points_back`: speaks of what stands before, as in 'that was dropped'.
     `conditional` ends with a case in which somebody says something: a rule for that case is the user's own.
     """
 
@@ -68,6 +74,9 @@ class Wordings:
     shows: re.Pattern[str]
     ourselves: re.Pattern[str]
     definite: re.Pattern[str]
+    left_out: re.Pattern[str]
+    part: re.Pattern[str]
+    points_back: re.Pattern[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +110,18 @@ def told_apart(text: str) -> Words:
     own = _taken_out(own, QUOTATION, foreign, unless_announced=True, unless_short=True)
     own = ASIDE.sub(lambda match: _aside_out(match.group(0), foreign), own)
     own = COLON.sub(lambda match: _introduced_out(match, foreign), own)
-    return Words(_tidy(own), tuple(passage for passage in foreign if passage.strip(f" \n{GAP}")))
+    return Words(tidy(own), tuple(passage for passage in foreign if passage.strip(f" \n{GAP}")))
+
+
+def marked(text: str) -> list[str]:
+    """The passages of a text that are marked as somebody else's; a paragraph of its own is not."""
+    read, found = text[:MAX_READ], list[str]()
+    for pattern in (FENCE, TAGGED, BLOCKQUOTE, OBJECT, QUOTATION):
+        found += [match[0] for match in pattern.finditer(read) if not _is_short(match[0])]
+    for pattern in (wordings().forwarded, wordings().mail_head):
+        found += [read[match.start() :] for match in [pattern.search(read)] if match]
+    _handed_over_out(read, found)
+    return found
 
 
 def asked(text: str) -> Words:
@@ -117,7 +137,7 @@ def asked(text: str) -> Words:
     own = _taken_out(first.own, QUOTATION, foreign, unless_announced=False, unless_short=True)
     own = _assertions_out(COLON.sub(lambda match: _cut(match, foreign), own), foreign)
     own = _statements_out(own, foreign)
-    return Words(_tidy(f"{own} {GAP}" if rest.strip() else own), (*first.foreign, *foreign, *([rest] if rest else [])))
+    return Words(tidy(f"{own} {GAP}" if rest.strip() else own), (*first.foreign, *foreign, *([rest] if rest else [])))
 
 
 def _taken_out(
@@ -248,7 +268,7 @@ def _is_short(passage: str) -> bool:
     return len(passage.split()) <= SHORT_WORDS and len(passage) <= SHORT_CHARACTERS
 
 
-def _tidy(text: str) -> str:
+def tidy(text: str) -> str:
     return re.sub(r"[ \t]+\n", "\n", re.sub(rf"(?:\s*{re.escape(GAP)})+", f" {GAP}", text)).strip()
 
 
