@@ -21,7 +21,8 @@ ADDED_UNSPACED = 10  # the second where a script puts no blanks between words
 TOLD_WORDS = 16  # of a statement that the answer bears out
 NUMBER = re.compile(r"\d[\d.,:]*")
 OPENS = re.compile(  # a request that begins so asks for something, also where more follows
-    r"(?:hi|hello|hey)?,? ?(?:please|kindly|bitte|por favor|per favore|s'il (?:te|vous) pla[iî]t|proszę|пожалуйста)\b|请|帮"
+    r"(?:hi|hello|hey)?,? ?(?:please|kindly|bitte|por favor|per favore|s'il (?:te|vous) pla[iî]t|proszę|пожалуйста)\b"
+    r"|请|帮"
     r"|(?:add|analy[sz]e|answer|build|calculate|change|check|choose|clean|complete|compute|configure|correct|count|create"
     r"|debug|design|draw|edit|estimate|extract|fill|find|fix|generate|help|implement|install|investigate|list|make|move"
     r"|organi[sz]e|pick|plan|prepare|read|refactor|remove|rename|reply|review|rewrite|run|save|select|set|sort|tag|test"

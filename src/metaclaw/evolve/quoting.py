@@ -17,6 +17,7 @@ from importlib import resources
 from metaclaw.evolve.reach import effects, parties
 
 GAP = "[...]"
+TRAILED_CHARACTERS = 20  # before an 'is in the text'; fewer are a pronoun or a name
 MAX_READ = 20_000
 SHORT_WORDS, SHORT_CHARACTERS = 6, 40  # a quotation up to here is a name or a wording, not a text of its own
 
@@ -106,7 +107,7 @@ def told_apart(text: str) -> Words:
     own = _handed_over_out(own, foreign)
     own = _later_paragraphs_out(own, foreign)
     own = _attributed_out(own, foreign)
-    own = wordings().trailing.sub(lambda match: _cut_before(match, foreign), own)
+    own = "\n".join(_trailing_out(line, foreign) for line in own.split("\n"))
     own = _taken_out(own, QUOTATION, foreign, unless_announced=True, unless_short=True)
     own = ASIDE.sub(lambda match: _aside_out(match.group(0), foreign), own)
     own = COLON.sub(lambda match: _introduced_out(match, foreign), own)
@@ -133,11 +134,13 @@ def asked(text: str) -> Words:
     line, _, rest = text.strip().partition("\n")
     if rest.strip() and not line.rstrip().endswith((":", "?", "：", "？")):  # perhaps the material comes first
         return Words(GAP, (text,))
-    first, foreign = told_apart(line), list[str]()
+    read, beyond = line[:MOST_ASKED], line[MOST_ASKED:]
+    first, foreign = told_apart(read), [beyond] if beyond else list[str]()
     own = _taken_out(first.own, QUOTATION, foreign, unless_announced=False, unless_short=True)
     own = _assertions_out(COLON.sub(lambda match: _cut(match, foreign), own), foreign)
     own = _statements_out(own, foreign)
-    return Words(tidy(f"{own} {GAP}" if rest.strip() else own), (*first.foreign, *foreign, *([rest] if rest else [])))
+    own = f"{own} {GAP}" if rest.strip() or beyond else own
+    return Words(tidy(own), (*first.foreign, *foreign, *([rest] if rest else [])))
 
 
 def _taken_out(
@@ -197,9 +200,16 @@ def _introduced_out(match: re.Match[str], foreign: list[str]) -> str:
     return _cut(match, foreign)
 
 
-def _cut_before(match: re.Match[str], foreign: list[str]) -> str:
-    foreign.append(match["passage"])
-    return f"{GAP}{match.group(0)[len(match['passage']) :]}"
+def _trailing_out(line: str, foreign: list[str]) -> str:
+    """Without what stands before an 'is in the text', from the start of its line or the last such place."""
+    kept, start = list[str](), 0
+    for match in wordings().trailing.finditer(line):
+        passage = line[start : match.start()].rstrip()
+        if len(passage) >= TRAILED_CHARACTERS:
+            foreign.append(passage)
+            kept.append(f"{GAP} {match.group(0)}")
+            start = match.end()
+    return "".join([*kept, line[start:]])
 
 
 def _assertions_out(text: str, foreign: list[str]) -> str:
@@ -207,17 +217,15 @@ def _assertions_out(text: str, foreign: list[str]) -> str:
 
     The first one, which asks for something, may do both; what it may not is put somebody forward or leave out a check.
     """
-    read, beyond = text[:MOST_ASKED], text[MOST_ASKED:]
-    foreign += [beyond] if beyond else []
     kept: list[str] = []
-    for sentence in SENTENCE.split(read):
+    for sentence in SENTENCE.split(text):
         found = [one for one in effects(sentence) if kept or one.startswith(NEVER_ASKED)]
         if found or (kept and parties(sentence)):
             foreign.append(sentence)
             kept.append(GAP)
         else:
             kept.append(sentence)
-    return " ".join([*kept, GAP] if beyond else kept)
+    return " ".join(kept)
 
 
 def _statements_out(text: str, foreign: list[str]) -> str:
