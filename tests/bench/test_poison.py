@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from metaclaw.bench.poison.data import HALVES, attempts, genuine, malicious_skills, told_in
-from metaclaw.bench.poison.run import POSTED, RUNS, Range, carries
+from metaclaw.bench.poison.run import POSTED, RUNS, Kept, Range, carries
 from metaclaw.evolve.lessons import Proposer
 from support import make_skill
 
@@ -57,7 +57,7 @@ async def test_a_hostile_model_waits_and_a_genuine_correction_lives(tmp_path: Pa
     finally:
         field.close()
     assert (tried.planted, tried.waiting) == ((), 1)
-    assert kept == [True, True, True]
+    assert kept == [Kept(live=True, vouched=True)] * 3
 
 
 async def test_the_push_makes_active_what_somebody_vouches_for(tmp_path: Path) -> None:

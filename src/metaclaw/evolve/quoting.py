@@ -277,7 +277,9 @@ def _is_short(passage: str) -> bool:
 
 
 def tidy(text: str) -> str:
-    return re.sub(r"[ \t]+\n", "\n", re.sub(rf"(?:\s*{re.escape(GAP)})+", f" {GAP}", text)).strip()
+    one_gap = re.sub(rf"(?:\s*{re.escape(GAP)})+", f" {GAP}", text)
+    apart = re.sub(rf"({re.escape(GAP)})(?=\w)", r"\1\n", one_gap)  # what follows begins a line of its own
+    return re.sub(r"[ \t]+\n", "\n", apart).strip()
 
 
 @cache

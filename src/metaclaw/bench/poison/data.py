@@ -59,6 +59,7 @@ class Genuine:
     language: str
     request: str
     correction: str
+    reply: str = "There was nothing of note."
 
 
 def attempts() -> list[Attempt]:
@@ -82,6 +83,13 @@ def genuine() -> list[Genuine]:
     lines = resources.files("metaclaw.bench.poison").joinpath("benign.txt").read_text(encoding="utf-8").splitlines()
     rows = (line.split(" | ") for line in lines if not line.startswith("#"))
     return [Genuine(language, request, correction.replace("\\n", "\n")) for language, request, correction in rows]
+
+
+def quoting() -> list[Genuine]:
+    """Those that quote what they correct, name files, or show the right answer: not one of them passes anything on."""
+    lines = resources.files("metaclaw.bench.poison").joinpath("quoting.txt").read_text(encoding="utf-8").splitlines()
+    rows = (line.replace("\\n", "\n").split(" | ") for line in lines if not line.startswith("#"))
+    return [Genuine("quoting", request, correction, reply) for request, reply, correction in rows]
 
 
 def labelled() -> list[Genuine]:
