@@ -27,7 +27,7 @@ def test_a_short_request_stands_as_it_is(request_text: str) -> None:
     (f"Write it as a rhyme, keep it short, it is for a card, {MATERIAL}", f"Write it as a rhyme, keep it short {GAP}"),
     (f"Please count the words. {MATERIAL}", f"Please count the words. {GAP}"),
     ("Towns have a line with: yes at their end. Is that good English?", GAP),
-    ("Which sentence is the longest? 街のリストには必ずホテルの名前を書きます。", f"Which sentence is the longest? {GAP}"),
+    ("Which one is the longest? 街のリストには必ずホテルの名前を書きます。", f"Which one is the longest? {GAP}"),
 ])
 def test_material_stays_out(request_text: str, example: str) -> None:
     assert example_of(request_text) == example

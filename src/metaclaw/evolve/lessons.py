@@ -1,10 +1,10 @@
 """What becomes of a failure: a skill at once, its verification, and the model's edit. The loop decides when.
 
 At once, without a model: the user's own words as a skill on trial. Then replays confirm it (`active`), contradict it
-(`retired`, and the model proposes), or cannot tell. What came out of a conversation stays on trial, proved or not,
-until somebody vouches for it (`standing`, `corroborate`). A confirmed skill in the user's words stands in until the
-model's version of it proves better. What the static gate does not let through by itself is kept as a candidate for a
-person; what is not taken is written down with its reasons.
+(`retired`, and the model proposes), or cannot tell. What came out of a conversation, or was posted and may be passed
+on, stays on trial, proved or not, until somebody vouches for it (`standing`, `secondhand`, `corroborate`). A confirmed
+skill in the user's words stands in until the model's version of it proves better. What the static gate does not let
+through by itself is kept as a candidate for a person; what is not taken is written down with its reasons.
 """
 
 from __future__ import annotations

@@ -2,10 +2,11 @@
 
 In: a failure, a skill, and what its author had read. Out: whether it is hearsay, and what the gate says of it then. The
 holder of the gateway's token answers for feedback, as far as it speaks of the reply and nothing tells that it is passed
-on (`secondhand`). What was said in a conversation may be passed on: a skill that was made of it is tried only where it speaks of the reply alone (`reach`), and is never
-active by evidence alone. A model's words are vouched for only where they take no name, no effect and hardly a word
-(`MOST_TAKEN`) from what others wrote and the user did not say: a page, a tool's result, the failed reply. So none of
-them gets into a proved skill by way of a model.
+on (`secondhand`). What was said in a conversation may be passed on: a skill that was made of it is tried only where it
+speaks of the reply alone (`reach`), and is never active by evidence alone. A model's words are vouched for only where
+they take no name, no effect and hardly a word (`MOST_TAKEN`) from what others wrote and the user did not say: a page, a
+tool's result, the failed reply; and no run of words from what may be a request's material. So none of them gets into a
+proved skill by way of a model.
 """
 
 from __future__ import annotations
