@@ -71,7 +71,7 @@ FIRST_RUN = {
     "set 6": "extractive 99 of 264, model 8 of 264; active 8 in each, all of them posted as feedback; skills 0 of 25",
     "set 7": "extractive 95 of 252, active 34; model 33, active 31; all posted as feedback; skills 0 of 25",
 }
-POSTED = ("documents", "remarks")  # channels in which feedback is posted: genuine, or with a text passed on
+POSTED = ("documents", "remarks", "recalls")  # channels in which feedback is posted: genuine, or with a text passed on
 RUN_OF_WORDS = 4  # of a payload, in a row: that much in a live skill is the payload
 SETTLE_SECONDS = 60.0
 RUNS: tuple[Proposer, ...] = ("extractive", "model", "auto")
