@@ -19,10 +19,11 @@ class EvolveSettings(Section):
     """Whether the model also writes code skills, for failures that a program could mend. Only where a sandbox can run
     them, and never with the `extractive` proposer."""
     conversation_skills: Literal["trial", "approve"] = "trial"
-    """What becomes of a correction that was said in a conversation, where it may pass on somebody else's words.
-    `trial`: what speaks of the reply alone is used on trial, is active only once you approve it or three sessions said
-    it, and trains nothing before; all else waits for you. `approve`: all of it waits for you. Posted feedback is used
-    at once in any case."""
+    """What becomes of a correction that may pass on somebody else's words: one said in a conversation, or feedback
+    whose text quotes, repeats what the agent had read, or tells what was left out of a text. `trial`: what speaks of
+    the reply alone is used on trial, is active only once you approve it, three sessions said it or feedback says it
+    plainly, and trains nothing before; all else waits for you. `approve`: all of it waits for you. Other feedback is
+    used at once in any case."""
     holdout_share: Annotated[float, Field(ge=0, le=0.5)] = 0.05
     """The share of sessions in which a matching skill is withheld by chance, to measure whether it helps; 0: none, and
     nothing is measured. Pinned skills are never withheld."""

@@ -21,6 +21,7 @@ from metaclaw.dialects.base import object_or_empty
 from metaclaw.evolve.extractive import body_for
 from metaclaw.evolve.failure import Failure
 from metaclaw.evolve.rejected import RejectedEdit
+from metaclaw.evolve.screen import runs_of
 from metaclaw.evolve.verify import Ask
 from metaclaw.library.skillfile import MAX_DESCRIPTION, MAX_NAME
 from metaclaw.types import Skill, Turn
@@ -175,9 +176,16 @@ def _edit(kind: EditKind, names: tuple[str, ...], skill: Skill) -> Edit:
 
 def _skill(fields: dict[str, str], failure: Failure) -> Skill:
     name = re.sub(r"[^a-z0-9]+", "-", fields["name"].lower()).strip("-")[: MAX_NAME - 8].strip("-")
-    description = f"{fields['use_for']} Not for: {fields['not_for']} Like: {failure.request.own[:400]}"
-    body = body_for(fields["rule"], fields["example_request"], fields["example_answer"], fields["not_for"])
+    description = f"{fields['use_for']} Not for: {fields['not_for']} Like: {failure.example[:400]}"
+    example = _example(fields["example_request"], failure)
+    body = body_for(fields["rule"], example, fields["example_answer"], fields["not_for"])
     return Skill(name or "learned-rule", description[:MAX_DESCRIPTION].strip(), body, origin="model")
+
+
+def _example(request: str, failure: Failure) -> str:
+    """The model's example; where it copies the failed request, only what of that a skill may hold."""
+    material = runs_of(failure.turn.query) - runs_of(failure.example)
+    return failure.example if runs_of(request) & material else request
 
 
 def _tried(edit: RejectedEdit) -> str:

@@ -75,7 +75,7 @@ def read_proposal(fields: Mapping[str, Any], failure: Failure, taken: Collection
 
 def _skill(fields: Mapping[str, Any], failure: Failure) -> Skill:
     """Everything but its name and its text."""
-    described = f"{fields['use_for'].strip()} Not for: {fields['not_for'].strip()} Like: {failure.turn.query[:400]}"
+    described = f"{fields['use_for'].strip()} Not for: {fields['not_for'].strip()} Like: {failure.example[:400]}"
     script = ("scripts/proposed.py", fields["script"].strip() + "\n")
     return Skill("proposed", described[:MAX_DESCRIPTION], "", origin="model", kind=SkillKind.CODE, files=(script,))
 

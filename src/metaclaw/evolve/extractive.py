@@ -12,6 +12,7 @@ import re
 
 from metaclaw.evolve.failure import Failure
 from metaclaw.evolve.quoting import GAP
+from metaclaw.evolve.telling import STOP_WORDS
 from metaclaw.types import Skill
 
 MAX_RULE, MAX_REQUEST = 1_200, 200  # with the longest answer still inside the default budget of a prompt
@@ -25,13 +26,6 @@ LEAD_IN = re.compile(
     re.IGNORECASE,
 )
 LED_TO_A_GAP = re.compile(rf"[^.!?。！？\n]*(?:[:：]\n)?\s*{re.escape(GAP)}")  # 'the page says [...]' is no rule
-STOP_WORDS = frozenset(
-    "a about above after again all also am an and any are as at be been before but by can could did do does done for "
-    "from get give had has have how i if in into is it its just like make me my no not of on once one only or our out "
-    "over please put right said same say should so some suggest tell than that the their them then there these they "
-    "this those to too two under up us use very want was we were what when where which while who why will with would "
-    "write wrong you your new between always never starts ends begin begins exactly says save".split()
-)
 
 
 def propose(failure: Failure) -> Skill | None:
@@ -49,7 +43,7 @@ def _skill(failure: Failure, words: str) -> Skill | None:
     enough = len(rule.split()) >= MIN_WORDS and GAP not in words  # beside others' text, a few words only lead to it
     if not enough and len(rule) < MIN_CHARACTERS:
         return None
-    request = failure.request.own[:MAX_REQUEST].strip()
+    request = failure.example[:MAX_REQUEST].strip()
     if len(request.replace(GAP, " ").split()) < MIN_WORDS:  # all of it is somebody else's text: the rule says when
         request = ""
     cue = failure.cue

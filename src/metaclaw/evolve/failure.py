@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from metaclaw.context.text import opening
+from metaclaw.evolve.example import example_of
 from metaclaw.evolve.quoting import GAP, Words, asked, told_apart
 from metaclaw.signals.checks import bare, passes
 from metaclaw.types import Check, Turn
 
 MAX_EXPECTED = 1_000
+MARKS = " \n\t.,;>`\"'“”„«»‘’「」『』"
 ANNOUNCED = (
     r"(?:should (?:have been|be|look like|read)|correct(?: answer| one)?(?: is| would be)?|expected|instead|like"
     r"|e\.g\.|example)"
@@ -25,18 +27,20 @@ TICKED = re.compile(ANNOUNCED + r"[^`\n]{0,40}`([^`\n]+)`", re.IGNORECASE)
 class Failure:
     """`correction` is what the user said, empty if only a score or a check told of the failure.
 
-    `overheard`: it was said in the conversation, not by way of feedback, for which the token's holder answers.
+    `overheard`: it was said in the conversation, not by way of feedback, for which the token's holder answers. `doubt`
+    says why that feedback may be somebody else's words all the same (`secondhand`).
     """
 
     turn: Turn
     correction: str
     check: Check | None = None
     overheard: bool = False
+    doubt: str = ""
 
     @property
     def vouched(self) -> bool:
         """Whether somebody answers for all that was said: none of it may be someone else's, passed on."""
-        return not self.overheard and not self.words.foreign
+        return not self.overheard and not self.doubt and not self.passed_on.foreign
 
     @property
     def words(self) -> Words:
@@ -44,9 +48,26 @@ class Failure:
         return told_apart(self.correction)
 
     @property
+    def passed_on(self) -> Words:
+        """The same, but that posted words may quote what they are about: the reply, and in code marks the request."""
+        words = self.words
+        if self.overheard:
+            return words
+        return Words(words.own, tuple(text for text in words.foreign if not self._is_about(text)))
+
+    def _is_about(self, passage: str) -> bool:
+        in_marks = passage.lstrip().startswith("`")
+        return _stands_in(self.turn.reply, passage) or (in_marks and _stands_in(self.turn.query, passage))
+
+    @property
     def request(self) -> Words:
         """The same of what was asked."""
         return asked(self.turn.query)
+
+    @property
+    def example(self) -> str:
+        """What of the request a skill may hold."""
+        return example_of(self.turn.query, self.expected)
 
     @property
     def cue(self) -> str:
@@ -74,6 +95,12 @@ class Failure:
             return passes(self.check, reply) is True
         wanted = bare(self.expected)
         return any(wanted in text for text in (bare(reply), *_texts_in(reply)))
+
+
+def _stands_in(source: str, passage: str) -> bool:
+    """Whether the source holds all of a passage, but for its marks."""
+    inside = " ".join(bare(passage.strip(MARKS)).split())
+    return bool(inside) and inside in " ".join(source.split())
 
 
 def _texts_in(reply: str) -> Iterator[str]:

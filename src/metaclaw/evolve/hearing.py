@@ -15,6 +15,7 @@ from metaclaw.evolve.failure import Failure
 from metaclaw.evolve.nearest import Nearest
 from metaclaw.evolve.parts import changes, parts_of, rule_in, rule_of, same_template, taken_back, without
 from metaclaw.evolve.quoting import GAP
+from metaclaw.evolve.secondhand import secondhand
 from metaclaw.evolve.standing import is_vouched_for
 from metaclaw.types import Skill
 
@@ -54,15 +55,22 @@ class Heard:
 def hear(failure: Failure, nearest: Nearest, pinned: frozenset[str]) -> tuple[list[Heard], Failure]:
     """What is heard, and the failure less what its user only quotes of the library: these are the user's own rules."""
     found, failure = _taken_back(failure, nearest, pinned)
+    if found and failure.doubt:
+        failure = dataclasses.replace(failure, doubt=secondhand(failure))
     failure = dataclasses.replace(failure, overheard=not failure.vouched)  # of a part's words alone it cannot be told
-    found = [dataclasses.replace(one, failure=dataclasses.replace(one.failure, overheard=failure.overheard))
-             for one in found]
+    found = [_of_one_piece_with(failure, one) for one in found]
     parts = parts_of(failure.words.own)
     for part in parts:
         found += _hear_part(failure, part, nearest, pinned, alone=len(parts) == 1)
     if len(found) > 1:  # the check is of all of them together: it tells nothing of one
         found = [dataclasses.replace(one, failure=dataclasses.replace(one.failure, check=None)) for one in found]
     return found, failure
+
+
+def _of_one_piece_with(failure: Failure, heard: Heard) -> Heard:
+    """What is known of whose words the message is holds for each of its rules."""
+    said = dataclasses.replace(heard.failure, overheard=failure.overheard, doubt=failure.doubt)
+    return dataclasses.replace(heard, failure=said)
 
 
 def _taken_back(failure: Failure, nearest: Nearest, pinned: frozenset[str]) -> tuple[list[Heard], Failure]:

@@ -1,10 +1,11 @@
 """What becomes of a failure: a skill at once, its verification, and the model's edit. The loop decides when.
 
 At once, without a model: the user's own words as a skill on trial. Then replays confirm it (`active`), contradict it
-(`retired`, and the model proposes), or cannot tell; `trials` says what outlives that. What came out of a conversation
-stays on trial, proved or not, until somebody vouches for it (`standing`, `corroborate`). A confirmed skill in the
-user's words stands in until the model's version of it proves better. What the static gate does not let through by
-itself is kept as a candidate for a person; what is not taken is written down with its reasons.
+(`retired`, and the model proposes), or cannot tell; `trials` says what outlives that. What came out of a conversation,
+or was posted and may be passed on, stays on trial, proved or not, until somebody vouches for it (`standing`,
+`secondhand`, `corroborate`). A confirmed skill in the user's words stands in until the model's version of it proves
+better. What the static gate does not let through by itself is kept as a candidate for a person; what is not taken is
+written down with its reasons.
 """
 
 from __future__ import annotations
@@ -46,8 +47,9 @@ ON_TRIAL = "the user's own words, on trial"
 MISSED = "its rule was missed in {}: found by that request too"
 Cues = tuple[tuple[str, str], ...]
 HEARD = "the user's own words in a conversation, on trial: active once approved, or said in three sessions"
+POSTED = "posted, but it {}: on trial, active once approved, or posted in words that are plainly the user's own"
 REACHES = "the user's own words, on trial: active once approved, since they speak of more than the reply"
-ALL_WAIT = "was said in a conversation: evolve.conversation_skills has all such skills wait"
+ALL_WAIT = "was said in a conversation, or passed on: evolve.conversation_skills has all such skills wait"
 REPLACES = "would take the place of what somebody vouched for, with words that nobody does"
 
 
@@ -97,7 +99,7 @@ class Lessons:
         may_ask = self._proposer != "extractive"
         if self._proposer == "model":
             return [(failure, None)]
-        if gives_orders(failure.words) and (skill := extractive.as_passed_on(failure)):
+        if gives_orders(failure.passed_on) and (skill := extractive.as_passed_on(failure)):
             self._quarantine(skill, failure, ["passes on a text that tells somebody what to do from now on"])
             return [(failure, None)] if may_ask and failure.can_score else []
         if not heard or (len(heard) == 1 and heard[0].is_new and extractive.propose(heard[0].failure) is None):
@@ -127,7 +129,8 @@ class Lessons:
             return None
         if skill is None or ruling is None or not self._passes(skill, failure, ruling):
             return None
-        reason = ON_TRIAL if vouched else REACHES if failure.vouched else HEARD
+        unsure = POSTED.format(failure.doubt) if failure.doubt else HEARD
+        reason = ON_TRIAL if vouched else REACHES if failure.vouched else unsure
         if before is None:
             return self._publish(skill, failure, SkillState.TRIAL, reason, unvouched=not vouched)
         again = dataclasses.replace(skill, name=before.name, cues=_joined(before.cues, skill.cues))
@@ -258,12 +261,12 @@ class Lessons:
         ruling = rule_on(skill, self._redactor)
         if failure.vouched:
             return standing.on_feedback(ruling, failure.words.own)
-        return self._on_hearsay(ruling, failure.words.own)
+        return self._on_hearsay(ruling, failure.words.own, failure.doubt)
 
-    def _on_hearsay(self, ruling: Ruling, rule: str) -> Ruling:
+    def _on_hearsay(self, ruling: Ruling, rule: str, doubt: str = "") -> Ruling:
         if self._overheard == "approve" and ruling.outcome is Outcome.ACCEPT:
             return Ruling(Outcome.QUARANTINE, (ALL_WAIT,))
-        return standing.on_hearsay(ruling, rule)
+        return standing.on_hearsay(ruling, rule, doubt)
 
     def _ruling(self, edit: Edit, skill: Skill, evidence: Evidence) -> Ruling:
         """The gate's word on what the model wrote, measured by what it was shown."""

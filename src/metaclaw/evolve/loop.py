@@ -34,6 +34,7 @@ from metaclaw.evolve.progress import (
     put_cursor,
     write_unsettled,
 )
+from metaclaw.evolve.secondhand import secondhand
 from metaclaw.evolve.trials import Trials
 from metaclaw.evolve.verify import Ask
 from metaclaw.journal import open_sessions, trajectories
@@ -171,7 +172,8 @@ class FastLoop:
         ledger.record(self._database, self._namespace, found)
         praised = combine(found).succeeded  # kind words on a turn that failed otherwise are not its correction
         if not praised and ledger.outcome_of(self._database, self._namespace, turn.id).failed:
-            self._learn_in_words_and_code(Failure(turn, item.text, item.check))
+            failure = Failure(turn, item.text, item.check)
+            self._learn_in_words_and_code(dataclasses.replace(failure, doubt=secondhand(failure)))
 
     def _heed_turn(self, turn: Turn, last: Turn | None) -> None:
         """What this turn says of those before it in its session; `last` is the one right before it, if at hand."""

@@ -11,8 +11,9 @@ import dataclasses
 import re
 from difflib import SequenceMatcher
 
-from metaclaw.evolve.extractive import LEAD_IN, MIN_WORDS, STOP_WORDS
+from metaclaw.evolve.extractive import LEAD_IN, MIN_WORDS
 from metaclaw.evolve.failure import Failure
+from metaclaw.evolve.telling import STOP_WORDS
 from metaclaw.types import Skill
 
 # The right answer to the request at hand, announced and in code marks, with the blanks and points after it.

@@ -17,12 +17,17 @@ from importlib import resources
 from metaclaw.evolve.reach import effects, parties
 
 GAP = "[...]"
+TRAILED_CHARACTERS = 20  # before an 'is in the text'; fewer are a pronoun or a name
 MAX_READ = 20_000
 SHORT_WORDS, SHORT_CHARACTERS = 6, 40  # a quotation up to here is a name or a wording, not a text of its own
 
 FENCE = re.compile(r"```[^\n]*\n.*?(?:\n?```|\Z)|~~~[^\n]*\n.*?(?:\n?~~~|\Z)", re.DOTALL)
 BLOCKQUOTE = re.compile(r"(?:^[ \t]*>[^\n]*(?:\n|\Z))+", re.MULTILINE)
-TAGGED = re.compile(r"<(?P<tag>[A-Za-z][\w:-]{0,40})\b[^<>\n]*>.*?(?:</(?P=tag)\s*>|\Z)|<!--.*?(?:-->|\Z)", re.DOTALL)
+TAGGED = re.compile(  # a tag that is not closed, in code marks or with letters around it, is a blank to be filled in
+    r"<(?P<tag>[A-Za-z][\w:-]{0,40})\b[^<>\n]*>.*?</(?P=tag)\s*>"
+    r"|(?<![\w`?./-])<[A-Za-z][\w:-]{0,40}\b[^<>\n]*>(?![\w./-]).*\Z|<!--.*?(?:-->|\Z)",
+    re.DOTALL,
+)
 QUOTATION = re.compile(
     r"\"[^\"\n]{1,4000}\"|“[^”\n]{1,4000}”|„[^”“\n]{1,4000}[”“]|«[^»\n]{1,4000}»|「[^」\n]{1,4000}」|『[^』\n]{1,4000}』"
     r"|(?<!\w)['‘][^'’\n]{1,4000}['’](?!\w)|`[^`\n]{1,4000}`"
@@ -53,6 +58,8 @@ class Wordings:
     `shows`: says in such a line that what follows is how the user wants it.
     `ourselves`: speaks of what the user, or those with the user, do or want.
     `definite`: speaks of one certain thing, as in 'the flyer'.
+    `left_out`: says that something was left out, and `part` names a part of a text: 'the last line is missing'.
+    `points_back`: speaks of what stands before, as in 'that was dropped'.
     `conditional` ends with a case in which somebody says something: a rule for that case is the user's own.
     """
 
@@ -68,6 +75,9 @@ class Wordings:
     shows: re.Pattern[str]
     ourselves: re.Pattern[str]
     definite: re.Pattern[str]
+    left_out: re.Pattern[str]
+    part: re.Pattern[str]
+    points_back: re.Pattern[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +107,22 @@ def told_apart(text: str) -> Words:
     own = _handed_over_out(own, foreign)
     own = _later_paragraphs_out(own, foreign)
     own = _attributed_out(own, foreign)
-    own = wordings().trailing.sub(lambda match: _cut_before(match, foreign), own)
+    own = "\n".join(_trailing_out(line, foreign) for line in own.split("\n"))
     own = _taken_out(own, QUOTATION, foreign, unless_announced=True, unless_short=True)
     own = ASIDE.sub(lambda match: _aside_out(match.group(0), foreign), own)
     own = COLON.sub(lambda match: _introduced_out(match, foreign), own)
-    return Words(_tidy(own), tuple(passage for passage in foreign if passage.strip(f" \n{GAP}")))
+    return Words(tidy(own), tuple(passage for passage in foreign if passage.strip(f" \n{GAP}")))
+
+
+def marked(text: str) -> list[str]:
+    """The passages of a text that are marked as somebody else's; a paragraph of its own is not."""
+    read, found = text[:MAX_READ], list[str]()
+    for pattern in (FENCE, TAGGED, BLOCKQUOTE, OBJECT, QUOTATION):
+        found += [match[0] for match in pattern.finditer(read) if not _is_short(match[0])]
+    for pattern in (wordings().forwarded, wordings().mail_head):
+        found += [read[match.start() :] for match in [pattern.search(read)] if match]
+    _handed_over_out(read, found)
+    return found
 
 
 def asked(text: str) -> Words:
@@ -113,11 +134,13 @@ def asked(text: str) -> Words:
     line, _, rest = text.strip().partition("\n")
     if rest.strip() and not line.rstrip().endswith((":", "?", "：", "？")):  # perhaps the material comes first
         return Words(GAP, (text,))
-    first, foreign = told_apart(line), list[str]()
+    read, beyond = line[:MOST_ASKED], line[MOST_ASKED:]
+    first, foreign = told_apart(read), [beyond] if beyond else list[str]()
     own = _taken_out(first.own, QUOTATION, foreign, unless_announced=False, unless_short=True)
     own = _assertions_out(COLON.sub(lambda match: _cut(match, foreign), own), foreign)
     own = _statements_out(own, foreign)
-    return Words(_tidy(f"{own} {GAP}" if rest.strip() else own), (*first.foreign, *foreign, *([rest] if rest else [])))
+    own = f"{own} {GAP}" if rest.strip() or beyond else own
+    return Words(tidy(own), (*first.foreign, *foreign, *([rest] if rest else [])))
 
 
 def _taken_out(
@@ -177,9 +200,16 @@ def _introduced_out(match: re.Match[str], foreign: list[str]) -> str:
     return _cut(match, foreign)
 
 
-def _cut_before(match: re.Match[str], foreign: list[str]) -> str:
-    foreign.append(match["passage"])
-    return f"{GAP}{match.group(0)[len(match['passage']) :]}"
+def _trailing_out(line: str, foreign: list[str]) -> str:
+    """Without what stands before an 'is in the text', from the start of its line or the last such place."""
+    kept, start = list[str](), 0
+    for match in wordings().trailing.finditer(line):
+        passage = line[start : match.start()].rstrip()
+        if len(passage) >= TRAILED_CHARACTERS:
+            foreign.append(passage)
+            kept.append(f"{GAP} {match.group(0)}")
+            start = match.end()
+    return "".join([*kept, line[start:]])
 
 
 def _assertions_out(text: str, foreign: list[str]) -> str:
@@ -187,17 +217,15 @@ def _assertions_out(text: str, foreign: list[str]) -> str:
 
     The first one, which asks for something, may do both; what it may not is put somebody forward or leave out a check.
     """
-    read, beyond = text[:MOST_ASKED], text[MOST_ASKED:]
-    foreign += [beyond] if beyond else []
     kept: list[str] = []
-    for sentence in SENTENCE.split(read):
+    for sentence in SENTENCE.split(text):
         found = [one for one in effects(sentence) if kept or one.startswith(NEVER_ASKED)]
         if found or (kept and parties(sentence)):
             foreign.append(sentence)
             kept.append(GAP)
         else:
             kept.append(sentence)
-    return " ".join([*kept, GAP] if beyond else kept)
+    return " ".join(kept)
 
 
 def _statements_out(text: str, foreign: list[str]) -> str:
@@ -248,8 +276,10 @@ def _is_short(passage: str) -> bool:
     return len(passage.split()) <= SHORT_WORDS and len(passage) <= SHORT_CHARACTERS
 
 
-def _tidy(text: str) -> str:
-    return re.sub(r"[ \t]+\n", "\n", re.sub(rf"(?:\s*{re.escape(GAP)})+", f" {GAP}", text)).strip()
+def tidy(text: str) -> str:
+    one_gap = re.sub(rf"(?:\s*{re.escape(GAP)})+", f" {GAP}", text)
+    apart = re.sub(rf"({re.escape(GAP)})(?=\w)", r"\1\n", one_gap)  # what follows begins a line of its own
+    return re.sub(r"[ \t]+\n", "\n", apart).strip()
 
 
 @cache

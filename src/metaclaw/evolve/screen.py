@@ -96,14 +96,15 @@ def _additions(text: str, said: str) -> list[str]:
 
 def _copied(text: str, said: str, foreign: Sequence[str]) -> list[str]:
     """A run of words that stands in a foreign text, and in nothing that the user said."""
-    runs, spoken = _runs(text), _runs(said)
+    runs, spoken = runs_of(text), runs_of(said)
     for passage in foreign:
-        if runs & _runs(passage) - spoken:
+        if runs & runs_of(passage) - spoken:
             return ["repeats a text that the user only passed on"]
     return []
 
 
-def _runs(text: str) -> frozenset[tuple[str, ...]]:
+def runs_of(text: str) -> frozenset[tuple[str, ...]]:
+    """The runs of words by which a copy is known; of characters, where a script has no blanks."""
     words = re.findall(r"\w+", text.lower())
     runs = {tuple(words[at : at + RUN_OF_WORDS]) for at in range(len(words) - RUN_OF_WORDS + 1)}
     for word in words:  # a long word without blanks: Chinese, Japanese

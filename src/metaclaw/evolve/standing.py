@@ -1,11 +1,12 @@
 """Does anybody vouch for the words of a proposed skill? Pure.
 
 In: a failure, a skill, and what its author had read. Out: whether it is hearsay, and what the gate says of it then. The
-holder of the gateway's token answers for feedback, as far as it speaks of the reply. What was said in a conversation
-may be passed on: a skill that was made of it is tried only where it speaks of the reply alone (`reach`), and is never
-active by evidence alone. A model's words are vouched for only where they take no name, no effect and hardly a word
-(`MOST_TAKEN`) from what others wrote and the user did not say: a page, a tool's result, the failed reply. So none of
-them gets into a proved skill by way of a model.
+holder of the gateway's token answers for feedback, as far as it speaks of the reply and nothing tells that it is passed
+on (`secondhand`). What was said in a conversation may be passed on: a skill that was made of it is tried only where it
+speaks of the reply alone (`reach`), and is never active by evidence alone. A model's words are vouched for only where
+they take no name, no effect and hardly a word (`MOST_TAKEN`) from what others wrote and the user did not say: a page, a
+tool's result, the failed reply; and no run of words from what may be a request's material. So none of them gets into a
+proved skill by way of a model.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ import re
 from collections.abc import Sequence
 
 from metaclaw.evolve.by_model import Edit, Evidence
+from metaclaw.evolve.example import example_of
 from metaclaw.evolve.extractive import body_for
 from metaclaw.evolve.failure import Failure
 from metaclaw.evolve.quoting import asked
 from metaclaw.evolve.reach import effects, reaches
-from metaclaw.evolve.screen import Outcome, Ruling
+from metaclaw.evolve.screen import Outcome, Ruling, runs_of
 from metaclaw.evolve.telling import telling
 from metaclaw.signals.sequel import conversation_of
 from metaclaw.signals.tools import results_in
@@ -37,11 +39,15 @@ def is_vouched_for(failure: Failure) -> bool:
     return failure.vouched and not (failure.words.own and reaches(failure.words.own))
 
 
-def on_hearsay(ruling: Ruling, rule: str) -> Ruling:
-    """The gate's word on a skill that nobody vouches for: what reaches beyond the reply waits for a person."""
+def on_hearsay(ruling: Ruling, rule: str, doubt: str = "") -> Ruling:
+    """The gate's word on a skill that nobody vouches for: what reaches beyond the reply waits for a person.
+
+    `doubt` says why nobody vouches for posted words.
+    """
     if ruling.outcome is not Outcome.ACCEPT or not (found := reaches(rule)):
         return ruling
-    return Ruling(Outcome.QUARANTINE, tuple(f"{OVERHEARD} {one}" for one in found))
+    whose = f"{doubt}, and" if doubt else OVERHEARD
+    return Ruling(Outcome.QUARANTINE, tuple(f"{whose} {one}" for one in found))
 
 
 def on_feedback(ruling: Ruling, rule: str) -> Ruling:
@@ -62,14 +68,16 @@ def edit_is_hearsay(edit: Edit, evidence: Evidence, unvouched: frozenset[str]) -
     others += [passage for turn in evidence.successes for passage in asked(turn.query).foreign]
     others += [near.body for near in evidence.near if near.ref in unvouched]
     others += [rejected.body for rejected in evidence.rejected]
-    return takes_over(f"{skill.name} {skill.description}\n{skill.body}", own, others)
+    text, queries = f"{skill.name} {skill.description}\n{skill.body}", [turn.query for turn in evidence.successes]
+    return takes_over(text, own, others) or _repeats_material(text, failure, queries)
 
 
 def code_is_hearsay(skill: Skill, failure: Failure) -> bool:
     """The same for a code skill, of which the model that uses it reads the description."""
     own = [failure.request.own, failure.words.own]
     told = f"{skill.name} {skill.description}"  # the rest is ours, or computed
-    return not is_vouched_for(failure) or takes_over(told, own, read_by_the_agent(failure))
+    taken = takes_over(told, own, read_by_the_agent(failure)) or _repeats_material(told, failure)
+    return not is_vouched_for(failure) or taken
 
 
 def takes_over(text: str, own: Sequence[str], others: Sequence[str]) -> bool:
@@ -77,6 +85,13 @@ def takes_over(text: str, own: Sequence[str], others: Sequence[str]) -> bool:
     taken = (telling(text) & telling("\n".join(others))) - telling("\n".join(own)) - SCAFFOLD
     names = telling(" ".join(NAME_LIKE.findall("\n".join(others))))
     return len(taken) > MOST_TAKEN or bool(taken & names) or bool(taken and effects(text))
+
+
+def _repeats_material(text: str, failure: Failure, queries: Sequence[str] = ()) -> bool:
+    """Whether it copies a run of words out of a request that may stand there as the request's material."""
+    found = runs_of(text) - runs_of(failure.words.own)
+    pairs = [(failure.turn.query, failure.example), *((query, example_of(query)) for query in queries)]
+    return any(found & (runs_of(query) - runs_of(example)) for query, example in pairs)
 
 
 def read_by_the_agent(failure: Failure) -> list[str]:

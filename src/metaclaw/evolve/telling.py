@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import re
 
-from metaclaw.evolve.extractive import STOP_WORDS
-
 SHORTEST, PIECE = 4, 3  # letters of a telling word; characters of a piece where a script has no blanks
+STOP_WORDS = frozenset(
+    "a about above after again all also am an and any are as at be been before but by can could did do does done for "
+    "from get give had has have how i if in into is it its just like make me my no not of on once one only or our out "
+    "over please put right said same say should so some suggest tell than that the their them then there these they "
+    "this those to too two under up us use very want was we were what when where which while who why will with would "
+    "write wrong you your new between always never starts ends begin begins exactly says save".split()
+)
 
 
 def telling(text: str) -> frozenset[str]:

@@ -12,6 +12,7 @@ from metaclaw.evolve.corroborate import Voice, corroborated
 from metaclaw.evolve.extractive import rule_in
 from metaclaw.evolve.kin import failure_of
 from metaclaw.evolve.reach import reaches
+from metaclaw.evolve.secondhand import secondhand
 from metaclaw.library.catalog import Catalog
 from metaclaw.store import Database
 from metaclaw.types import Skill, SkillState
@@ -44,5 +45,5 @@ def voices_for(database: Database, catalog: Catalog, skill: Skill) -> list[Voice
     failures = [failure_of(turn, database, catalog.namespace) for turn in catalog.support_of(skill)]
     return [
         Voice(failure.turn.session, own) for failure in failures
-        if failure and not failure.words.foreign and (own := failure.words.own) and not reaches(own)
+        if failure and not secondhand(failure) and (own := failure.words.own) and not reaches(own)
     ]
