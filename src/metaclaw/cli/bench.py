@@ -182,6 +182,7 @@ def workdays(
     arms: Annotated[str, typer.Option(help="Which, with commas between.")] = "frozen,feedback-log,handwritten,skills",
     seeds: Annotated[str, typer.Option(help="Which houses, with commas between.")] = "1",
     days: Annotated[int, typer.Option(help="So many of the 44 days, from the first.")] = 44,
+    questions: Annotated[int, typer.Option(help="So many of each day's questions, from its first; 0: all.")] = 0,
     upstream: Annotated[str | None, typer.Option(help="A provider's base URL, with /v1; else ours.")] = None,
     model: Annotated[str | None, typer.Option(help="The provider's model, or another embedded one.")] = None,
     night_every: Annotated[int, typer.Option(help="Days between nights, in which `both` may train.")] = 5,
@@ -215,7 +216,7 @@ def workdays(
         COURSE, mode, tuple(arms.split(",")), days, upstream, model, night_every, run_dir.expanduser(),
         (price_in, price_out),
     )  # fmt: skip
-    main(plan, _numbers(seeds), results, Console())
+    main(plan, _numbers(seeds), results, Console(), questions)
 
 
 @app.command("metaclaw-bench")

@@ -80,6 +80,15 @@ async def test_a_finished_run_asks_nothing_more_and_reports_again(
     assert result["arms"]["frozen"]["n"] == len(days.days[0].questions) == asked == len(scripted.seen)
 
 
+async def test_the_first_questions_of_each_day_alone_are_a_course_of_their_own(provider: str, tmp_path: Path) -> None:
+    plan = plan_for(tmp_path, provider, "frozen", days=3)
+    await run(plan, (1,), tmp_path / "results", Console(quiet=True), questions=2)
+    result = json.loads((tmp_path / "results" / "workdays.json").read_text())
+    assert result["arms"]["frozen"]["n"] == 6
+    assert result["command"].endswith("--days 3 --questions 2")
+    assert (tmp_path / "runs" / f"{COURSE}-2-a-day").is_dir()
+
+
 async def test_a_request_that_fails_ends_the_run_and_says_how_to_go_on(
     tmp_path: Path, scripted: ScriptedUpstream
 ) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from metaclaw.bench.workdays.choices import LETTERS, Cases, draw_choice, is_true, put
 from metaclaw.bench.workdays.course import Question
@@ -76,6 +76,11 @@ class Workdays:
     @property
     def carries_files(self) -> bool:
         return False  # each file question stands for itself
+
+    def cut(self, days: int, questions: int) -> Workdays:
+        """The first days, with the first questions of each; 0 questions are all."""
+        kept = [replace(day, questions=day.questions[: questions or None]) for day in self.days[:days]]
+        return replace(self, days=kept)
 
     def handwritten(self, question: Question) -> str:
         own = next(one for one in self.questions if one.id == question.id)
