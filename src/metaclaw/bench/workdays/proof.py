@@ -110,9 +110,9 @@ def _play(days: Workdays, writes: Writes, ticks: Callable[[ChoiceQuestion], froz
                 files.append(question.score(workspace, after))
                 workspace = after
     return Baseline(
-        sum(score.right for score in files) / len(files),
-        sum(score.right for score in choices) / len(choices),
-        sum(score.credit for score in choices) / len(choices),
+        sum(score.right for score in files) / max(1, len(files)),
+        sum(score.right for score in choices) / max(1, len(choices)),
+        sum(score.credit for score in choices) / max(1, len(choices)),
     )
 
 
