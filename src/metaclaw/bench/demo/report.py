@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from metaclaw.bench.demo.run import DemoPlan, Record
 
 TRAINER_FIGURES = ("steps", "seconds", "tokens", "tokens_per_second", "loss", "kl_to_base", "peak_rss_mb")
+LABEL_CHARACTERS = 14  # of a line below a bar
 Rows = Sequence[tuple[Task, str, bool]]
 TITLES = {
     "frozen": "frozen", "skills": "+ skills", "skills_by_model": "+ skills, by the model", "weights": "weights only",
@@ -109,7 +111,7 @@ def draw(arms: Mapping[str, Arm], path: Path, model: str) -> None:
     below = [arm.value - arm.ci95[0] for arm in arms.values()]
     above = [arm.ci95[1] - arm.value for arm in arms.values()]
     figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
-    bars = axes.bar([TITLES[arm] for arm in arms], values, yerr=[below, above], capsize=6,
+    bars = axes.bar([fill(TITLES[arm], LABEL_CHARACTERS) for arm in arms], values, yerr=[below, above], capsize=6,
                     color=[COLOURS[arm] for arm in arms])
     for bar, value in zip(bars, values, strict=True):
         middle = bar.get_x() + bar.get_width() / 2
