@@ -15,7 +15,7 @@ import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -150,8 +150,8 @@ async def _play(
     told = plan.file(way, "-told.json")
     if not file.records:
         told.unlink(missing_ok=True)
-    cut = [replace(day, questions=day.questions[: plan.questions]) for day in course.days[: plan.days]]
-    days = [day for day in cut if any(question.id not in file.answered for question in day.questions)]
+    cut = course.cut(plan.days, plan.questions)
+    days = [day for day in cut.days if any(question.id not in file.answered for question in day.questions)]
     if not days:
         return
     async with AsyncExitStack() as stack:
