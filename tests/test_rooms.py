@@ -48,7 +48,7 @@ RULES: dict[str, set[str]] = {
     "dashboard": {
         "wire", "gateway.auth", "store", "journal.glances", "journal.trajectories", "signals.ledger", "signals.combine",
         "signals.lift", "serving.promotion",
-        "library", "evolve.exposures", "training.registry", "training.jobs", "serving.routes",
+        "library", "evolve.exposures", "training.registry", "training.jobs", "training.telling", "serving.routes",
         "scheduler", "visible",
     },
     "mcp_server": {"library", "sandbox", "gateway.auth"},  # its HTTP stands behind the gateway's own door

@@ -22,6 +22,7 @@ from metaclaw.runtime.home import Home
 from metaclaw.serving.routes import RouteState
 from metaclaw.serving.trial import decide, evidence_of, lift_in
 from metaclaw.training.package import CONFIG_FILE, GGUF_FILE, MANIFEST_FILE, PEFT_FILE
+from metaclaw.training.telling import in_words
 from metaclaw.types import Adapter, Verdict
 
 SHOWN = 10  # answers that differ, in words; JSON has all
@@ -221,6 +222,7 @@ def _told(story: Mapping[str, Any]) -> Iterator[str]:
         yield f"    against {verdict['baseline']}, n {verdict['n']}, effect {verdict['effect']:+.2f}, confidence " + (
             f"{verdict['confidence']:.3f}"
         )
+        yield from (f"    {asked.lower()}: {said}" for asked, said in in_words(verdict["evidence"]))
     if not story["verdicts"]:
         yield "  none"
     if story["canary"]:

@@ -9,6 +9,7 @@ from metaclaw.dashboard.rooms import Asked, Page, Rooms
 from metaclaw.errors import RequestError, TrainingError
 from metaclaw.serving.promotion import admitted
 from metaclaw.serving.routes import RouteState
+from metaclaw.training.telling import in_words
 from metaclaw.types import Adapter, Verdict
 
 
@@ -45,7 +46,7 @@ def adapter(rooms: Rooms, asked: Asked) -> Page:
     manifest = found.lineage.get("manifest", [])
     return Page("adapter.html", {
         "adapter": found,
-        "verdicts": rooms.registry.verdicts(found.name)[::-1],
+        "verdicts": [(one, in_words(one.evidence)) for one in reversed(rooms.registry.verdicts(found.name))],
         "service": route.service_of(found.name),
         "undone": undone_next(route) == found.name,
         "may_serve": admitted(rooms.registry.verdicts(found.name)) and not route.service_of(found.name),

@@ -30,7 +30,7 @@ class Renderer:
         self._environment.globals["static"] = static_path
         self._environment.filters |= {
             "ago": self._ago, "clock": clock, "percent": percent, "points": points, "size": size, "lasting": lasting,
-            "number": number, "line": line,
+            "number": number, "line": line, "label": label,
         }
 
     def html(self, template: str, given: Mapping[str, Any]) -> bytes:
@@ -80,6 +80,12 @@ def lasting(seconds: float) -> str:
 def number(value: float) -> str:
     """With a thin space between the thousands."""
     return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def label(key: str) -> str:
+    """A key of ours as the name of a figure."""
+    words = key.replace("_", " ").replace("kl to", "KL to")
+    return words[:1].upper() + words[1:]
 
 
 def line(text: str, most: int = 240) -> str:
