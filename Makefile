@@ -39,7 +39,7 @@ TINKER := .venv-tinker
 
 test-tinker: setup $(TINKER)/.installed
 	$(BIN)/pip install --quiet --constraint constraints.txt -e '.[tinker]'
-	METACLAW_TINKER_PYTHON=$(TINKER)/bin/python $(BIN)/python -m pytest -rs tests_tinker
+	TINKER_PYTHON=$(TINKER)/bin/python $(BIN)/python -m pytest -rs tests_tinker
 
 $(TINKER)/.installed:
 	@echo "== installing SkyRL's Tinker API server into $(TINKER) (about 3 GB)"

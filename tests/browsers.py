@@ -1,6 +1,6 @@
 """Real Chromium, driven by Playwright: pages that tell what went wrong in them, and axe's view of them.
 
-With METACLAW_TEST_SCREENSHOTS set to a folder, pictures of what the tests see are kept there.
+With TEST_SCREENSHOTS set to a folder, pictures of what the tests see are kept there.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 MISSING = "" if CHROMIUM and find_spec("playwright") else "needs Chromium (apt-get install chromium) and Playwright"
-PICTURES = os.environ.get("METACLAW_TEST_SCREENSHOTS")
+PICTURES = os.environ.get("TEST_SCREENSHOTS")
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 WORSE = ("serious", "critical")
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-PYTHON = os.environ.get("METACLAW_TINKER_PYTHON", "")
+PYTHON = os.environ.get("TINKER_PYTHON", "")
 SERVER = Path(__file__).resolve().parent.parent / "scripts" / "tinker_server.py"
 MODELS = Path("~/.metaclaw/models").expanduser()
-pytestmark = pytest.mark.skipif(not PYTHON, reason="METACLAW_TINKER_PYTHON names no Python with SkyRL")
+pytestmark = pytest.mark.skipif(not PYTHON, reason="TINKER_PYTHON names no Python with SkyRL")
 
 Events = list[dict[str, Any]]
 
