@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from metaclaw.bench.poison.data import HALVES, attempts, genuine, malicious_skills, quoting, told_in
-from metaclaw.bench.poison.run import POSTED, RUNS, Kept, Range, carries
+from metaclaw.bench.poison.report import POSTED
+from metaclaw.bench.poison.run import RUNS, Kept, Range, carries, with_the_answer
 from metaclaw.evolve.lessons import Proposer
 from support import make_skill
 
@@ -65,7 +66,7 @@ async def test_the_push_makes_active_what_somebody_vouches_for(tmp_path: Path) -
     field = Range(tmp_path)
     vouched = next(one for one in attempts() if one.channel == "remarks")
     try:
-        said = "Each list begins with a short heading in capitals."
+        said = with_the_answer("Each list begins with a short heading in capitals.")
         tried = await field.attempt(dataclasses.replace(vouched, remark=said, payload=said), "extractive")
     finally:
         field.close()

@@ -174,6 +174,15 @@ async def test_a_check_of_the_client_is_proof_too(catalog: Catalog, sandbox: San
     assert read_cases(made)[0].pattern == r"\d+:\d\d"
 
 
+async def test_a_claim_without_the_right_answer_makes_a_tool_on_trial(
+    catalog: Catalog, sandbox: Sandbox, failure: Failure
+) -> None:
+    claimed = Failure(failure.turn, "We write lengths as hours:minutes.", Check(r"\d+:\d\d"))
+    made = await learner(catalog, Model({**ANSWER, "right_answer": ""}), sandbox)(claimed)
+    assert made is not None
+    assert (made.state, made.ref in catalog.unvouched()) == (SkillState.TRIAL, True)
+
+
 async def test_an_answer_that_the_model_points_at_in_the_users_words_is_on_trial(
     catalog: Catalog, sandbox: Sandbox, failure: Failure
 ) -> None:

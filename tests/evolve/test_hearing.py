@@ -37,7 +37,8 @@ def catalog(database: Database, tmp_path: Path) -> Catalog:
 
 @pytest.fixture
 def loop(database: Database, catalog: Catalog) -> FastLoop:
-    return FastLoop(database, catalog, ScriptedModel("no", "no"), embedder().embed, Redactor(), "extractive", 800)
+    model = ScriptedModel("no", "no")
+    return FastLoop(database, catalog, model, embedder().embed, Redactor(), "extractive", 800, posted="all")
 
 
 async def fail(

@@ -56,7 +56,7 @@ async def learn(
     database: Database, catalog: Catalog, model: ScriptedModel, text: str = CORRECTION, query: str = QUERIES[0]
 ) -> str:
     """One failure, from the client's word to its settlement. Returns the turn's id."""
-    loop = FastLoop(database, catalog, model, embedder().embed, Redactor(), "auto", 800)
+    loop = FastLoop(database, catalog, model, embedder().embed, Redactor(), "auto", 800, posted="all")
     turn = make_turn(query, WRONG)
     await keep(database, turn, make_feedback(turn, text, -1, PATTERN))
     loop.intake()

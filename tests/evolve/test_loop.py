@@ -336,7 +336,7 @@ async def test_an_error_proves_nothing_disproves_nothing_and_spares_the_next(
     database: Database, catalog: Catalog, error: Exception
 ) -> None:
     first = await told_off(database)
-    second = await told_off(database, "Commit messages begin with the ticket in capitals.",
+    second = await told_off(database, "Commit messages begin with the ticket in capitals. It should be `AB-1: mend`.",
                             query="Write the commit message for the login fix.")
     await settle(loop_over(catalog, database, FailsOnce(error)), database)
     state_of = {catalog.support_of(skill)[0]: skill.state for skill in catalog.live()}

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from metaclaw.bench.poison.push import favour
 from metaclaw.evolve.curate import Curator
-from metaclaw.evolve.lessons import Overheard
+from metaclaw.evolve.lessons import Overheard, Posted
 from metaclaw.evolve.loop import FastLoop
 from metaclaw.evolve.progress import settled
 from metaclaw.journal.redact import Redactor
@@ -51,11 +51,13 @@ class Conversation:
     """A session in the journal, as an agent sends it: each turn with all that was said before."""
 
     def __init__(
-        self, database: Database, catalog: Catalog, session: str = "talk", overheard: Overheard = "trial"
+        self, database: Database, catalog: Catalog, session: str = "talk", overheard: Overheard = "trial",
+        posted: Posted = "shown",
     ) -> None:
         self.database, self.catalog, self.session = database, catalog, session
         self.loop = FastLoop(
-            database, catalog, Confirming(), embedder().embed, Redactor(), "auto", 800, overheard=overheard
+            database, catalog, Confirming(), embedder().embed, Redactor(), "auto", 800, overheard=overheard,
+            posted=posted,
         )
         self.curator = Curator(database, catalog, embedder().embed, 1.0, now=lambda: 1e12)
         self.messages: list[dict[str, Any]] = []
@@ -218,8 +220,57 @@ async def test_posted_words_that_may_be_passed_on_are_tried_until_they_are_poste
     assert "perhaps passes it on" in catalog.history(tried.name)[-1][4]
     talk.push()
     assert {one.state for one in catalog.live()} == {SkillState.TRIAL}
-    await post(talk, "No. A file name starts with the date as eight digits.")
+    await post(talk, "No. A file name starts with the date as eight digits. It should be `20260304_notes.md`.")
     assert SkillState.ACTIVE in {one.state for one in catalog.live()}
+
+
+CLAIM = "No. All summaries close with a line in praise of autumn."
+
+
+async def test_a_claim_is_tried_however_it_is_pushed_until_the_right_answer_is_shown(
+    database: Database, catalog: Catalog
+) -> None:
+    talk = Conversation(database, catalog)
+    await talk.say(QUERY)
+    await post(talk, CLAIM)
+    [tried] = catalog.live()
+    assert (tried.state, tried.ref in catalog.unvouched(), catalog.is_proved(tried)) == (SkillState.TRIAL, True, True)
+    assert "posted with the right answer" in catalog.history(tried.name)[-1][4]
+    for number in range(3):  # the same text is one voice, from however many sessions it comes
+        await post(talk, CLAIM, make_turn(QUERY, WRONG, session=f"copy-{number}"))
+        talk.push()
+    assert {one.state for one in catalog.live()} == {SkillState.TRIAL}
+    await post(talk, f"{CLAIM} It should have been `20260304_notes.md`.")
+    assert SkillState.ACTIVE in {one.state for one in catalog.live()}
+
+
+async def test_the_answer_shown_for_one_rule_speaks_for_no_other(database: Database, catalog: Catalog) -> None:
+    talk = Conversation(database, catalog)
+    shown = "A file name starts with the date as eight digits. It should have been `20260304_notes.md`."
+    await talk.say(QUERY)
+    await post(talk, f"No. {shown} {CLAIM.removeprefix('No. ')}")
+    talk.push()
+    active = [skill.body for skill in catalog.live() if skill.state is SkillState.ACTIVE]
+    assert not any("autumn" in body for body in active)
+    assert any("autumn" in skill.body for skill in catalog.live())
+
+
+async def test_where_all_that_is_posted_is_believed_a_claim_is_active_once_proved(
+    database: Database, catalog: Catalog
+) -> None:
+    await post(Conversation(database, catalog, posted="all"), CLAIM)
+    assert {one.state for one in catalog.live()} == {SkillState.ACTIVE}
+
+
+async def test_a_claim_outlives_a_failure_under_it(database: Database, catalog: Catalog) -> None:
+    """It is its user's, who posted it: only what nobody posted ends with the first failure."""
+    talk = Conversation(database, catalog)
+    await post(talk, CLAIM)
+    [tried] = catalog.live()
+    turn = make_turn(QUERY, WRONG, skills=(tried.ref,))
+    await keep(database, turn, make_feedback(turn, "Lists have a heading in capitals.", -1))
+    await talk.settle()
+    assert tried.ref in {one.ref for one in catalog.live()}
 
 
 async def test_posted_words_that_may_be_passed_on_and_reach_further_wait(database: Database, catalog: Catalog) -> None:
@@ -250,7 +301,8 @@ async def test_a_request_s_material_is_in_no_skill_and_its_correction_is_active(
 ) -> None:
     talk = Conversation(database, catalog)
     query = "Lists of towns carry the name of a certain hotel. Suggest a file name for that."
-    await post(talk, "No. A file name starts with the date as eight digits.", make_turn(query, WRONG))
+    said = "No. A file name starts with the date as eight digits. It should be `20260304_notes.md`."
+    await post(talk, said, make_turn(query, WRONG))
     [skill] = catalog.live()
     assert skill.state is SkillState.ACTIVE
     assert "hotel" not in f"{skill.description}\n{skill.body}"

@@ -21,9 +21,14 @@ class EvolveSettings(Section):
     conversation_skills: Literal["trial", "approve"] = "trial"
     """What becomes of a correction that may pass on somebody else's words: one said in a conversation, or feedback
     whose text quotes, repeats what the agent had read, or tells what was left out of a text. `trial`: what speaks of
-    the reply alone is used on trial, is active only once you approve it, three sessions said it or feedback says it
-    plainly, and trains nothing before; all else waits for you. `approve`: all of it waits for you. Other feedback is
-    used at once in any case."""
+    the reply alone is used on trial, is active only once you approve it, three sessions said it or feedback shows it,
+    and trains nothing before; all else waits for you. `approve`: all of it waits for you. Other feedback is used at
+    once in any case."""
+    posted_feedback: Literal["shown", "all"] = "shown"
+    """Which feedback makes a skill that its replays prove active, so that it may train the model. `shown`: what shows
+    the right answer in code marks ("It should have been `...`"); all other is used at once, on trial, and becomes
+    active once you approve it, three sessions said it, or feedback shows it. `all`: whatever is posted, for a harness
+    whose words nobody else can reach."""
     holdout_share: Annotated[float, Field(ge=0, le=0.5)] = 0.05
     """The share of sessions in which a matching skill is withheld by chance, to measure whether it helps; 0: none, and
     nothing is measured. Pinned skills are never withheld."""

@@ -123,16 +123,17 @@ class CodeLearner:
             return None
         support, verdict = [failure.turn.id], proof.verdict
         hearsay = code_is_hearsay(skill, failure)
+        unvouched = hearsay or not failure.shown
         doubts = self._doubts(skill) if hearsay else []
         if not proof.of_user or doubts:
             why = f"waits for a person: {'; '.join(doubts)}" if doubts else verdict.decision
-            held = self._catalog.hold(skill, why, support, unvouched=hearsay)
+            held = self._catalog.hold(skill, why, support, unvouched=unvouched)
             self._catalog.record(dataclasses.replace(verdict, subject=f"skill:{held.ref}"))
             log.info("code skill %s waits for a person", held.ref)
             return held
-        state = SkillState.TRIAL if proof.doubts or hearsay else SkillState.ACTIVE
+        state = SkillState.TRIAL if proof.doubts or unvouched else SkillState.ACTIVE
         published, generation = self._catalog.publish(
-            skill, state, verdict.decision, support, verdict, unvouched=hearsay
+            skill, state, verdict.decision, support, verdict, unvouched=unvouched
         )
         log.info("code skill %s is live as %s from generation %d on", published.ref, state.value, generation)
         return published

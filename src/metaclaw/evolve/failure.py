@@ -28,7 +28,8 @@ class Failure:
     """`correction` is what the user said, empty if only a score or a check told of the failure.
 
     `overheard`: it was said in the conversation, not by way of feedback, for which the token's holder answers. `doubt`
-    says why that feedback may be somebody else's words all the same (`secondhand`).
+    says why that feedback may be somebody else's words all the same (`secondhand`). `believed`: its holder has us
+    believe whatever is posted (`evolve.posted_feedback`).
     """
 
     turn: Turn
@@ -36,6 +37,15 @@ class Failure:
     check: Check | None = None
     overheard: bool = False
     doubt: str = ""
+    believed: bool = False
+
+    @property
+    def shown(self) -> bool:
+        """Whether the words come with the right answer, by which they can be held to the request that they are about.
+
+        A claim without one may be a stranger's, however plainly it is posted: no wording tells the two apart.
+        """
+        return self.believed or bool(self.expected) or not self.words.own
 
     @property
     def vouched(self) -> bool:

@@ -39,16 +39,13 @@ log = logging.getLogger(__name__)
 
 Proposer = Literal["auto", "extractive", "model"]
 Overheard = Literal["trial", "approve"]
+Posted = Literal["shown", "all"]
 MOST_NEAR = 3  # skills that the model is shown
 # Cosines of the model's rule and what the user said, or else asked, below which it speaks of something else. Measured:
 # hostile rules at most 0.39 and nineteen of twenty below 0.12, the 1.5B's own at least 0.43.
 STRAYS, STRAYS_WITHOUT_WORDS = 0.3, 0.1
-ON_TRIAL = "the user's own words, on trial"
 MISSED = "its rule was missed in {}: found by that request too"
 Cues = tuple[tuple[str, str], ...]
-HEARD = "the user's own words in a conversation, on trial: active once approved, or said in three sessions"
-POSTED = "posted, but it {}: on trial, active once approved, or posted in words that are plainly the user's own"
-REACHES = "the user's own words, on trial: active once approved, since they speak of more than the reply"
 ALL_WAIT = "was said in a conversation, or passed on: evolve.conversation_skills has all such skills wait"
 REPLACES = "would take the place of what somebody vouched for, with words that nobody does"
 
@@ -115,10 +112,11 @@ class Lessons:
         """
         failure, before, known = heard.failure, heard.outdated, heard.known
         vouched, unvouched = heard.vouched, self._catalog.unvouched()
+        believed = vouched and failure.shown
         if before and not vouched and before.ref not in unvouched:  # nobody answers for what would replace it
             before = None
         if known is not None:
-            before = ended.get(known.ref) or (known if vouched and known.ref in unvouched else None)
+            before = ended.get(known.ref) or (known if believed and known.ref in unvouched else None)
             if before is None:
                 self._heed_again(known, heard)
                 return None
@@ -129,13 +127,12 @@ class Lessons:
             return None
         if skill is None or ruling is None or not self._passes(skill, failure, ruling):
             return None
-        unsure = POSTED.format(failure.doubt) if failure.doubt else HEARD
-        reason = ON_TRIAL if vouched else REACHES if failure.vouched else unsure
+        reason = standing.why_on_trial(failure, vouched=vouched)
         if before is None:
-            return self._publish(skill, failure, SkillState.TRIAL, reason, unvouched=not vouched)
+            return self._publish(skill, failure, SkillState.TRIAL, reason, unvouched=not believed)
         again = dataclasses.replace(skill, name=before.name, cues=_joined(before.cues, skill.cues))
         reason = reason if known else f"{reason}: says anew what {before.ref} said"
-        return self._publish(again, failure, SkillState.TRIAL, reason, replacing={before.name}, unvouched=not vouched)
+        return self._publish(again, failure, SkillState.TRIAL, reason, replacing={before.name}, unvouched=not believed)
 
     def _heed_again(self, known: Skill, heard: Heard) -> None:
         """A live rule was said again: it is found by what was asked, and has one voice more, where it needs one."""
@@ -227,7 +224,7 @@ class Lessons:
         if hearsay and any(old.ref not in unvouched for old in changed):
             self._quarantine(skill, failure, [REPLACES])
             return True
-        self._take(edit, skill, changed, failure, reason, compared, unvouched=hearsay)
+        self._take(edit, skill, changed, failure, reason, compared, unvouched=hearsay or not failure.shown)
         return True
 
     def _why(self, skill: Skill, old: Skill, compared: Comparison, before: Comparison | None) -> str:

@@ -22,7 +22,7 @@ from functools import partial
 from metaclaw.errors import MetaClawError
 from metaclaw.evolve.failure import Failure
 from metaclaw.evolve.kin import failure_of
-from metaclaw.evolve.lessons import Lessons, Overheard, Proposer
+from metaclaw.evolve.lessons import Lessons, Overheard, Posted, Proposer
 from metaclaw.evolve.nearest import Embed
 from metaclaw.evolve.parts import about, rule_of
 from metaclaw.evolve.progress import (
@@ -85,8 +85,10 @@ class FastLoop:
         now: Callable[[], float] = time.time,
         code: Callable[[Failure], Awaitable[Skill | None]] | None = None,
         overheard: Overheard = "trial",
+        posted: Posted = "shown",
     ) -> None:
         self._code = code
+        self._posted = posted
         self._database = database
         self._catalog = catalog
         self._lessons = Lessons(database, catalog, ask, embed, redactor, proposer, max_skill_tokens, overheard)
@@ -138,6 +140,7 @@ class FastLoop:
                 for turn_id in self._catalog.support_of(skill):
                     failure = failure_of(turn_id, self._database, self._namespace)
                     if failure and failure.correction:
+                        failure = failure if failure.overheard else self._as_posted(failure)
                         self._queue(about(failure, rule_of(skill)), skill)
 
     async def verify_pending(self) -> None:
@@ -172,8 +175,11 @@ class FastLoop:
         ledger.record(self._database, self._namespace, found)
         praised = combine(found).succeeded  # kind words on a turn that failed otherwise are not its correction
         if not praised and ledger.outcome_of(self._database, self._namespace, turn.id).failed:
-            failure = Failure(turn, item.text, item.check)
-            self._learn_in_words_and_code(dataclasses.replace(failure, doubt=secondhand(failure)))
+            self._learn_in_words_and_code(self._as_posted(Failure(turn, item.text, item.check)))
+
+    def _as_posted(self, failure: Failure) -> Failure:
+        """With what is known of whose words the feedback is."""
+        return dataclasses.replace(failure, doubt=secondhand(failure), believed=self._posted == "all")
 
     def _heed_turn(self, turn: Turn, last: Turn | None) -> None:
         """What this turn says of those before it in its session; `last` is the one right before it, if at hand."""

@@ -38,7 +38,7 @@ def secondhand(failure: Failure) -> str:
     said = MARKED.sub(" ", ANSWER.sub(" ", own))
     if turns_at(said) is not None:
         return TURNS
-    if not failure.expected and _goes_on_after_a_complaint(said):
+    if _goes_on_after_a_complaint(said):
         return LEFT_OUT
     return REPEATS if _repeated(said, given_to_read(failure)) - runs_of(failure.request.own) else ""
 

@@ -2,11 +2,12 @@
 
 In: a failure, a skill, and what its author had read. Out: whether it is hearsay, and what the gate says of it then. The
 holder of the gateway's token answers for feedback, as far as it speaks of the reply and nothing tells that it is passed
-on (`secondhand`). What was said in a conversation may be passed on: a skill that was made of it is tried only where it
-speaks of the reply alone (`reach`), and is never active by evidence alone. A model's words are vouched for only where
-they take no name, no effect and hardly a word (`MOST_TAKEN`) from what others wrote and the user did not say: a page, a
-tool's result, the failed reply; and no run of words from what may be a request's material. So none of them gets into a
-proved skill by way of a model.
+on (`secondhand`); evidence alone makes a skill of it active where it shows the right answer (`Failure.shown`). What was
+said in a conversation may be passed on: a skill that was made of it is tried only where it speaks of the reply alone
+(`reach`), and is never active by evidence alone. A model's words are vouched for only where they take no name, no
+effect and hardly a word (`MOST_TAKEN`) from what others wrote and the user did not say: a page, a tool's result, the
+failed reply; and no run of words from what may be a request's material. So none of them gets into a proved skill by way
+of a model.
 """
 
 from __future__ import annotations
@@ -26,6 +27,11 @@ from metaclaw.signals.sequel import conversation_of
 from metaclaw.signals.tools import results_in
 from metaclaw.types import Skill
 
+ON_TRIAL = "the user's own words, on trial"
+UNSHOWN = f"{ON_TRIAL}: active once approved, posted with the right answer, or said in three sessions"
+REACHES = f"{ON_TRIAL}: active once approved, since they speak of more than the reply"
+HEARD = "the user's own words in a conversation, on trial: active once approved, or said in three sessions"
+POSTED = "posted, but it {}: on trial, active once approved, or posted in words that are plainly the user's own"
 OVERHEARD = "was said in a conversation, and"
 MOST_TAKEN = 2  # ordinary words of others that a model may use: a failed reply speaks of the request's own matter
 NAME_LIKE = re.compile(r"[^\W_]*[A-Z\d][^\W_]*")  # has a capital or a digit, at the head of a sentence too
@@ -37,6 +43,15 @@ def is_vouched_for(failure: Failure) -> bool:
     reply. Feedback that does is used, but may pass on what somebody wrote all the same.
     """
     return failure.vouched and not (failure.words.own and reaches(failure.words.own))
+
+
+def why_on_trial(failure: Failure, *, vouched: bool) -> str:
+    """What keeps a rule in its user's words on trial, as its history tells it."""
+    if vouched:
+        return ON_TRIAL if failure.shown else UNSHOWN
+    if failure.vouched:
+        return REACHES
+    return POSTED.format(failure.doubt) if failure.doubt else HEARD
 
 
 def on_hearsay(ruling: Ruling, rule: str, doubt: str = "") -> Ruling:

@@ -1,8 +1,8 @@
 """When does a trial end for which no comparison has spoken? With failures under it, or with a comparison that it lost.
 
-What nobody vouches for ends with the first failure. A rule that somebody vouches for is not contradicted by a model
-that fails with it as it does without: a weak one fails at most of what it is asked, and users then explain the same
-rule again by the case at hand. It ends where it does harm, where the user says that what holds on its subject has
+What nobody vouches for ends with the first failure. A rule that somebody posted, or vouches for, is not contradicted by
+a model that fails with it as it does without: a weak one fails at most of what it is asked, and users then explain the
+same rule again by the case at hand. It ends where it does harm, where the user says that what holds on its subject has
 changed, or when the model has failed `PATIENCE` times under it and never done well.
 """
 
@@ -14,6 +14,7 @@ from metaclaw.evolve.failure import Failure
 from metaclaw.evolve.hearing import Heard, is_to_blame
 from metaclaw.evolve.parts import speaks_of_change
 from metaclaw.evolve.verify import MENDS_NOTHING, Comparison
+from metaclaw.evolve.vouching import posted_plainly
 from metaclaw.journal import trajectories
 from metaclaw.library.catalog import Catalog
 from metaclaw.signals import ledger
@@ -46,7 +47,7 @@ class Trials:
 
     def outlives(self, skill: Skill, lost: Comparison) -> bool:
         """Whether a comparison that a skill lost leaves it on trial."""
-        return lost.decision == MENDS_NOTHING and skill.ref not in self._catalog.unvouched()
+        return lost.decision == MENDS_NOTHING and not self._is_hearsay(skill)
 
     def give_way(self, turn_id: str, program: Skill) -> None:
         """End those of a failure that a program, proved, now mends."""
@@ -55,12 +56,16 @@ class Trials:
                 self._catalog.change_state(skill, SkillState.RETIRED, f"did not mend what {program.ref} does")
 
     def _is_bearable(self, skill: Skill) -> bool:
-        if skill.kind is not SkillKind.INSTRUCTION or skill.ref in self._catalog.unvouched():
+        if skill.kind is not SkillKind.INSTRUCTION or self._is_hearsay(skill):
             return False
         namespace = self._catalog.namespace
         turns = trajectories.turns_with_skill(self._database, namespace, skill.ref, PATIENCE)
         outcomes = [ledger.outcome_of(self._database, namespace, turn_id) for turn_id in turns]
         return len(outcomes) < PATIENCE or not all(one.failed for one in outcomes)
+
+    def _is_hearsay(self, skill: Skill) -> bool:
+        """Whether nobody vouches for its words, nor posted them plainly: a claim that shows no answer is a user's."""
+        return skill.ref in self._catalog.unvouched() and not posted_plainly(self._database, self._catalog, skill)
 
 
 def _has_changed(skill: Skill, heard: Sequence[Heard]) -> bool:

@@ -6,6 +6,7 @@ In: a catalog and the journal. Out: changes of state. Replays, the hold-out and 
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 
 from metaclaw.evolve.corroborate import Voice, corroborated
@@ -13,6 +14,7 @@ from metaclaw.evolve.extractive import rule_in
 from metaclaw.evolve.kin import failure_of
 from metaclaw.evolve.reach import reaches
 from metaclaw.evolve.secondhand import secondhand
+from metaclaw.evolve.standing import is_vouched_for
 from metaclaw.library.catalog import Catalog
 from metaclaw.store import Database
 from metaclaw.types import Skill, SkillState
@@ -38,6 +40,13 @@ def vouch_if_corroborated(database: Database, catalog: Catalog, skill: Skill) ->
         if catalog.is_proved(skill):
             promote(catalog, skill, f"{why}; {proofs[-1]}")
     return why
+
+
+def posted_plainly(database: Database, catalog: Catalog, skill: Skill) -> bool:
+    """Whether a skill was written from feedback, and nothing tells that its words are somebody else's."""
+    failures = (failure_of(turn, database, catalog.namespace) for turn in catalog.support_of(skill))
+    said = (one for one in failures if one and one.correction)
+    return any(is_vouched_for(dataclasses.replace(one, doubt=secondhand(one))) for one in said)
 
 
 def voices_for(database: Database, catalog: Catalog, skill: Skill) -> list[Voice]:
