@@ -17,8 +17,8 @@ def cases(rule: str, n: int = 6, seed: int = 1) -> list[Origin]:
     return origins_of([(f.turn.id, request, f.correction, f.expected) for request, f in told], embedder().embed)
 
 
-def with_answer(answer: str) -> Origin:
-    [case] = origins_of([("t", "Name it.", "Use the prefix.", answer)], embedder().embed)
+def with_answer(answer: str, request: str = "Name it.") -> Origin:
+    [case] = origins_of([("t", request, "Use the prefix.", answer)], embedder().embed)
     return case
 
 
@@ -37,6 +37,7 @@ def test_answers_of_one_form(one: str, other: str, same: bool) -> None:
 def test_ends_are_first_and_last_words_of_several() -> None:
     assert ends_of("v_road_map") == ("v", "map")
     assert ends_of("7") == ends_of("") == ()
+    assert ends_of("road_map_tbl", "Name the table of the Road map.") == ("", "tbl")  # the rest is the case's own
 
 
 def test_the_case_and_its_answer_are_no_part_of_the_rule() -> None:
@@ -49,6 +50,10 @@ def test_answers_contradict_agree_or_say_nothing() -> None:
     assert agreement(table, [view]) is None  # of one form, which mere words always are
     assert agreement(table, [with_answer("04.03.2026")]) is None
     assert agreement(table, [with_answer("")]) == agreement(with_answer(""), [table]) == 0.0
+    column = with_answer("road_map_ts", "Name the column for the road map time.")
+    assert agreement(with_answer("road_map_tbl", "Name the road map table."), [column]) is None  # of one topic
+    title = with_answer("Road Map", "A title for the road map, please.")
+    assert agreement(title, [with_answer("Login Page", "A title for the login page?")]) == 0.0
     assert link([table], [view]) == APART
     assert link([], [view]) == APART
 

@@ -40,7 +40,8 @@ TELLING_LENGTHS = (4, 6, 8)  # of numbers: years and dates
 class Origin:
     """`form` is the right answer's, empty where it is not known; `ends` are its first and last word.
 
-    `words` are the request's telling ones, `scope` those of them that the rule's words have too.
+    An end is empty where it is a word of the request, which is the case's own and not the rule's. `words` are the
+    request's telling ones, `scope` those of them that the rule's words have too.
     """
 
     turn_id: str
@@ -64,8 +65,8 @@ def origins_of(told: Sequence[tuple[str, str, str, str]], embed: Embed) -> list[
     asked = embed([request for _, request, _, _ in told])
     return [
         Origin(
-            turn_id, request, of_request, vector, rule, form_of(answer), ends_of(answer), asked_for := telling(request),
-            asked_for & telling(rule),
+            turn_id, request, of_request, vector, rule, form_of(answer), ends_of(answer, request),
+            asked_for := telling(request), asked_for & telling(rule),
         )
         for (turn_id, request, _, answer), rule, of_request, vector in zip(told, rules, asked, vectors, strict=True)
     ]
@@ -83,10 +84,11 @@ def form_of(answer: str) -> str:
     return REPEATED.sub(r"\1", text)
 
 
-def ends_of(answer: str) -> tuple[str, ...]:
-    """The first and the last word, of an answer of several."""
-    words = re.findall(r"[^\W_]+", answer)
-    return (words[0], words[-1]) if len(words) > 1 else ()
+def ends_of(answer: str, request: str = "") -> tuple[str, ...]:
+    """The first and the last word, of an answer of several; empty in place of one that the request has."""
+    words, asked = re.findall(r"[^\W_]+", answer), {word.lower() for word in re.findall(r"[^\W_]+", request)}
+    ends = (words[0], words[-1]) if len(words) > 1 else ()
+    return tuple("" if end.lower() in asked else end for end in ends)
 
 
 def likeness(one: Origin, others: Sequence[Origin], vectors: Vectors) -> float:
@@ -115,9 +117,10 @@ def agreement(one: Origin, others: Sequence[Origin]) -> float | None:
     fitting = [other for other in known if other.form == one.form]
     if not fitting:
         return None
-    if one.ends and any(one.ends[i] == other.ends[i] for other in fitting if other.ends for i in (0, 1)):
+    ends = [pair for other in fitting for pair in zip(one.ends, other.ends, strict=False) if all(pair)]
+    if any(mine == theirs for mine, theirs in ends):
         return SHARED_END
-    if one.ends and JUST_WORDS.fullmatch(one.form):  # such as names with different prefixes: the form says nothing
+    if ends and JUST_WORDS.fullmatch(one.form):  # such as names with different prefixes: the form says nothing
         return None
     return 0.0
 
