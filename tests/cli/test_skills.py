@@ -432,7 +432,7 @@ def test_what_nobody_vouches_for_says_what_it_waits_for_and_is_not_exported(shel
         catalog.publish(make_skill("heard"), TRIAL, "overheard", [], unvouched=True)
         catalog.publish(make_skill("posted"), TRIAL, "posted", [])
     _, out, _ = shell("list")
-    assert "heard@1 may be somebody else's words, passed on: it stays on trial until you say" in " ".join(out.split())
+    assert "heard@1 may be somebody else's words: it stays on trial until you say" in " ".join(out.split())
     assert {row["name"]: row["vouched"] for row in shell.json("list")} == {"heard": False, "posted": True}
     _, out, _ = shell("why", "heard")
     assert "each in its own words: 0 so far. Until then it trains nothing" in " ".join(out.split())

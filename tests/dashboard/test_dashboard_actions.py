@@ -14,6 +14,7 @@ from metaclaw.scheduler.board import Board
 from metaclaw.training.registry import Registry
 from metaclaw.types import AdapterState, SkillState
 from office_dashboard import Form, Office, opened
+from support import make_skill
 
 
 @pytest.fixture
@@ -30,6 +31,29 @@ async def test_a_skill_that_waits_is_approved_as_it_was_read(office: Office, for
     assert office.catalog.get("release-notes").state is SkillState.ACTIVE
     assert office.catalog.changes_of("release-notes")[-1].reason == "approved by a person, on the dashboard"
     assert (office.catalog.folder / "release-notes" / "SKILL.md").is_file()
+
+
+async def test_what_waits_and_nobody_vouches_for_is_approved_too(office: Office, form: Form) -> None:
+    held = office.catalog.hold(make_skill("quoted-rule"), "passes on a text", unvouched=True)
+    told = await form.send("/skills/quoted-rule/approve", "/skills/quoted-rule", version=str(held.version))
+    assert "is live" in told
+    assert office.catalog.get("quoted-rule").state is SkillState.ACTIVE
+    assert held.ref not in office.catalog.unvouched()
+
+
+async def test_a_claim_on_trial_is_shown_with_its_reason_and_vouched_for(office: Office, form: Form) -> None:
+    why = "the user's own words, on trial: active once approved"
+    tried, _ = office.catalog.publish(make_skill("claimed-rule"), SkillState.TRIAL, why, [], unvouched=True)
+    assert "until vouched for" in await office.text("/skills")
+    page = await office.text("/skills/claimed-rule")
+    assert "active once approved" in page
+    assert "Approve: these are my words" in page
+    assert "any more" in await form.send("/skills/claimed-rule/approve", "/skills/claimed-rule", version="9")
+    assert office.catalog.get("claimed-rule").state is SkillState.TRIAL
+    told = await form.send("/skills/claimed-rule/approve", "/skills/claimed-rule", version=str(tried.version))
+    assert f"{tried.ref} is active" in told
+    assert office.catalog.get("claimed-rule").state is SkillState.ACTIVE
+    assert "Approve: these are my words" not in await office.text("/skills/claimed-rule")
 
 
 async def test_another_version_than_the_one_that_was_read_is_not_approved(office: Office, form: Form) -> None:

@@ -25,7 +25,7 @@ from metaclaw.visible import visible
 SHOWN = 400  # characters of a request or reply
 MOST_TURNS = 2_000  # of those that carried the skill, the newest
 
-NOBODY_VOUCHES = "may be somebody else's words, passed on: it stays on trial"
+NOBODY_VOUCHES = "may be somebody else's words: it stays on trial"
 
 NameArgument = Annotated[str, typer.Argument(help="The skill's name.")]
 
@@ -126,7 +126,10 @@ def told(story: Mapping[str, Any]) -> str:
 
 def awaits(name: str) -> str:
     """What a skill on trial waits for that nobody vouches for."""
-    return f"{NOBODY_VOUCHES} until you say `metaclaw skills approve {name}`, or {VOICES} sessions have said it"
+    return (
+        f"{NOBODY_VOUCHES} until you say `metaclaw skills approve {name}`, feedback shows the right answer to it, or"
+        f" {VOICES} sessions have said it"
+    )
 
 
 def _vouching(opened: Library, skill: Skill) -> list[str]:

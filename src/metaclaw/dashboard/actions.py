@@ -15,9 +15,12 @@ MOST_REASON = 200
 
 
 def approve(rooms: Rooms, asked: Asked) -> Done:
-    skill = _seen_candidate(rooms, asked)
-    rooms.catalog.change_state(skill, SkillState.ACTIVE, f"approved {BY}")
-    return Done(f"{skill.ref} is live: the next request that it fits carries it.", f"/skills/{skill.name}")
+    """A version that waits goes live; one on trial that nobody vouches for is active."""
+    tried = _seen_on_trial(rooms, asked)
+    skill = tried or _seen_candidate(rooms, asked)
+    rooms.catalog.approve(skill, f"approved {BY}")
+    told = "is active" if tried else "is live: the next request that it fits carries it"
+    return Done(f"{skill.ref} {told}.", f"/skills/{skill.name}")
 
 
 def reject(rooms: Rooms, asked: Asked) -> Done:
@@ -83,6 +86,13 @@ def hold_training(rooms: Rooms, asked: Asked) -> Done:
 def resume_training(rooms: Rooms, asked: Asked) -> Done:
     rooms.board.take_back()
     return Done("Resumed: it trains in the next window, and what was paused goes on where it stood.", "/training")
+
+
+def _seen_on_trial(rooms: Rooms, asked: Asked) -> Skill | None:
+    """The version that the person saw, where it is on trial and nobody vouches for it."""
+    skill = rooms.catalog.get(asked.named["name"])
+    seen = skill.version == asked.number("version")
+    return skill if seen and skill.state is SkillState.TRIAL and skill.ref in rooms.catalog.unvouched() else None
 
 
 def _seen_candidate(rooms: Rooms, asked: Asked) -> Skill:

@@ -38,6 +38,7 @@ class Row:
 
     skill: Skill
     waits: bool
+    unvouched: bool
     lift: Lift | None
     problem: str
 
@@ -64,11 +65,11 @@ def skills(rooms: Rooms, asked: Asked) -> Page:
         key=lambda skill: (skill.name not in waiting, ORDER.index(skill.state), skill.name),
     )
     start = min(asked.number("from") or 0, len(found))
-    tried = settled_tries(rooms.database, rooms.namespace)
+    tried, unvouched = settled_tries(rooms.database, rooms.namespace), rooms.catalog.unvouched()
     return Page("skills.html", {
         "rows": [
-            Row(skill, skill.name in waiting, lift_of(rooms, skill) if tried.get(skill.name) else None,
-                problems.get(skill.name, ""))
+            Row(skill, skill.name in waiting, _is_tried_unvouched(skill, unvouched),
+                lift_of(rooms, skill) if tried.get(skill.name) else None, problems.get(skill.name, ""))
             for skill in found[start : start + SHOWN]
         ],
         "waiting": [*waiting.values()] if view in ("use", "waiting") else [],
@@ -92,6 +93,7 @@ def skill(rooms: Rooms, asked: Asked) -> Page:
         "skill": current,
         "live": current.state in LIVE_STATES,
         "waiting": _waiting(rooms, candidate) if candidate else None,
+        "tried": _waiting(rooms, current) if _is_tried_unvouched(current, catalog.unvouched()) else None,
         "pinned": name in catalog.pinned(),
         "problem": catalog.mirror.problems().get(name, ""),
         "lifts": lifts_of(rooms.database, catalog, current.ref),
@@ -130,6 +132,10 @@ def _belongs(skill: Skill, view: str, waits: bool) -> bool:
     if view == "retired":
         return skill.state is SkillState.RETIRED
     return view == "all" or skill.state in LIVE_STATES
+
+
+def _is_tried_unvouched(skill: Skill, unvouched: frozenset[str]) -> bool:
+    return skill.state is SkillState.TRIAL and skill.ref in unvouched
 
 
 def _waiting(rooms: Rooms, skill: Skill) -> Waiting:
