@@ -147,10 +147,10 @@ def _answer(body: dict[str, Any]) -> str:
     shown = SHOWN.findall(told)
     if "response_format" not in body:
         return shown[-1] if shown and OPENING in told else "There was nothing of note."
-    said = SAID.findall(told) or [told[-200:]]
+    asked, said = ASKED.findall(told) or ["Again."], SAID.findall(told) or [told[-200:]]
     return json.dumps({
         "rule": said[-1], "name": f"rule-{len(told)}", "edit": "create", "names": [],
-        "use_for": "Requests of this kind.", "not_for": "Anything else.", "example_request": (ASKED.findall(told) or ["Again."])[-1],
+        "use_for": "Requests of this kind.", "not_for": "Anything else.", "example_request": asked[-1],
         "example_answer": shown[-1] if shown else "",
     })
 
