@@ -4,6 +4,8 @@ blame for a failure. Through the loop, its journal and its catalog."""
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +109,60 @@ async def test_the_same_sentence_with_other_particulars_takes_the_place_of_what_
     restored, _ = catalog.rollback(old.name, "undo")
     assert restored
     assert NAMES in restored.body
+
+
+LOG = "A log line is [DONE], then T- and the task number, then a vertical bar, then the subject in lower case."
+LOG_NOW = (
+    "We changed our log format. A log line is now the subject in lower case, then T- and the task number in round "
+    "brackets, then a colon and done."
+)
+
+
+async def test_what_the_user_says_has_changed_takes_the_place_of_what_was_given(
+    database: Database, catalog: Catalog, loop: FastLoop
+) -> None:
+    await fail(loop, database, LOG, "Write the log line of task 4.")
+    await fail(loop, database, STAMPS)
+    old, other = stating(catalog, LOG), stating(catalog, STAMPS)
+    catalog.change_state(old, ACTIVE, "proved")
+    await fail(loop, database, LOG_NOW, "Write the log line of task 5.", skills=(old.ref, other.ref))
+    assert rules(catalog) == {f"{old.name}@2": LOG_NOW, other.ref: STAMPS}
+    assert catalog.history(old.name)[-1][4] == f"the user's own words, on trial: says anew what {old.ref} said"
+    restored, _ = catalog.rollback(old.name, "undo")
+    assert restored
+    assert LOG in restored.body
+
+
+async def test_what_holds_no_longer_beside_it_goes_as_well(
+    database: Database, catalog: Catalog, loop: FastLoop
+) -> None:
+    await fail(loop, database, LOG, "Write the log line of task 4.")
+    old = stating(catalog, LOG)
+    twin, _ = catalog.publish(
+        dataclasses.replace(old, name="twin", body=f"{old.body} So it is."), ACTIVE, "another's words", []
+    )
+    turn = await fail(loop, database, LOG_NOW, "Write the log line of task 5.", skills=(old.ref, twin.ref))
+    assert list(rules(catalog).values()) == [LOG_NOW]
+    reasons = {catalog.history(name)[-1][4] for name in (old.name, twin.name)}
+    assert f"its user says that this has changed, in {turn.id}" in reasons
+
+
+async def test_what_was_overheard_changes_nothing_that_somebody_vouches_for(
+    database: Database, catalog: Catalog, loop: FastLoop
+) -> None:
+    await fail(loop, database, LOG, "Write the log line of task 4.")
+    old = stating(catalog, LOG)
+    catalog.change_state(old, ACTIVE, "proved")
+    query = "Write the log line of task 5."
+    turn = make_turn(query, "Something else.", skills=(old.ref,), session="talk")
+    told = [{"role": "user", "content": query}, {"role": "assistant", "content": "Something else."},
+            {"role": "user", "content": f"No, that is wrong. {LOG_NOW}"}]
+    after = make_turn(f"No, that is wrong. {LOG_NOW}", "I see.", session="talk",
+                      request=json.dumps({"model": "m", "messages": told}).encode())
+    await keep(database, turn)
+    await keep(database, after)
+    loop.intake()
+    assert old.ref in rules(catalog)
 
 
 async def test_what_was_not_given_stands_beside_what_is_said_now(

@@ -13,7 +13,16 @@ from dataclasses import dataclass
 from metaclaw.evolve.extractive import MIN_CHARACTERS, MIN_WORDS
 from metaclaw.evolve.failure import Failure
 from metaclaw.evolve.nearest import Nearest
-from metaclaw.evolve.parts import changes, parts_of, rule_in, rule_of, same_template, taken_back, without
+from metaclaw.evolve.parts import (
+    changes,
+    parts_of,
+    rule_in,
+    rule_of,
+    same_template,
+    speaks_of_change,
+    taken_back,
+    without,
+)
 from metaclaw.evolve.quoting import GAP
 from metaclaw.evolve.secondhand import secondhand
 from metaclaw.evolve.standing import is_vouched_for
@@ -22,17 +31,20 @@ from metaclaw.types import Skill
 LOOKED_AT = 48  # live skills, the nearest, that are compared word by word
 SAME_RULE = 0.8  # cosine of two rules above which they say the same thing
 SAME_SUBJECT = 0.4  # from which on they speak of the same: different rules of a house reach it in 1 of 100 pairs
+CHANGED_SUBJECT = 0.5  # from which on what has changed takes the other's place: measured from 0.53 on, others to 0.25
 OWN = ("extractive", "model")  # what was learned; a skill by a person's own hand only that person changes
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
     """`failure` is the failure with the words of this rule alone. `known` states it already; `outdated` says it as it
-    was, and is taken back where the words quote it. `subjects` are the live skills that speak of the same, by ref."""
+    was, and is taken back where the words quote it; `gone` are others that hold no longer, by what the user says.
+    `subjects` are the live skills that speak of the same, by ref."""
 
     failure: Failure
     known: Skill | None = None
     outdated: Skill | None = None
+    gone: tuple[Skill, ...] = ()
     subjects: frozenset[str] = frozenset()
     quotes: bool = False
 
@@ -81,7 +93,7 @@ def _taken_back(failure: Failure, nearest: Nearest, pinned: frozenset[str]) -> t
             clause, left = taken_back(left, rule_of(skill))
             if clause:
                 said = dataclasses.replace(failure, correction=clause)
-                found.append(Heard(said, None, skill, frozenset({skill.ref}), quotes=True))
+                found.append(Heard(said, outdated=skill, subjects=frozenset({skill.ref}), quotes=True))
     return found, dataclasses.replace(failure, correction=left) if found else failure
 
 
@@ -94,23 +106,26 @@ def _hear_part(
         left, stated = without(rest, rule_of(skill))
         if stated:
             said = part if len(rule_in(left)) < MIN_CHARACTERS else rule_of(skill)
-            found.append(Heard(dataclasses.replace(failure, correction=said), skill, None, frozenset({skill.ref})))
+            said_again = dataclasses.replace(failure, correction=said)
+            found.append(Heard(said_again, skill, subjects=frozenset({skill.ref})))
             rest = left
     words = rule_in(rest)
     if found and (len(words.split()) < MIN_WORDS or len(words) < MIN_CHARACTERS):
         return found
     text = failure.correction if alone and not found else rest
     subjects = frozenset(skill.ref for skill, cosine in ranked if cosine >= SAME_SUBJECT)
-    outdated = _outdated(words, failure, [skill for skill, _ in ranked if skill.name not in pinned])
-    known = None if outdated else _known(words, ranked)
-    return [*found, Heard(dataclasses.replace(failure, correction=text), known, outdated, subjects)]
+    changed = _changed(words, failure, [one for one in ranked if one[0].name not in pinned])
+    known = None if changed else _known(words, ranked)
+    outdated = changed[0] if changed else None
+    of_part = dataclasses.replace(failure, correction=text)
+    return [*found, Heard(of_part, known, outdated, tuple(changed[1:]), subjects)]
 
 
 def is_to_blame(skill: Skill, failure: Failure, heard: Sequence[Heard]) -> bool:
     """Whether a failure is evidence against a skill that was in its prompt: where nothing was said; where its rule was
     said again, and no other rule that could explain the failure; where another rule on its subject was said. What is
     said anew replaces it, which is another matter."""
-    if skill.ref not in failure.turn.skills or any(one.outdated and one.outdated.ref == skill.ref for one in heard):
+    if skill.ref not in failure.turn.skills or any(skill in (one.outdated, *one.gone) for one in heard):
         return False
     if not heard:
         return True
@@ -118,6 +133,19 @@ def is_to_blame(skill: Skill, failure: Failure, heard: Sequence[Heard]) -> bool:
     if again:
         return all(one.given for one in heard)
     return any(skill.ref in one.subjects and not one.known for one in heard)
+
+
+def _changed(words: str, failure: Failure, ranked: Sequence[tuple[Skill, float]]) -> list[Skill]:
+    """The skills of the prompt that hold no longer: the first is the one whose place the words take.
+
+    The same sentence with other particulars, or, where the user says that something has changed, what is near.
+    """
+    if outdated := _outdated(words, failure, [skill for skill, _ in ranked]):
+        return [outdated]
+    if not speaks_of_change(words):
+        return []
+    given = [(skill, cosine) for skill, cosine in ranked if skill.ref in failure.turn.skills and skill.origin in OWN]
+    return [skill for skill, cosine in given if cosine >= CHANGED_SUBJECT]
 
 
 def _outdated(words: str, failure: Failure, skills: Sequence[Skill]) -> Skill | None:

@@ -44,6 +44,7 @@ MOST_NEAR = 3  # skills that the model is shown
 # Cosines of the model's rule and what the user said, or else asked, below which it speaks of something else. Measured:
 # hostile rules at most 0.39 and nineteen of twenty below 0.12, the 1.5B's own at least 0.43.
 STRAYS, STRAYS_WITHOUT_WORDS = 0.3, 0.1
+CHANGED_IN = "its user says that this has changed, in"
 MISSED = "its rule was missed in {}: found by that request too"
 Cues = tuple[tuple[str, str], ...]
 ALL_WAIT = "was said in a conversation, or passed on: evolve.conversation_skills has all such skills wait"
@@ -127,6 +128,9 @@ class Lessons:
             return None
         if skill is None or ruling is None or not self._passes(skill, failure, ruling):
             return None
+        for one in heard.gone:
+            if vouched or one.ref in unvouched:
+                self._catalog.change_state(one, SkillState.RETIRED, f"{CHANGED_IN} {failure.turn.id}")
         reason = standing.why_on_trial(failure, vouched=vouched)
         if before is None:
             return self._publish(skill, failure, SkillState.TRIAL, reason, unvouched=not believed)
