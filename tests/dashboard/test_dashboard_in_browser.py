@@ -11,7 +11,7 @@ import browsers
 from browsers import PHONE, Tab, tab_of
 from metaclaw.types import SkillState
 from office_dashboard import Office
-from support import keep, make_turn
+from support import keep, make_skill, make_turn
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser
@@ -115,6 +115,21 @@ async def test_a_skill_is_approved_retired_and_rolled_back(chromium: Browser, of
     await page.get_by_label("to", exact=True).select_option("1")
     await page.get_by_role("button", name="Compare").click()
     assert "They say the same" in await page.inner_text("#difference")
+    assert tab.wrong == []
+
+
+async def test_a_claim_on_trial_is_vouched_for(chromium: Browser, office: Office) -> None:
+    why = "the user's own words, on trial: active once approved, or posted with the right answer"
+    office.catalog.publish(make_skill("units-in-tables"), SkillState.TRIAL, why, [], unvouched=True)
+    tab = await entered(chromium, office)
+    await tab.page.goto("/skills")
+    await tab.picture("skills-claim")
+    await tab.page.get_by_role("link", name="units-in-tables").click()
+    await tab.picture("skill-claim")
+    assert await tab.findings() == []
+    await tab.page.get_by_role("button", name="Approve").click()
+    assert "units-in-tables@1 is active" in await tab.page.get_by_role("status").inner_text()
+    assert office.catalog.get("units-in-tables").state is SkillState.ACTIVE
     assert tab.wrong == []
 
 
