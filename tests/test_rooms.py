@@ -37,8 +37,8 @@ RULES: dict[str, set[str]] = {
     # context.text: what tells a skill from others, for retrieval as for finding one that says the same;
     # context.holdout: what a day of the hold-out is
     "evolve": {
-        "library", "signals", "journal", "context.compose", "context.text", "context.holdout", "dialects", "upstream",
-        "sandbox",
+        "library", "signals", "journal", "context.compose", "context.offers", "context.text", "context.holdout",
+        "dialects", "upstream", "sandbox",
     },
     # scheduler.leases: the pure rule of who may hold a job, which the table `jobs` writes down
     "training": {"store", "journal", "signals", "dialects", "upstream", "scheduler.leases"},
@@ -89,6 +89,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("bench.skills_aa", "signals"): "measures the error of the test of a lift",
     ("bench.skills_aa", "library"): "publishes the skills without effect",
     ("bench.skills_aa", "store"): "opens the store",
+    ("bench.feedback", "context"): "its scripted model recognises an injected skill",
     ("bench.gate_aa.asking", "serving"): "opens an arena, as a training job does",
     ("bench.gate_aa.asking", "training"): "puts candidates before the gate itself: 200 training jobs would take days",
     ("bench.gate_aa.asking", "upstream"): "asks its engine over HTTP",

@@ -13,7 +13,7 @@ import pytest
 from metaclaw.config.fast_loop import SandboxSettings
 from metaclaw.errors import UpstreamError
 from metaclaw.evolve.cases import read_cases
-from metaclaw.evolve.code import CodeLearner, computable
+from metaclaw.evolve.code import BREAKS, CodeLearner, computable
 from metaclaw.evolve.code_prompt import COMPUTED_ANSWER, NOT_COMPUTED_ANSWER, SCHEMA
 from metaclaw.evolve.code_proposal import read_fields
 from metaclaw.evolve.failure import Failure
@@ -305,6 +305,41 @@ def test_the_worked_answers_are_of_the_form_that_is_asked_for() -> None:
     for answer in (COMPUTED_ANSWER, NOT_COMPUTED_ANSWER):
         assert list(answer) == SCHEMA["required"]
     assert read_fields(json.dumps(COMPUTED_ANSWER)) == COMPUTED_ANSWER
+
+
+def saying(text: str) -> Any:
+    """A model that is offered the tool, and answers so without calling it."""
+
+    async def say(body: dict[str, Any]) -> dict[str, Any]:
+        assert body["tools"]
+        return {"role": "assistant", "content": text}
+
+    return say
+
+
+@pytest.mark.parametrize(("text", "state"), [("2:42", SkillState.ACTIVE), ("162 min", SkillState.TRIAL)])
+async def test_a_tool_that_does_not_mend_the_failure_in_use_is_on_trial(
+    catalog: Catalog, sandbox: Sandbox, failure: Failure, text: str, state: SkillState
+) -> None:
+    learn = CodeLearner(catalog, Model(ANSWER), sandbox, Redactor([]), say=saying(text))
+    made = await learn(failure)
+    assert made is not None
+    assert made.state is state
+    assert catalog.verdicts(made.ref)[0].evidence["in_use"]["mends"] is (state is SkillState.ACTIVE)
+
+
+async def test_a_tool_with_which_the_model_fails_at_what_went_well_goes_nowhere(
+    catalog: Catalog, sandbox: Sandbox, failure: Failure
+) -> None:
+    async def went_well() -> list[Failure]:
+        return [Failure(make_turn("How long is 75 minutes?", "1:15"), "", Check(r"1:15"))]
+
+    learn = CodeLearner(catalog, Model(ANSWER), sandbox, Redactor([]), say=saying("2:42"))
+    assert (await learn(failure, went_well)) is None
+    assert catalog.live() == []
+    (verdict,) = catalog.verdicts("minutes-to-hours@0")
+    assert verdict.decision == BREAKS
+    assert verdict.evidence["in_use"]["broken"] == ["2:42"]
 
 
 @pytest.mark.parametrize(("replayed", "kinds"), [("2:42", {SkillKind.INSTRUCTION}), (FAILED, {SkillKind.CODE})])

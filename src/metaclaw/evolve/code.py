@@ -19,6 +19,7 @@ from metaclaw.evolve.cases import read_cases, written
 from metaclaw.evolve.code_prompt import MAX_ANSWER_TOKENS, REPAIR_SCHEMA, SCHEMA, messages_for, repair_messages_for
 from metaclaw.evolve.code_proposal import Proposal, read_fields, read_proposal, read_repair
 from metaclaw.evolve.failure import Failure
+from metaclaw.evolve.in_use import InUse, Say, WentWell, in_use
 from metaclaw.evolve.lessons import Overheard
 from metaclaw.evolve.patience import Patience
 from metaclaw.evolve.proof import Baseline, Proof, Run, prove
@@ -44,6 +45,7 @@ TELLING = (
     " slug camel snake kebab case initial abbrev palindrome anagram prime factorial matrix vector length digit number"
     " berechn umrechn datum summe anzahl zahl fecha suma número nombre jour día"
 ).split()
+BREAKS = "rejected: its tests pass, and with it the model fails at what went well without"
 COMPUTABLE = re.compile(rf"\b(?:{'|'.join(TELLING)})", re.IGNORECASE)
 
 
@@ -51,10 +53,13 @@ class CodeLearner:
     """What the fast loop calls with a failure. Used by one task at a time."""
 
     def __init__(
-        self, catalog: Catalog, ask: Ask, sandbox: Sandbox, redactor: Redactor, overheard: Overheard = "trial"
+        self, catalog: Catalog, ask: Ask, sandbox: Sandbox, redactor: Redactor, overheard: Overheard = "trial",
+        say: Say | None = None,
     ) -> None:
+        """Without `say`, what the model makes of a program is not asked."""
         self._catalog = catalog
         self._ask = ask
+        self._say = say
         self._sandbox = sandbox
         self._redactor = redactor
         self._overheard = overheard
@@ -62,7 +67,7 @@ class CodeLearner:
         self._patience = Patience()
         self._told = False
 
-    async def __call__(self, failure: Failure) -> Skill | None:
+    async def __call__(self, failure: Failure, went_well: WentWell | None = None) -> Skill | None:
         """Have a code skill written, prove it and publish it. None where none came of it; the log says why.
 
         Each failed turn is tried once at most (see `patience`). Raises `UpstreamError` when the model cannot be asked.
@@ -72,11 +77,11 @@ class CodeLearner:
         self._tried.add(failure.turn.id)
         if not self._patience.is_due(failure.turn.policy):
             return None
-        made = await self._written(failure)
+        made = await self._written(failure, went_well)
         self._patience.went(failure.turn.policy, well=made is not None)
         return made
 
-    async def _written(self, failure: Failure) -> Skill | None:
+    async def _written(self, failure: Failure, went_well: WentWell | None) -> Skill | None:
         """The code skill that came of asking the model, twice at most."""
         there = self._catalog.all()
         tools = [skill for skill in there if skill.state in LIVE_STATES and _is_tool(skill)]
@@ -95,7 +100,8 @@ class CodeLearner:
                 wrong = [str(error)]
             else:
                 if not wrong:
-                    return self._publish(proposal, proof, failure)
+                    used = await self._in_use(proposal, failure, went_well)
+                    return self._publish(proposal, proof, failure, used)
             log.info("code for turn %s, attempt %d, does not hold: %s", failure.turn.id, attempt, "; ".join(wrong))
             if attempt == 1:
                 asked = _body(failure, repair_messages_for(failure, fields, wrong), REPAIR_SCHEMA, REPAIR_TEMPERATURE)
@@ -115,13 +121,24 @@ class CodeLearner:
             log.warning("No code skills are written, since nothing here may run them: %s", reasons)
         return False
 
-    def _publish(self, proposal: Proposal, proof: Proof, failure: Failure) -> Skill | None:
+    async def _in_use(self, proposal: Proposal, failure: Failure, went_well: WentWell | None) -> InUse:
+        if self._say is None:
+            return InUse(None, (), 0)
+        well = await went_well() if went_well else ()
+        return await in_use(proposal.tool, failure, well, self._say, self._sandbox.run)
+
+    def _publish(self, proposal: Proposal, proof: Proof, failure: Failure, used: InUse) -> Skill | None:
         cases = (CASES, written(proof.kept))
         skill = dataclasses.replace(proposal.skill, files=tuple(sorted([cases, *proposal.skill.files])))
         if found := objections(skill, self._redactor):
             log.warning("code skill %s refused: %s", skill.name, "; ".join(found))
             return None
-        support, verdict = [failure.turn.id], proof.verdict
+        support = [failure.turn.id]
+        verdict = dataclasses.replace(proof.verdict, evidence={**proof.verdict.evidence, "in_use": used.evidence()})
+        if used.broken:
+            self._catalog.record(dataclasses.replace(verdict, decision=BREAKS))
+            log.info("code skill %s is not taken: %s", skill.name, BREAKS)
+            return None
         hearsay = code_is_hearsay(skill, failure)
         unvouched = hearsay or not failure.shown
         doubts = self._doubts(skill) if hearsay else []
@@ -131,7 +148,8 @@ class CodeLearner:
             self._catalog.record(dataclasses.replace(verdict, subject=f"skill:{held.ref}"))
             log.info("code skill %s waits for a person", held.ref)
             return held
-        state = SkillState.TRIAL if proof.doubts or unvouched else SkillState.ACTIVE
+        proved = not proof.doubts and used.mends is not False
+        state = SkillState.ACTIVE if proved and not unvouched else SkillState.TRIAL
         published, generation = self._catalog.publish(
             skill, state, verdict.decision, support, verdict, unvouched=unvouched
         )

@@ -21,7 +21,8 @@ from functools import partial
 
 from metaclaw.errors import MetaClawError
 from metaclaw.evolve.failure import Failure
-from metaclaw.evolve.kin import failure_of
+from metaclaw.evolve.in_use import WentWell
+from metaclaw.evolve.kin import failure_of, kin_of
 from metaclaw.evolve.lessons import Lessons, Overheard, Posted, Proposer
 from metaclaw.evolve.nearest import Embed
 from metaclaw.evolve.parts import about, rule_of
@@ -49,6 +50,7 @@ from metaclaw.types import Feedback, Message, Signal, Skill, SkillState, Turn, T
 
 log = logging.getLogger(__name__)
 
+WriteCode = Callable[[Failure, WentWell], Awaitable[Skill | None]]
 LOOK_BACK = 8  # turns of a session among which a turn's predecessor is looked for: agents run several threads at once
 AT_ONCE = 100  # turns, and feedbacks, that are read in one round
 CLOSED_EVERY_SECONDS = 10.0  # how often sessions are looked for that have closed
@@ -83,11 +85,12 @@ class FastLoop:
         judge: Judge | None = None,
         session_idle_seconds: float = 3600.0,
         now: Callable[[], float] = time.time,
-        code: Callable[[Failure], Awaitable[Skill | None]] | None = None,
+        code: WriteCode | None = None,
         overheard: Overheard = "trial",
         posted: Posted = "shown",
     ) -> None:
         self._code = code
+        self._embed = embed
         self._posted = posted
         self._database = database
         self._catalog = catalog
@@ -250,13 +253,19 @@ class FastLoop:
         if self._code is not None:
             self._wait_for(failure.turn.id, partial(self._write_code, self._code, failure), judging=False)
 
-    async def _write_code(self, write: Callable[[Failure], Awaitable[Skill | None]], failure: Failure) -> None:
+    async def _write_code(self, write: WriteCode, failure: Failure) -> None:
         """Unless words have been proved to do: they cost the model no call."""
         made = self._catalog.made_from(failure.turn.id)
         if not any(skill.state is SkillState.ACTIVE or self._catalog.is_proved(skill) for skill in made):
-            program = await write(failure)
+            program = await write(failure, partial(self._went_well, failure))
             if program is not None and program.state is SkillState.ACTIVE:
                 self._trials.give_way(failure.turn.id, program)
+
+    async def _went_well(self, failure: Failure) -> list[Failure]:
+        """Turns of its kind that went well, as far as a reply to them can be told right from wrong."""
+        kin = await asyncio.to_thread(kin_of, failure, self._database, self._embed)
+        found = [failure_of(turn.id, self._database, self._namespace) for turn in kin.successes]
+        return [one for one in found if one and one.can_score and one.is_right(one.turn.reply)]
 
     async def _ask_judge(self, judge: Judge, turn_id: str, transcript: Sequence[Part]) -> None:
         """Once a turn, and only where it is still undecided when the judge gets to it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -23,8 +24,17 @@ class Ask:
         self._model = model
 
     async def __call__(self, body: dict[str, Any]) -> str:
-        reply = await self._client.json(self._route, "/chat/completions", {"model": self._model, **body})
-        return reply_text(reply)
+        return reply_text(await self._reply(body))
+
+    async def message(self, body: dict[str, Any]) -> Mapping[str, Any]:
+        """The assistant's message, with the tools that it calls."""
+        reply = await self._reply(body)
+        reply_text(reply)  # else it is none
+        message: Mapping[str, Any] = reply["choices"][0]["message"]
+        return message
+
+    async def _reply(self, body: dict[str, Any]) -> dict[str, Any]:
+        return await self._client.json(self._route, "/chat/completions", {"model": self._model, **body})
 
 
 def own_door(gateway_url: str, token: str) -> Route:

@@ -30,7 +30,7 @@ def fast_loop(
     loop = FastLoop(
         database, catalog, ask, embedder.embed, redactor, settings.evolve.proposer,
         settings.context.max_skill_tokens, judge, settings.gateway.session_idle_seconds,
-        code=CodeLearner(catalog, ask, sandbox, redactor, overheard) if writes_code else None, overheard=overheard,
-        posted=settings.evolve.posted_feedback,
+        code=CodeLearner(catalog, ask, sandbox, redactor, overheard, ask.message) if writes_code else None,
+        overheard=overheard, posted=settings.evolve.posted_feedback,
     )
     return loop, Curator(database, catalog, embedder.embed, settings.gateway.session_idle_seconds)
