@@ -11,7 +11,7 @@ import re
 import tomllib
 import unicodedata
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 
 from metaclaw.evolve.reach import effects, parties
@@ -19,6 +19,7 @@ from metaclaw.evolve.reach import effects, parties
 GAP = "[...]"
 TRAILED_CHARACTERS = 20  # before an 'is in the text'; fewer are a pronoun or a name
 MAX_READ = 20_000
+REMEMBERED = 64  # texts, each as long as a request
 SHORT_WORDS, SHORT_CHARACTERS = 6, 40  # a quotation up to here is a name or a wording, not a text of its own
 
 FENCE = re.compile(r"```[^\n]*\n.*?(?:\n?```|\Z)|~~~[^\n]*\n.*?(?:\n?~~~|\Z)", re.DOTALL)
@@ -93,6 +94,7 @@ class Words:
         return any(wordings().directive.search(text) for text in self.foreign)
 
 
+@lru_cache(maxsize=REMEMBERED)  # a lesson asks forty times for the same few texts
 def told_apart(text: str) -> Words:
     """The user's own words, and the rest. What is too long to be read counts as foreign."""
     read, beyond = unicodedata.normalize("NFC", text[:MAX_READ]), text[MAX_READ:]
@@ -125,6 +127,7 @@ def marked(text: str) -> list[str]:
     return found
 
 
+@lru_cache(maxsize=REMEMBERED)
 def asked(text: str) -> Words:
     """The same for a request, more strictly: who asks begins with the question, and material follows in lines below.
 
