@@ -274,7 +274,11 @@ def trainer(
 def learning(
     seeds: Annotated[str, typer.Option(help="Which streams, with commas between.")] = "1,2,3",
     objectives: Annotated[
-        str, typer.Option(help="What the nights train by, with commas between; the first one's weights are the arm.")
+        str,
+        typer.Option(
+            help="What the nights train by, with commas between; the first one's weights are the arm. `none`: no night"
+            " trains, and skills alone are measured, in minutes."
+        ),
     ] = "distill,sft,grpo",
     days: Annotated[int, typer.Option(min=1, max=8, help="So many of the 8 days, from the first.")] = 8,
     work: Annotated[int, typer.Option(min=1, help="Tasks of each rule in a day.")] = 6,
@@ -293,14 +297,15 @@ def learning(
     from metaclaw.bench.learning.run import Plan, main
     from metaclaw.bench.learning.stream import Size
 
-    chosen = tuple(objectives.split(","))
+    chosen = () if objectives == "none" else tuple(objectives.split(","))
     if wrong := sorted({*chosen} - {"distill", "sft", "grpo"}):
         raise typer.BadParameter(f"'{wrong[0]}' is none of distill, sft, grpo.", param_hint="--objectives")
     plan = Plan(
         _numbers(seeds), chosen, days, Size(work=work, exam=exam), epochs, model,
         run_dir.expanduser() / (model or "default"),
     )  # fmt: skip
-    command = f"metaclaw bench learning --seeds {seeds} --objectives {objectives} --days {days} --epochs {epochs}"
+    command = f"metaclaw bench learning --seeds {seeds} --objectives {objectives} --days {days}"
+    command += f" --work {work} --exam {exam} --epochs {epochs}"
     main(plan, results, command + (f" --model {model}" if model else ""))
 
 

@@ -14,6 +14,8 @@ from metaclaw.bench.demo.workload import Task
 from metaclaw.bench.learning import playing
 from metaclaw.bench.learning.run import Plan, main
 from metaclaw.bench.learning.stream import Size, stream
+from metaclaw.bench.report.committed import read
+from metaclaw.bench.report.pictures import by_day
 from metaclaw.errors import MetaClawError
 
 SIZE = Size(work=2, plain=1, exam=1)
@@ -142,6 +144,20 @@ def test_what_was_told_is_known_in_the_evening_and_every_figure_is_written(tmp_p
         "weights keep of skills": True, "points lost on retention": True, "revoked rule still followed": True,
         "seeds": False,
     }
+
+
+def test_without_an_objective_skills_alone_are_measured(tmp_path: Path) -> None:
+    alone = Plan((1, 2), (), 8, SIZE, 1, "scripted", tmp_path / "runs")
+    path = main(alone, tmp_path, "x")
+    told = json.loads(path.read_text())
+    assert path.name == "learning-skills.json"
+    assert {name: arm["value"] for name, arm in told["arms"].items()} == {"frozen": 0.0, "skills": 1.0}
+    held = {name: check["holds"] for name, check in told["checks"].items()}
+    assert held == {"points gained by skills": True, "revoked rule still followed": True, "seeds": False}
+    curves = by_day(read(path))
+    assert curves.keys() == {"frozen", "skills"}
+    exam = [curves["skills"]["by_day"][day] for day in range(1, 9)]
+    assert exam[0] < exam[1] < exam[2] == exam[-1] == 1.0  # two rules of five on the first day, all from the third on
 
 
 def test_a_run_that_broke_off_goes_on_where_it_stood(tmp_path: Path) -> None:

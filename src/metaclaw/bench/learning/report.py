@@ -19,12 +19,10 @@ Wanted = Callable[[str, int], bool]
 
 
 def arms_of(objectives: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Each arm: whose lines, and which part of them."""
-    first = objectives[0]
-    arms = {
-        "frozen": (NEVER, "frozen"), "skills": (NEVER, "skills"),
-        "weights": (first, "weights"), "both": (first, "skills"),
-    }
+    """Each arm: whose lines, and which part of them. Without an objective nothing is trained: the first two alone."""
+    arms = {"frozen": (NEVER, "frozen"), "skills": (NEVER, "skills")}
+    for first in objectives[:1]:
+        arms |= {"weights": (first, "weights"), "both": (first, "skills")}
     return arms | {f"weights, {name}": (name, "weights") for name in objectives[1:]}
 
 
@@ -69,9 +67,11 @@ def _of(lines: Runs, arm: tuple[str, str], day: int, wanted: Wanted) -> list[boo
 
 
 def _day(lines: Runs, arm: tuple[str, str], day: int) -> dict[str, Any]:
-    """What is in force, what was so before, what has not come yet (forward transfer), and what has no rule."""
+    """The whole exam, what is in force, what was so before, what has not come yet (forward transfer), and what has no
+    rule."""
     parts: dict[str, Wanted] = {
-        "in_force": in_force, "retention": known, "not_yet": lambda kind, at: ARRIVES.get(kind, 0) > at,
+        "exam": lambda *_: True, "in_force": in_force, "retention": known,
+        "not_yet": lambda kind, at: ARRIVES.get(kind, 0) > at,
         "plain": lambda kind, _: kind == "plain",
     }
     told = {name: _share(_of(lines, arm, day, wanted)) for name, wanted in parts.items()}
@@ -98,8 +98,21 @@ def _checks(
             left = by_day["weights"][due - 1]["still_revoked"]
             bar = f"0 after {WINDOWS} windows"
             checks["revoked rule still followed"] = Check(left, bar, left == 0)
+    elif measured.keys() == {"frozen", "skills"}:
+        checks |= _checks_of_words(measured, by_day, last)
     seeds = len({seed for seed, _ in lines})
     checks["seeds"] = Check(float(seeds), "at least 3", seeds >= 3)
+    return checks
+
+
+def _checks_of_words(measured: Mapping[str, Arm], by_day: Mapping[str, Any], last: int) -> dict[str, Check]:
+    """Where nothing was trained."""
+    gained = round(measured["skills"].value - measured["frozen"].value, 4)
+    checks = {"points gained by skills": Check(gained, "above 0", gained > 0)}
+    due = min(REVOKED.values()) + WINDOWS - 1
+    if due <= last:
+        left = by_day["skills"][due - 1]["still_revoked"]
+        checks["revoked rule still followed"] = Check(left, f"0 after {WINDOWS} days", left == 0)
     return checks
 
 

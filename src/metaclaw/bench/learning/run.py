@@ -47,7 +47,8 @@ async def _main(plan: Plan, results_dir: Path, command: str) -> Path:
     arms, checks, extra = report.figures(runs, days, plan.objectives)
     model = plan.model or DEFAULT_MODEL
     note = "plumbing only: this model can learn none of it" if model == MECHANICS else ""
+    name = "learning-mechanics" if note else "learning" if plan.objectives else "learning-skills"
     return results.write(
-        results_dir, "learning" if not note else "learning-mechanics", command, model, plan.seeds, arms, checks,
+        results_dir, name, command, model, plan.seeds, arms, checks,
         {**extra, "days": plan.days, "size": asdict(plan.size), "epochs": plan.epochs, "note": note},
     )

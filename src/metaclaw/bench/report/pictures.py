@@ -26,10 +26,23 @@ def drawable(result: Result) -> bool:
 def by_day(result: Result) -> dict[str, dict[str, Any]]:
     """By arm, what `workdays.report.draw` draws: `{"by_day": {day: share right}}`; empty where a result has no days."""
     details = result.rest.get("details", {})
+    if exams := _exams(result):
+        return exams
     return {
         arm: {"by_day": {int(day): value for day, value in found["by_day"].items()}}
         for arm, found in details.items()
         if isinstance(found, Mapping) and found.get("by_day")
+    }
+
+
+def _exams(result: Result) -> dict[str, dict[str, Any]]:
+    """Of a result whose days end with an exam, by arm the share of it that is right."""
+    days = result.rest.get("by_day")
+    if not isinstance(days, Mapping):
+        return {}
+    return {
+        arm: {"by_day": {day["day"]: day["exam"] for day in found if day.get("exam") is not None}}
+        for arm, found in days.items()
     }
 
 
@@ -46,7 +59,7 @@ def picture(result: Result, folder: Path) -> Path:
     path = folder / f"{result.name}.png"
     head = f"{title(result.name)[0]}: {result.model}, seeds {', '.join(map(str, result.seeds))}"
     if found := by_day(result):
-        draw(found, path, head)
+        draw(found, path, head, **({"over": 1} if _exams(result) else {}))
     else:
         draw_bars(bars(result), path, head)
     return path

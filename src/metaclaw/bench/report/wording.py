@@ -18,6 +18,7 @@ TITLES = {
     "research": ("Research pipeline", "23 stages from a topic to a cited draft: how often must a stage be redone?"),
     "peers": ("Beside what else one could use", "The same stream and model with other ways of learning."),
     "learning": ("Learning under drift", "Rules come, change and go: what do words and weights keep, and forget?"),
+    "learning-skills": ("Learning under drift, in words", "Rules come, change and go: what do skills alone know?"),
     "trainer": ("The trainer", "Tokens a second and memory, beside TRL's SFTTrainer."),
     "gate-aa": ("The gate", "Does it promote what is no better, or what was spoilt on purpose?"),
     "swap": ("Swaps", "A new adapter under load: is a request lost, mixed or delayed?"),

@@ -101,15 +101,15 @@ def table(whole: Mapping[str, Mapping[str, Any]]) -> Table:
     return shown
 
 
-def smooth(by_day: Mapping[int, float]) -> list[tuple[float, float]]:
-    """The curve's points: means over `CURVE_DAYS` days, at their middle."""
+def smooth(by_day: Mapping[int, float], over: int = CURVE_DAYS) -> list[tuple[float, float]]:
+    """The curve's points: means over so many days, at their middle."""
     days = sorted(by_day)
-    groups = [days[start : start + CURVE_DAYS] for start in range(0, len(days), CURVE_DAYS)]
+    groups = [days[start : start + over] for start in range(0, len(days), over)]
     return [(sum(group) / len(group), sum(by_day[day] for day in group) / len(group)) for group in groups]
 
 
-def draw(whole: Mapping[str, Mapping[str, Any]], path: Path, title: str) -> None:
-    """The learning curve of each arm."""
+def draw(whole: Mapping[str, Mapping[str, Any]], path: Path, title: str, over: int = CURVE_DAYS) -> None:
+    """The learning curve of each arm, as means of `over` days."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -117,11 +117,11 @@ def draw(whole: Mapping[str, Mapping[str, Any]], path: Path, title: str) -> None
 
     figure, axes = pyplot.subplots(figsize=(9, 4.5), layout="constrained")
     for name, found in whole.items():
-        points = smooth(found["by_day"])
+        points = smooth(found["by_day"], over)
         axes.plot(*zip(*points, strict=True), marker="o", markersize=3, label=name, color=COLOURS.get(name))
     axes.set_ylim(0, 1.02)
     axes.set_xlabel("workday")
-    axes.set_ylabel(f"questions right (mean of {CURVE_DAYS} days)")
+    axes.set_ylabel("questions right" if over == 1 else f"questions right (mean of {over} days)")
     axes.set_title(title)
     axes.legend(loc="upper left", fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
