@@ -198,7 +198,7 @@ def test_the_gateway_never_imports_a_learning_room() -> None:
 
 
 def test_the_request_path_loads_no_model_library() -> None:
-    assert not loaded_by("metaclaw.gateway.app") & set(HEAVY)
+    assert not loaded_by("metaclaw.gateway.app") & {*HEAVY, "numpy"}  # which takes a third of all its import
 
 
 def test_the_gateways_process_loads_neither_loop_nor_dashboard() -> None:

@@ -6,8 +6,8 @@ import asyncio
 import random
 import time
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from metaclaw.context.live import Context
 from metaclaw.dialects.base import Dialect, ReplyReader, Request
 from metaclaw.dialects.translation import Leg, leg
 from metaclaw.gateway.sessions import Recognised
@@ -15,6 +15,9 @@ from metaclaw.gateway.toolbox import ToolTurn
 from metaclaw.types import Turn, TurnKind
 from metaclaw.upstream import engine_tools, sampled
 from metaclaw.upstream.route import Route
+
+if TYPE_CHECKING:
+    from metaclaw.context.live import Context  # numpy comes with it, a tenth of a second
 
 MAX_KEPT_REPLY_BYTES = 4 * 1024 * 1024
 

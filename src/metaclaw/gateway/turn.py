@@ -12,9 +12,8 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from metaclaw.context.live import LiveContext
 from metaclaw.dialects import sse
 from metaclaw.dialects.base import Dialect, object_or_empty
 from metaclaw.dialects.translation import StreamTranslation, reaches
@@ -32,6 +31,9 @@ from metaclaw.upstream.route import Route, Router
 from metaclaw.wire.client import Reply as UpstreamReply
 from metaclaw.wire.head import Headers
 from metaclaw.wire.messages import Reply, Request, Response, Stream
+
+if TYPE_CHECKING:
+    from metaclaw.context.live import LiveContext  # numpy comes with it, a tenth of a second
 
 log = logging.getLogger(__name__)
 
