@@ -21,6 +21,7 @@ TOOL = Tool(
     {"type": "object", "properties": {"minutes": {"type": "integer"}}, "required": ["minutes"]}, {"type": "string"},
     "hours", 'def hours(minutes: int) -> str:\n    return f"{minutes // 60}:{minutes % 60:02d}"\n',
 )
+ASKED = [{"role": "user", "content": "Go."}]
 CLOCK = Check(r"\d+:\d\d")
 FAILED = Failure(make_turn("How long is 162 minutes?", "162 min"), "We write lengths as hours and minutes.", CLOCK)
 WELL = Failure(make_turn("How long is 75 minutes?", "1:15"), "", CLOCK)
@@ -80,9 +81,11 @@ async def test_the_skills_of_the_turn_are_there_as_they_were(sandbox: Sandbox) -
 
 async def test_what_nothing_can_score_and_clients_with_tools_are_not_asked(sandbox: Sandbox) -> None:
     said = Failure(make_turn("How long?", "162 min"), "We write lengths otherwise.")
-    request = json.dumps({"model": "m", "messages": [{"role": "user", "content": "Go."}], "tools": [{}]}).encode()
     model = Caller(lambda told: told)
-    used = await in_use(TOOL, said, [Failure(make_turn("Go.", "1:15", request=request), "", CLOCK)], model, sandbox.run)
+    fields: tuple[dict[str, Any], ...] = ({"tools": [{}]}, {"tool_choice": "none"})
+    requests = [json.dumps({"model": "m", "messages": ASKED, **more}).encode() for more in fields]
+    others = [Failure(make_turn("Go.", "1:15", request=request), "", CLOCK) for request in requests]
+    used = await in_use(TOOL, said, others, model, sandbox.run)
     assert (used.mends, used.asked, model.bodies) == (None, 0, [])
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from metaclaw.context.offers import own_name
+from metaclaw.dialects import own_tools_in_chat
 from metaclaw.errors import SkillError
 from metaclaw.evolve.failure import Failure
 from metaclaw.evolve.proof import Run
@@ -87,6 +88,8 @@ async def _called(tool: Tool, call: Mapping[str, Any], run: Run) -> str:
 
 
 def _can_be_asked(case: Failure) -> bool:
-    """Whether a reply can be scored, and is one reply: a client's own tools are not ours to run."""
-    request = case.turn.request
-    return case.can_score and len(request) <= MOST_REQUEST_BYTES and b'"tools"' not in request
+    """Whether a reply can be scored, the gateway would offer a tool, and none of the client's may be called."""
+    if not case.can_score or len(case.turn.request) > MOST_REQUEST_BYTES:
+        return False
+    body = replay_body(case, "")
+    return not body.get("tools") and own_tools_in_chat.admits(body)
