@@ -317,8 +317,8 @@ def saying(text: str) -> Any:
     return say
 
 
-@pytest.mark.parametrize(("text", "state"), [("2:42", SkillState.ACTIVE), ("162 min", SkillState.TRIAL)])
-async def test_a_tool_that_does_not_mend_the_failure_in_use_is_on_trial(
+@pytest.mark.parametrize(("text", "state"), [("2:42", SkillState.ACTIVE), ("162 min", SkillState.CANDIDATE)])
+async def test_a_tool_that_does_not_mend_the_failure_in_use_waits_for_a_person(
     catalog: Catalog, sandbox: Sandbox, failure: Failure, text: str, state: SkillState
 ) -> None:
     learn = CodeLearner(catalog, Model(ANSWER), sandbox, Redactor([]), say=saying(text))

@@ -45,6 +45,7 @@ TELLING = (
     " slug camel snake kebab case initial abbrev palindrome anagram prime factorial matrix vector length digit number"
     " berechn umrechn datum summe anzahl zahl fecha suma número nombre jour día"
 ).split()
+MENDS_NOTHING = "its tests pass, and with it the model still fails at what it was written for"
 BREAKS = "rejected: its tests pass, and with it the model fails at what went well without"
 COMPUTABLE = re.compile(rf"\b(?:{'|'.join(TELLING)})", re.IGNORECASE)
 
@@ -141,15 +142,14 @@ class CodeLearner:
             return None
         hearsay = code_is_hearsay(skill, failure)
         unvouched = hearsay or not failure.shown
-        doubts = self._doubts(skill) if hearsay else []
+        doubts = [*(self._doubts(skill) if hearsay else []), *([MENDS_NOTHING] if used.mends is False else [])]
         if not proof.of_user or doubts:
             why = f"waits for a person: {'; '.join(doubts)}" if doubts else verdict.decision
             held = self._catalog.hold(skill, why, support, unvouched=unvouched)
             self._catalog.record(dataclasses.replace(verdict, subject=f"skill:{held.ref}"))
             log.info("code skill %s waits for a person", held.ref)
             return held
-        proved = not proof.doubts and used.mends is not False
-        state = SkillState.ACTIVE if proved and not unvouched else SkillState.TRIAL
+        state = SkillState.TRIAL if proof.doubts or unvouched else SkillState.ACTIVE
         published, generation = self._catalog.publish(
             skill, state, verdict.decision, support, verdict, unvouched=unvouched
         )
