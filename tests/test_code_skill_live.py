@@ -26,11 +26,18 @@ ANSWER = {**COMPUTED_ANSWER, "failed_call": "minutes_to_hours(minutes=162)", "ri
 
 
 async def provider(request: web.Request) -> web.StreamResponse:
-    """Writes code when it is asked for it, and is wrong about everything else."""
+    """Writes code when it is asked for it, tells what a tool says where it has one, and is wrong about all else."""
     body: dict[str, Any] = await request.json()
     asked = body.get("response_format", {}).get("json_schema", {}).get("name")
     said = json.dumps(ANSWER) if asked == "code_skill" else "It lasts 2 hours and 42 minutes."
-    return await whole(completion(said))(request)
+    told = json.loads(completion(said))
+    if body.get("tools"):
+        results = [one["content"] for one in body["messages"] if one["role"] == "tool"]
+        name = body["tools"][0]["function"]["name"]
+        call = {"id": "c1", "type": "function", "function": {"name": name, "arguments": '{"minutes": 162}'}}
+        message = {"content": results[-1]} if results else {"content": None, "tool_calls": [call]}
+        told["choices"][0]["message"] |= message
+    return await whole(json.dumps(told).encode())(request)
 
 
 async def test_a_correction_becomes_a_tool_that_an_mcp_client_calls(tmp_path: Path) -> None:
