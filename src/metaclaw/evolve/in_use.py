@@ -44,23 +44,21 @@ class InUse:
 
 async def in_use(tool: Tool, failure: Failure, well: Sequence[Failure], say: Say, run: Run) -> InUse:
     """Raises `UpstreamError` where the model cannot be asked, `SandboxError` where nothing may run code."""
-    mends = await _right(tool, failure, say, run) if _can_be_asked(failure) else None
+    mends = failure.is_right(await _best_reply(tool, failure, say, run)) if _can_be_asked(failure) else None
     asked = [case for case in well if _can_be_asked(case)][:MOST_ASKED]
-    replies = [(case, await _replies(tool, case, say, run)) for case in asked]
-    broken = [found[-1] for case, found in replies if not any(map(case.is_right, found))]
-    return InUse(mends, tuple(broken), len(asked))
+    replies = [(case, await _best_reply(tool, case, say, run)) for case in asked]
+    broken = tuple(reply for case, reply in replies if not case.is_right(reply))
+    return InUse(mends, broken, len(asked))
 
 
-async def _right(tool: Tool, case: Failure, say: Say, run: Run) -> bool:
-    return any(map(case.is_right, await _replies(tool, case, say, run)))
-
-
-async def _replies(tool: Tool, case: Failure, say: Say, run: Run) -> list[str]:
-    """Samples, up to the first that is right."""
-    found: list[str] = []
-    while len(found) < SAMPLES and not any(map(case.is_right, found)):
-        found.append(await reply_with(tool, replay_body(case, case.turn.injected), say, run))
-    return found
+async def _best_reply(tool: Tool, case: Failure, say: Say, run: Run) -> str:
+    """The first sample that is right, else the last."""
+    reply = ""
+    for _ in range(SAMPLES):
+        reply = await reply_with(tool, replay_body(case, case.turn.injected), say, run)
+        if case.is_right(reply):
+            break
+    return reply
 
 
 async def reply_with(tool: Tool, body: dict[str, Any], say: Say, run: Run) -> str:

@@ -93,27 +93,23 @@ def _checks(
         if before is not None and after is not None:
             lost = round(before - after, 4)
             checks["points lost on retention"] = Check(lost, f"at most {MOST_FORGOTTEN}", lost <= MOST_FORGOTTEN)
-        due = min(REVOKED.values()) + WINDOWS - 1  # the first night is that of the day itself
-        if due <= last:
-            left = by_day["weights"][due - 1]["still_revoked"]
-            bar = f"0 after {WINDOWS} windows"
-            checks["revoked rule still followed"] = Check(left, bar, left == 0)
-    elif measured.keys() == {"frozen", "skills"}:
-        checks |= _checks_of_words(measured, by_day, last)
+        checks |= _still_followed(by_day["weights"], last, "windows")
+    elif measured.keys() == {"frozen", "skills"}:  # nothing was trained
+        gained = round(measured["skills"].value - measured["frozen"].value, 4)
+        checks["points gained by skills"] = Check(gained, "above 0", gained > 0)
+        checks |= _still_followed(by_day["skills"], last, "days")
     seeds = len({seed for seed, _ in lines})
     checks["seeds"] = Check(float(seeds), "at least 3", seeds >= 3)
     return checks
 
 
-def _checks_of_words(measured: Mapping[str, Arm], by_day: Mapping[str, Any], last: int) -> dict[str, Check]:
-    """Where nothing was trained."""
-    gained = round(measured["skills"].value - measured["frozen"].value, 4)
-    checks = {"points gained by skills": Check(gained, "above 0", gained > 0)}
-    due = min(REVOKED.values()) + WINDOWS - 1
-    if due <= last:
-        left = by_day["skills"][due - 1]["still_revoked"]
-        checks["revoked rule still followed"] = Check(left, f"0 after {WINDOWS} days", left == 0)
-    return checks
+def _still_followed(days: Sequence[Mapping[str, Any]], last: int, counted: str) -> dict[str, Check]:
+    """Nothing where the days end before that can be asked."""
+    due = min(REVOKED.values()) + WINDOWS - 1  # the first night is that of the day itself
+    if due > last:
+        return {}
+    left = days[due - 1]["still_revoked"]
+    return {"revoked rule still followed": Check(left, f"0 after {WINDOWS} {counted}", left == 0)}
 
 
 def _objective(lines: Runs, objective: str, last: int) -> dict[str, Any]:

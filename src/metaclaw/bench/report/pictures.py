@@ -12,7 +12,7 @@ from typing import Any
 from metaclaw.bench.report.committed import Result
 from metaclaw.bench.report.wording import is_share, title
 from metaclaw.bench.results import Arm
-from metaclaw.bench.workdays.report import COLOURS, draw
+from metaclaw.bench.workdays.report import COLOURS, CURVE_DAYS, draw
 
 MOST_BARS = 8
 OTHER = "#607d8b"
@@ -25,9 +25,9 @@ def drawable(result: Result) -> bool:
 
 def by_day(result: Result) -> dict[str, dict[str, Any]]:
     """By arm, what `workdays.report.draw` draws: `{"by_day": {day: share right}}`; empty where a result has no days."""
-    details = result.rest.get("details", {})
     if exams := _exams(result):
         return exams
+    details = result.rest.get("details", {})
     return {
         arm: {"by_day": {int(day): value for day, value in found["by_day"].items()}}
         for arm, found in details.items()
@@ -59,7 +59,7 @@ def picture(result: Result, folder: Path) -> Path:
     path = folder / f"{result.name}.png"
     head = f"{title(result.name)[0]}: {result.model}, seeds {', '.join(map(str, result.seeds))}"
     if found := by_day(result):
-        draw(found, path, head, **({"over": 1} if _exams(result) else {}))
+        draw(found, path, head, 1 if _exams(result) else CURVE_DAYS)
     else:
         draw_bars(bars(result), path, head)
     return path
