@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from metaclaw.dashboard.adapters import undone_next
 from metaclaw.dashboard.rooms import Asked, Done, Rooms
+from metaclaw.dashboard.skills import is_tried_unvouched
 from metaclaw.errors import SkillError, TrainingError
 from metaclaw.types import LIVE_STATES, Skill, SkillState
 
@@ -92,7 +93,7 @@ def _seen_on_trial(rooms: Rooms, asked: Asked) -> Skill | None:
     """The version that the person saw, where it is on trial and nobody vouches for it."""
     skill = rooms.catalog.get(asked.named["name"])
     seen = skill.version == asked.number("version")
-    return skill if seen and skill.state is SkillState.TRIAL and skill.ref in rooms.catalog.unvouched() else None
+    return skill if seen and is_tried_unvouched(skill, rooms.catalog.unvouched()) else None
 
 
 def _seen_candidate(rooms: Rooms, asked: Asked) -> Skill:

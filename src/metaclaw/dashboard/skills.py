@@ -68,7 +68,7 @@ def skills(rooms: Rooms, asked: Asked) -> Page:
     tried, unvouched = settled_tries(rooms.database, rooms.namespace), rooms.catalog.unvouched()
     return Page("skills.html", {
         "rows": [
-            Row(skill, skill.name in waiting, _is_tried_unvouched(skill, unvouched),
+            Row(skill, skill.name in waiting, is_tried_unvouched(skill, unvouched),
                 lift_of(rooms, skill) if tried.get(skill.name) else None, problems.get(skill.name, ""))
             for skill in found[start : start + SHOWN]
         ],
@@ -93,7 +93,7 @@ def skill(rooms: Rooms, asked: Asked) -> Page:
         "skill": current,
         "live": current.state in LIVE_STATES,
         "waiting": _waiting(rooms, candidate) if candidate else None,
-        "tried": _waiting(rooms, current) if _is_tried_unvouched(current, catalog.unvouched()) else None,
+        "tried": _waiting(rooms, current) if is_tried_unvouched(current, catalog.unvouched()) else None,
         "pinned": name in catalog.pinned(),
         "problem": catalog.mirror.problems().get(name, ""),
         "lifts": lifts_of(rooms.database, catalog, current.ref),
@@ -134,7 +134,8 @@ def _belongs(skill: Skill, view: str, waits: bool) -> bool:
     return view == "all" or skill.state in LIVE_STATES
 
 
-def _is_tried_unvouched(skill: Skill, unvouched: frozenset[str]) -> bool:
+def is_tried_unvouched(skill: Skill, unvouched: frozenset[str]) -> bool:
+    """Whether it is on trial until somebody vouches for it."""
     return skill.state is SkillState.TRIAL and skill.ref in unvouched
 
 
