@@ -53,7 +53,8 @@ class Edits:
             for name in seen:
                 self._mirror.forget(name)
             seen = {}
-        found = [self.take(name) for name in sorted({*disk.names(root), *seen})]
+        changed = [name for name in sorted({*disk.names(root), *seen}) if not self._unchanged(name, seen.get(name))]
+        found = [self.take(name) for name in changed]
         written = self._mirror.all_seen()
         for skill in self._catalog.live():
             known = written.get(skill.name)
@@ -67,7 +68,7 @@ class Edits:
             raw, seen = disk.read(self._mirror.folder, name), self._mirror.seen(name)
             if raw is None:
                 return self._deleted(name, seen) if seen and self._mirror.folder.is_dir() else None
-            if seen and seen.sha256 == raw.sha256 and (seen.version or seen.problem):
+            if _known(raw, seen):
                 return None
             try:
                 skill = dataclasses.replace(raw.skill(), origin=PERSON)
@@ -100,6 +101,10 @@ class Edits:
         texts = (skill.description, skill.body, *(text for _, text in skill.files))
         if any(map(self._holds_secret, texts)):
             raise SkillError("it holds something that looks like a secret, which the model would see: take it out")
+
+    def _unchanged(self, name: str, seen: Seen | None) -> bool:
+        """A look without the lock and the store, as nearly all folders of a sweep need no more."""
+        return seen is not None and _known(disk.read(self._mirror.folder, name), seen)
 
     def _edited(self, skill: Skill, sha256: str, seen: Seen | None) -> Taken | None:
         live, waiting = self._live(skill.name), self._catalog.candidate(skill.name)
@@ -148,6 +153,11 @@ class Edits:
             return False
         gone = next(one for one in self._catalog.versions(skill.name) if one.version == changes[-1].version)
         return says_the_same(gone, skill)
+
+
+def _known(raw: disk.Raw | None, seen: Seen | None) -> bool:
+    """Whether what stands in a folder has been taken in."""
+    return bool(raw and seen and seen.sha256 == raw.sha256 and (seen.version or seen.problem))
 
 
 def _untested(skill: Skill, live: Skill | None) -> bool:
