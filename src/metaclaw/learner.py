@@ -8,12 +8,9 @@ the model through the gateway's own door, as side calls: those are kept, never l
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
-import os
 import sys
-from pathlib import Path
 from typing import Any
 
 from metaclaw import logs
@@ -21,17 +18,15 @@ from metaclaw.config.secret import known_secrets
 from metaclaw.config.settings import Settings
 from metaclaw.errors import MetaClawError
 from metaclaw.journal.redact import Redactor
-from metaclaw.leash import die_with_parent
+from metaclaw.leash import die_with_parent, step_aside
 from metaclaw.runtime.learner import Learner, build_learner
 
 log = logging.getLogger("metaclaw.learner")
 
-LOWEST_PRIORITY = 19
-
 
 async def main() -> int:
     die_with_parent()
-    _step_aside()
+    step_aside()
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells of each change; we tell what came of it
     lines = await _stdin()
     greeting = json.loads(await lines.readline() or b"{}")
@@ -44,18 +39,6 @@ async def main() -> int:
     async with learner:
         await _listen(lines, learner)
     return 0
-
-
-def _step_aside() -> None:
-    """Learn in the time that the gateway leaves: it reads from the store, and loses nothing by being late.
-
-    Linux may share its processors out by session first, whatever the processes in them ask for; then a session counts
-    by a value of its own.
-    """
-    if hasattr(os, "nice"):
-        os.nice(LOWEST_PRIORITY)
-    with contextlib.suppress(OSError):
-        Path("/proc/self/autogroup").write_text(str(LOWEST_PRIORITY), encoding="ascii")
 
 
 async def _listen(lines: asyncio.StreamReader, learner: Learner) -> None:

@@ -7,19 +7,18 @@ its own, since torch and the dequantised weights must not stay in the learner.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 
 from metaclaw.errors import TrainingError
-from metaclaw.leash import die_with_parent
+from metaclaw.leash import die_with_parent, step_aside
 from metaclaw.training.model import prepare
 
 
 def main(arguments: list[str]) -> int:
     gguf, cache = map(Path, arguments)
     die_with_parent()
-    os.nice(19)
+    step_aside()
     try:
         folder = prepare(gguf, cache, lambda label: _say({"event": "phase", "phase": label}))
     except TrainingError as error:

@@ -24,7 +24,7 @@ from typing import Any
 import torch
 
 from metaclaw.errors import TrainingError
-from metaclaw.leash import die_with_parent
+from metaclaw.leash import die_with_parent, step_aside
 from metaclaw.training import features, model, tinker_student
 from metaclaw.training.backend import Backend
 from metaclaw.training.examples import Example, encode
@@ -45,7 +45,7 @@ INTERRUPTED = 75
 
 def main(arguments: list[str]) -> int:
     die_with_parent()
-    os.nice(19)
+    step_aside()
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     threading.Thread(target=_end_with_parent, daemon=True).start()
