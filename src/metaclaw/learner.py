@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import signal
 import sys
 from typing import Any
 
@@ -27,6 +28,7 @@ log = logging.getLogger("metaclaw.learner")
 async def main() -> int:
     die_with_parent()
     step_aside()
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # under `stty tostop`, it stops groups that write in the background
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells of each change; we tell what came of it
     lines = await _stdin()
     greeting = json.loads(await lines.readline() or b"{}")

@@ -12,11 +12,9 @@ import ctypes
 import os
 import signal
 import sys
-from pathlib import Path
 
 PR_SET_PDEATHSIG = 1  # Linux, prctl(2)
 LOWEST_PRIORITY = 19
-AUTOGROUP = Path("/proc/self/autogroup")
 
 
 def die_with_parent() -> None:
@@ -25,13 +23,18 @@ def die_with_parent() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def step_aside() -> None:
+def step_aside(*, entirely: bool = False) -> None:
     """Take the lowest priority, for this thread and those that it starts: nobody who is served waits for what it does.
 
-    Linux may share its processors out by session first, whatever the processes in them ask for (sched(7), autogroup);
-    then a session counts by a value of its own, and a process in a session of its own needs both.
+    `entirely`: where the system knows such a thing, run only while nobody else wants the processor.
+
+    Either holds within a session. Where Linux shares its processors out by session first (sched(7), autogroup), a
+    process of the lowest priority in another session keeps ours from its processor until the next tick of the clock, up
+    to four milliseconds, each time that ours has waited for the disk. So our processes stay in one session, in groups
+    of their own.
     """
     if hasattr(os, "nice"):
         os.nice(LOWEST_PRIORITY)
-    with contextlib.suppress(OSError):
-        AUTOGROUP.write_text(str(LOWEST_PRIORITY), encoding="ascii")
+    if entirely and hasattr(os, "SCHED_IDLE"):
+        with contextlib.suppress(OSError):  # a jail may forbid it
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))

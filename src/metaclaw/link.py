@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -87,7 +88,7 @@ class LearnerLink:
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "metaclaw.learner"),
             stdin=asyncio.subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for the gateway, which then ends us in order
+            preexec_fn=os.setpgrp,  # Ctrl-C is for the gateway, which then ends it in order; see `leash.step_aside`
         )
         self._send(self._greeting)
         self._send({"under_way": self._under_way})

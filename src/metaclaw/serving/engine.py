@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import sys
 import tempfile
@@ -143,13 +144,13 @@ class Engine:
 
 
 async def _spawn(log: IO[bytes]) -> asyncio.subprocess.Process:
-    """A worker in a session of its own, so that Ctrl-C at a terminal reaches the gateway, which drains, and not it."""
+    """A worker in a group of its own, so that Ctrl-C at a terminal reaches the gateway, which drains, and not it."""
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", EngineSpec.__module__),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=log,
-        start_new_session=True,
+        preexec_fn=os.setpgrp,
     )
 
 

@@ -18,7 +18,7 @@ from metaclaw.training.model import prepare
 def main(arguments: list[str]) -> int:
     gguf, cache = map(Path, arguments)
     die_with_parent()
-    step_aside()
+    step_aside(entirely=True)
     try:
         folder = prepare(gguf, cache, lambda label: _say({"event": "phase", "phase": label}))
     except TrainingError as error:

@@ -46,7 +46,7 @@ class ReportingProcess:
             stderr=asyncio.subprocess.PIPE,
             limit=1 << 20,
             env=SHORT_SPIN | os.environ | self._secrets,
-            start_new_session=True,
+            preexec_fn=os.setpgrp,  # as for the learner
         )
         if self._paused:
             self.pause()

@@ -45,7 +45,7 @@ INTERRUPTED = 75
 
 def main(arguments: list[str]) -> int:
     die_with_parent()
-    step_aside()
+    step_aside(entirely=True)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     threading.Thread(target=_end_with_parent, daemon=True).start()
