@@ -2,7 +2,7 @@
 
 In: `job.json`, which says where the student learns, and `dataset.jsonl`. Out: `adapter/` (PEFT), `adapter.gguf`,
 `result.json`, and one JSON object a line on stdout: `phase`, `step` (`skipped` where one taught nothing), `query`,
-`checkpoint`, then `done` or `error`. It runs at the lowest priority and may be stopped or killed at any moment:
+`checkpoint`, then `done` or `error`. It runs while nobody else does, and may be stopped or killed at any moment:
 `features.safetensors` and the backend's checkpoint are what it goes on from; with the backend `local`, to the adapter
 that an uninterrupted run would have given. Exit codes: 0 done, 1 error, 74 the parent is gone, 75 asked to stop.
 """
