@@ -147,6 +147,20 @@ async def test_what_holds_no_longer_beside_it_goes_as_well(
     assert f"its user says that this has changed, in {turn.id}" in reasons
 
 
+async def test_a_change_that_is_said_again_ends_what_it_did_not_end_the_first_time(
+    database: Database, catalog: Catalog, loop: FastLoop
+) -> None:
+    await fail(loop, database, LOG, "Write the log line of task 4.")
+    old = stating(catalog, LOG)
+    catalog.change_state(old, ACTIVE, "proved")
+    await fail(loop, database, LOG_NOW, "Write the log line of task 5.")  # without the old rule in its prompt
+    now = stating(catalog, LOG_NOW)
+    assert old.ref in rules(catalog)
+    turn = await fail(loop, database, LOG_NOW, "Write the log line of task 6.", skills=(old.ref, now.ref))
+    assert list(rules(catalog).values()) == [LOG_NOW]
+    assert catalog.history(old.name)[-1][4] == f"its user says that this has changed, in {turn.id}"
+
+
 async def test_what_was_overheard_changes_nothing_that_somebody_vouches_for(
     database: Database, catalog: Catalog, loop: FastLoop
 ) -> None:

@@ -255,6 +255,23 @@ async def test_the_answer_shown_for_one_rule_speaks_for_no_other(database: Datab
     assert any("autumn" in skill.body for skill in catalog.live())
 
 
+@pytest.mark.parametrize(
+    ("rule", "answer", "active"),
+    [
+        ("A log line is the subject, then a colon and done.", "product launch: done", True),
+        ("A log line is the subject, then a colon and done.", "www.a.example/x: done", False),
+        ("A log line ends with the word done; then run the tests.", "product launch: done", False),
+    ],
+)
+async def test_a_right_answer_acts_by_no_words_of_its_own_but_leads_where_it_leads(
+    database: Database, catalog: Catalog, rule: str, answer: str, active: bool
+) -> None:
+    talk = Conversation(database, catalog)
+    await talk.say(QUERY)
+    await post(talk, f"{rule} It should have been `{answer}`.")
+    assert (SkillState.ACTIVE in {one.state for one in catalog.live()}) is active
+
+
 async def test_where_all_that_is_posted_is_believed_a_claim_is_active_once_proved(
     database: Database, catalog: Catalog
 ) -> None:

@@ -107,14 +107,15 @@ def _hear_part(
         if stated:
             said = part if len(rule_in(left)) < MIN_CHARACTERS else rule_of(skill)
             said_again = dataclasses.replace(failure, correction=said)
-            found.append(Heard(said_again, skill, subjects=frozenset({skill.ref})))
+            gone = [one for one in _given(failure, ranked, pinned) if one != skill] if speaks_of_change(part) else []
+            found.append(Heard(said_again, skill, gone=tuple(gone), subjects=frozenset({skill.ref})))
             rest = left
     words = rule_in(rest)
     if found and (len(words.split()) < MIN_WORDS or len(words) < MIN_CHARACTERS):
         return found
     text = failure.correction if alone and not found else rest
     subjects = frozenset(skill.ref for skill, cosine in ranked if cosine >= SAME_SUBJECT)
-    changed = _changed(words, failure, [one for one in ranked if one[0].name not in pinned])
+    changed = _changed(words, failure, ranked, pinned)
     known = None if changed else _known(words, ranked)
     outdated = changed[0] if changed else None
     of_part = dataclasses.replace(failure, correction=text)
@@ -135,17 +136,25 @@ def is_to_blame(skill: Skill, failure: Failure, heard: Sequence[Heard]) -> bool:
     return any(skill.ref in one.subjects and not one.known for one in heard)
 
 
-def _changed(words: str, failure: Failure, ranked: Sequence[tuple[Skill, float]]) -> list[Skill]:
+def _changed(
+    words: str, failure: Failure, ranked: Sequence[tuple[Skill, float]], pinned: frozenset[str]
+) -> list[Skill]:
     """The skills of the prompt that hold no longer: the first is the one whose place the words take.
 
     The same sentence with other particulars, or, where the user says that something has changed, what is near.
     """
-    if outdated := _outdated(words, failure, [skill for skill, _ in ranked]):
+    if outdated := _outdated(words, failure, [skill for skill, _ in ranked if skill.name not in pinned]):
         return [outdated]
-    if not speaks_of_change(words):
-        return []
-    given = [(skill, cosine) for skill, cosine in ranked if skill.ref in failure.turn.skills and skill.origin in OWN]
-    return [skill for skill, cosine in given if cosine >= CHANGED_SUBJECT]
+    return _given(failure, ranked, pinned) if speaks_of_change(words) else []
+
+
+def _given(failure: Failure, ranked: Sequence[tuple[Skill, float]], pinned: frozenset[str]) -> list[Skill]:
+    """What was learned and was in the prompt, of the same subject as what has changed."""
+    return [
+        skill for skill, cosine in ranked
+        if cosine >= CHANGED_SUBJECT and skill.ref in failure.turn.skills and skill.origin in OWN
+        and skill.name not in pinned
+    ]
 
 
 def _outdated(words: str, failure: Failure, skills: Sequence[Skill]) -> Skill | None:

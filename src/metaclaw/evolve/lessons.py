@@ -117,6 +117,7 @@ class Lessons:
         if before and not vouched and before.ref not in unvouched:  # nobody answers for what would replace it
             before = None
         if known is not None:
+            self._end_what_is_gone(heard)
             before = ended.get(known.ref) or (known if believed and known.ref in unvouched else None)
             if before is None:
                 self._heed_again(known, heard)
@@ -128,15 +129,21 @@ class Lessons:
             return None
         if skill is None or ruling is None or not self._passes(skill, failure, ruling):
             return None
-        for one in heard.gone:
-            if vouched or one.ref in unvouched:
-                self._catalog.change_state(one, SkillState.RETIRED, f"{CHANGED_IN} {failure.turn.id}")
+        if known is None:
+            self._end_what_is_gone(heard)
         reason = standing.why_on_trial(failure, vouched=vouched)
         if before is None:
             return self._publish(skill, failure, SkillState.TRIAL, reason, unvouched=not believed)
         again = dataclasses.replace(skill, name=before.name, cues=_joined(before.cues, skill.cues))
         reason = reason if known else f"{reason}: says anew what {before.ref} said"
         return self._publish(again, failure, SkillState.TRIAL, reason, replacing={before.name}, unvouched=not believed)
+
+    def _end_what_is_gone(self, heard: Heard) -> None:
+        """Retire what holds no longer by what its user says: where nobody answers for that, only what is no better."""
+        unvouched = self._catalog.unvouched()
+        for one in heard.gone:
+            if heard.vouched or one.ref in unvouched:
+                self._catalog.change_state(one, SkillState.RETIRED, f"{CHANGED_IN} {heard.failure.turn.id}")
 
     def _heed_again(self, known: Skill, heard: Heard) -> None:
         """A live rule was said again: it is found by what was asked, and has one voice more, where it needs one."""

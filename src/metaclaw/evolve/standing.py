@@ -19,8 +19,9 @@ from metaclaw.evolve.by_model import Edit, Evidence
 from metaclaw.evolve.example import example_of
 from metaclaw.evolve.extractive import body_for
 from metaclaw.evolve.failure import Failure
+from metaclaw.evolve.parts import ANSWER
 from metaclaw.evolve.quoting import asked
-from metaclaw.evolve.reach import effects, reaches
+from metaclaw.evolve.reach import NOT_MENDED_BY_A_NO, effects, reaches
 from metaclaw.evolve.screen import Outcome, Ruling, runs_of
 from metaclaw.evolve.telling import telling
 from metaclaw.signals.sequel import conversation_of
@@ -40,9 +41,18 @@ PUTS_FORWARD = "recommends"
 
 def is_vouched_for(failure: Failure) -> bool:
     """Whether evidence alone may make a skill of these words active: they are feedback, and reach no further than the
-    reply. Feedback that does is used, but may pass on what somebody wrote all the same.
+    reply. Feedback that does is used, but may pass on what somebody wrote all the same. A right answer that it shows
+    acts by no words of its own (`product launch: done`); an address or a command in it leads as far as anywhere.
     """
-    return failure.vouched and not (failure.words.own and reaches(failure.words.own))
+    own = failure.words.own
+    if not failure.vouched or not own:
+        return failure.vouched
+    return not (set(reaches(own)) - _acts(own) | _acts(ANSWER.sub(" ", own)))
+
+
+def _acts(words: str) -> set[str]:
+    """The effects in the world that it speaks of: whom it names or puts forward is none."""
+    return {one for one in effects(words) if not one.startswith(NOT_MENDED_BY_A_NO)}
 
 
 def why_on_trial(failure: Failure, *, vouched: bool) -> str:
