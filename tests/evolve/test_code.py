@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -19,12 +20,13 @@ from metaclaw.evolve.code_proposal import read_fields
 from metaclaw.evolve.failure import Failure
 from metaclaw.evolve.loop import FastLoop
 from metaclaw.evolve.progress import settled
+from metaclaw.evolve.trials import UNCALLED
 from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog
 from metaclaw.library.tool import arguments_of, tool_of
 from metaclaw.sandbox import Call, Sandbox
 from metaclaw.store import Database
-from metaclaw.types import Check, Skill, SkillKind, SkillState
+from metaclaw.types import Check, Skill, SkillKind, SkillState, ToolUse
 from support import NAMESPACE, ScriptedModel, embedder, keep, make_feedback, make_skill, make_turn, until
 
 QUERY = "The film Ran lasts 162 minutes. How long is that?"
@@ -317,15 +319,39 @@ def saying(text: str) -> Any:
     return say
 
 
-@pytest.mark.parametrize(("text", "state"), [("2:42", SkillState.ACTIVE), ("162 min", SkillState.CANDIDATE)])
+async def calling(body: dict[str, Any]) -> dict[str, Any]:
+    """A model that calls the tool, and says what it returned."""
+    results = [one["content"] for one in body["messages"] if one["role"] == "tool"]
+    if results:
+        return {"role": "assistant", "content": results[-1]}
+    function = {"name": body["tools"][0]["function"]["name"], "arguments": '{"minutes": 162}'}
+    return {"role": "assistant", "content": None, "tool_calls": [{"id": "c", "type": "function", "function": function}]}
+
+
+@pytest.mark.parametrize(
+    ("say", "state"),
+    [(calling, SkillState.ACTIVE), (saying("162 min"), SkillState.CANDIDATE), (saying("2:42"), SkillState.CANDIDATE)],
+)
 async def test_a_tool_that_does_not_mend_the_failure_in_use_waits_for_a_person(
-    catalog: Catalog, sandbox: Sandbox, failure: Failure, text: str, state: SkillState
+    catalog: Catalog, sandbox: Sandbox, failure: Failure, say: Any, state: SkillState
 ) -> None:
-    learn = CodeLearner(catalog, Model(ANSWER), sandbox, Redactor([]), say=saying(text))
+    learn = CodeLearner(catalog, Model(ANSWER), sandbox, Redactor([]), say=say)
     made = await learn(failure)
     assert made is not None
     assert made.state is state
     assert catalog.verdicts(made.ref)[0].evidence["in_use"]["mends"] is (state is SkillState.ACTIVE)
+
+
+async def test_no_program_is_written_where_one_has_just_ended_that_was_never_called(
+    catalog: Catalog, sandbox: Sandbox, failure: Failure
+) -> None:
+    learn = CodeLearner(catalog, Model(ANSWER), sandbox, Redactor([]))
+    made = await learn(failure)
+    assert made is not None
+    catalog.change_state(made, SkillState.RETIRED, UNCALLED)
+    offered = dataclasses.replace(failure.turn, id="turn-next", tools=ToolUse((made.ref,)))
+    assert await learn(dataclasses.replace(failure, turn=offered)) is None
+    assert await CodeLearner(catalog, Model(ANSWER), sandbox, Redactor([]))(failure) is not None
 
 
 async def test_a_tool_with_which_the_model_fails_at_what_went_well_goes_nowhere(

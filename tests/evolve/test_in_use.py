@@ -68,7 +68,18 @@ async def test_a_model_that_words_it_anew_breaks_what_went_well(sandbox: Sandbox
 async def test_one_bad_sample_breaks_nothing(sandbox: Sandbox) -> None:
     replies = iter(["It is so long.", "2:42", "I do not know.", "1:15"])
     used = await in_use(TOOL, FAILED, [WELL], Caller(lambda _: next(replies), calls=0), sandbox.run)
-    assert (used.mends, used.broken) == (True, ())
+    assert (used.mends, used.broken) == (False, ())
+
+
+async def test_a_model_that_is_right_without_a_call_is_not_mended_by_the_program(sandbox: Sandbox) -> None:
+    used = await in_use(TOOL, FAILED, [], Caller(lambda _: "2:42", calls=0), sandbox.run)
+    assert used.mends is False
+
+
+async def test_one_call_of_two_that_is_right_mends(sandbox: Sandbox) -> None:
+    said = iter(["It is so long.", "2:42"])
+    used = await in_use(TOOL, FAILED, [], Caller(lambda _: next(said)), sandbox.run)
+    assert used.mends is True
 
 
 async def test_the_skills_of_the_turn_are_there_as_they_were(sandbox: Sandbox) -> None:
@@ -94,11 +105,12 @@ async def test_what_nothing_can_score_and_clients_with_tools_are_not_asked(sandb
 )
 async def test_a_call_that_cannot_run_is_told_so(sandbox: Sandbox, arguments: str, told: str) -> None:
     body = {"messages": [{"role": "user", "content": "How long?"}]}
-    assert told in await reply_with(TOOL, body, Caller(lambda said: said, arguments), sandbox.run)
+    reply, called = await reply_with(TOOL, body, Caller(lambda said: said, arguments), sandbox.run)
+    assert (told in reply, called) == (True, True)
     assert body == {"messages": [{"role": "user", "content": "How long?"}]}
 
 
 async def test_a_model_that_never_stops_calling_has_to_answer(sandbox: Sandbox) -> None:
     model = Caller(lambda told: told, calls=99)
-    assert await reply_with(TOOL, {"messages": [{"role": "user", "content": "Go."}]}, model, sandbox.run) == "2:42"
+    assert await reply_with(TOOL, {"messages": ASKED}, model, sandbox.run) == ("2:42", True)
     assert model.bodies[-1]["tool_choice"] == "none"

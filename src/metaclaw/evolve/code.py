@@ -26,6 +26,7 @@ from metaclaw.evolve.proof import Baseline, Proof, Run, prove
 from metaclaw.evolve.reach import reaches
 from metaclaw.evolve.screen import objections
 from metaclaw.evolve.standing import code_is_hearsay
+from metaclaw.evolve.trials import UNCALLED
 from metaclaw.evolve.verify import Ask
 from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog
@@ -73,7 +74,9 @@ class CodeLearner:
 
         Each failed turn is tried once at most (see `patience`). Raises `UpstreamError` when the model cannot be asked.
         """
-        if not computable(failure) or failure.turn.id in self._tried or not await self._can_run():
+        if not computable(failure) or failure.turn.id in self._tried or self._leaves_programs_aside(failure):
+            return None
+        if not await self._can_run():
             return None
         self._tried.add(failure.turn.id)
         if not self._patience.is_due(failure.turn.policy):
@@ -110,6 +113,14 @@ class CodeLearner:
         if proof is not None:
             self._catalog.record(proof.verdict)  # a rejected proposal, with its evidence
         return None
+
+    def _leaves_programs_aside(self, failure: Failure) -> bool:
+        """Whether a program that the model had for this has just ended since it was not called: the next would be so
+        too. Later ones are asked for in use, on what went well by then without any.
+        """
+        offered = failure.turn.tools.offered if failure.turn.tools else ()
+        histories = [self._catalog.changes_of(ref.rpartition("@")[0]) for ref in offered]
+        return any(changes and changes[-1].reason == UNCALLED for changes in histories)
 
     async def _can_run(self) -> bool:
         """Whether anything here may run code; found out for the first failure that might need it."""

@@ -32,7 +32,9 @@ MOST_TOLD = 500  # characters of a reply in the evidence
 
 @dataclass(frozen=True, slots=True)
 class InUse:
-    """`mends` is None where nothing tells. `broken` are replies to requests that went well without the program."""
+    """`mends`: the reply to the failed request is right, by a call; None where nothing tells. `broken` are replies to
+    requests that went well without the program.
+    """
 
     mends: bool | None
     broken: tuple[str, ...]
@@ -44,37 +46,46 @@ class InUse:
 
 async def in_use(tool: Tool, failure: Failure, well: Sequence[Failure], say: Say, run: Run) -> InUse:
     """Raises `UpstreamError` where the model cannot be asked, `SandboxError` where nothing may run code."""
-    mends = failure.is_right(await _best_reply(tool, failure, say, run)) if _can_be_asked(failure) else None
+    mends = await _mends(tool, failure, say, run) if _can_be_asked(failure) else None
     asked = [case for case in well if _can_be_asked(case)][:MOST_ASKED]
     replies = [(case, await _best_reply(tool, case, say, run)) for case in asked]
     broken = tuple(reply for case, reply in replies if not case.is_right(reply))
     return InUse(mends, broken, len(asked))
 
 
+async def _mends(tool: Tool, failure: Failure, say: Say, run: Run) -> bool:
+    """A reply that is right without a call is not the program's doing, which is then only in the way."""
+    for _ in range(SAMPLES):
+        reply, called = await reply_with(tool, replay_body(failure, failure.turn.injected), say, run)
+        if called and failure.is_right(reply):
+            return True
+    return False
+
+
 async def _best_reply(tool: Tool, case: Failure, say: Say, run: Run) -> str:
     """The first sample that is right, else the last."""
     reply = ""
     for _ in range(SAMPLES):
-        reply = await reply_with(tool, replay_body(case, case.turn.injected), say, run)
+        reply, _called = await reply_with(tool, replay_body(case, case.turn.injected), say, run)
         if case.is_right(reply):
             break
     return reply
 
 
-async def reply_with(tool: Tool, body: dict[str, Any], say: Say, run: Run) -> str:
-    """The reply to a chat completion in which the program is offered, its calls run."""
+async def reply_with(tool: Tool, body: dict[str, Any], say: Say, run: Run) -> tuple[str, bool]:
+    """The reply to a chat completion in which the program is offered, its calls run; and whether it was called."""
     function = {"name": own_name(tool.name), "description": tool.description, "parameters": dict(tool.parameters)}
     body = {**body, "tools": [{"type": "function", "function": function}], "messages": [*body["messages"]]}
-    for _ in range(MOST_ROUNDS):
+    for number in range(MOST_ROUNDS):
         message = await say(body)
         calls = message.get("tool_calls") or []
         if not calls:
-            return str(message.get("content") or "")
+            return str(message.get("content") or ""), number > 0
         body["messages"] += [message]
         for call in calls:
             told = await _called(tool, call, run)
             body["messages"] += [{"role": "tool", "tool_call_id": call["id"], "content": told}]
-    return str((await say({**body, "tool_choice": "none"})).get("content") or "")
+    return str((await say({**body, "tool_choice": "none"})).get("content") or ""), True
 
 
 async def _called(tool: Tool, call: Mapping[str, Any], run: Run) -> str:

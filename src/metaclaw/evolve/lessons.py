@@ -89,6 +89,7 @@ class Lessons:
     def at_once(self, failure: Failure) -> list[tuple[Failure, Skill | None]]:
         """What there is to settle: for each rule that was said, the failure in its words, and the skill that is live
         meanwhile."""
+        self._trials.put_away(failure)
         if not failure.correction and not failure.can_score:
             self._trials.end(failure, [])
             return []  # nothing to learn a rule from, and nothing to prove one by

@@ -104,6 +104,19 @@ def turns_with_skill(database: Database, namespace: str, skill_ref: str, limit: 
     return [row[0] for row in rows]
 
 
+def turns_offered(database: Database, namespace: str, skill_ref: str, limit: int) -> list[tuple[str, bool]]:
+    """The ids of main turns to whose model this version of a code skill was offered, newest first, each with whether
+    it was called.
+    """
+    name = json.dumps(skill_ref)
+    rows = database.read(
+        "SELECT id, instr(skills, ?1) FROM turns WHERE namespace = ?2 AND kind = 'main' AND instr(tools, ?1)"
+        " ORDER BY position DESC LIMIT ?3",
+        (name, namespace, limit),
+    )
+    return [(turn_id, bool(called)) for turn_id, called in rows]
+
+
 def feedback_after(database: Database, namespace: str, position: int, limit: int = 100) -> list[Feedback]:
     return _feedback(
         database, "namespace = ? AND position > ? ORDER BY position LIMIT ?", (namespace, position, limit)
