@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ from metaclaw.errors import EngineError
 from metaclaw.runtime.engines import Embedded
 from metaclaw.runtime.gateway import Gateway
 from metaclaw.runtime.home import Home
+from metaclaw.serving.courtesy import Courtesy
 from metaclaw.serving.engine import EngineSpec
 from metaclaw.serving.promotion import Promotions
 from metaclaw.serving.routes import Routes
@@ -44,7 +46,9 @@ class StandIn:
         self._runner: web.AppRunner | None = None
 
     @classmethod
-    async def start(cls, spec: EngineSpec, *, timeout_seconds: float) -> StandIn:
+    async def start(
+        cls, spec: EngineSpec, *, timeout_seconds: float, courtesy: Courtesy | None = None
+    ) -> StandIn:
         if spec.policy in cls.broken:
             raise EngineError("it ended while it was loading")
         if cls.ready:
@@ -62,6 +66,9 @@ class StandIn:
         cls.started.append(spec.policy)
         cls.most = max(cls.most, len(cls.running))
         return engine
+
+    def giving_way(self, courtesy: Courtesy | None) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
 
     @property
     def policy(self) -> str:

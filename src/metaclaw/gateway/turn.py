@@ -172,16 +172,20 @@ class TurnHandler:
         self, request: Request, exchange: Exchange, route: Route, *, is_last: bool
     ) -> Reply:
         exchange.aim(route)
-        async with self._post(request, exchange) as reply:
-            exchange.status = reply.status
-            if exchange.tools and reply.status in REFUSALS:
-                raise ToolsRefusedError(reply.status, "upstream_refused", f"The upstream {route.url} took no tools.")
-            if reply.status == TOO_MANY or reply.status >= 500:
-                refusal = _refusal(reply, route)
-                if not is_last:
-                    raise refusal
-                self._router.failed(route, refusal)
-            return await self._relay(request, reply, exchange, is_last=is_last)
+        with self._router.awaiting() as awaiting:
+            async with self._post(request, exchange) as reply:
+                awaiting.over()
+                exchange.status = reply.status
+                if exchange.tools and reply.status in REFUSALS:
+                    raise ToolsRefusedError(
+                        reply.status, "upstream_refused", f"The upstream {route.url} took no tools."
+                    )
+                if reply.status == TOO_MANY or reply.status >= 500:
+                    refusal = _refusal(reply, route)
+                    if not is_last:
+                        raise refusal
+                    self._router.failed(route, refusal)
+                return await self._relay(request, reply, exchange, is_last=is_last)
 
     def _post(self, request: Request, exchange: Exchange) -> Asking:
         """Send the request of the round under way."""

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from typing import IO, Any
 
 from metaclaw.errors import EngineError, UpstreamError
+from metaclaw.serving.courtesy import Courtesy
 from metaclaw.serving.engine_worker import EngineSpec
 from metaclaw.serving.memory import Memory
 from metaclaw.upstream.client import UpstreamClient, reply_text
@@ -43,18 +44,22 @@ class Engine:
         self._process = process
 
     @classmethod
-    async def start(cls, spec: EngineSpec, *, timeout_seconds: float) -> Engine:
+    async def start(
+        cls, spec: EngineSpec, *, timeout_seconds: float, courtesy: Courtesy | None = None
+    ) -> Engine:
         """Start a worker and wait until it is healthy; EngineError, with the end of its log, if it does not get there.
 
-        Nothing is left running after an error or a cancellation.
+        Nothing is left running after an error or a cancellation. Where there is a `courtesy`, it loads only while
+        nobody waits for a first word.
         """
         with _log_file(spec) as log:
             process = await _spawn(log)
             try:
-                async with asyncio.timeout(timeout_seconds):
-                    engine = cls(spec, process, await _announced_url(spec, process))
-                    await engine._healthy()
-                    return engine
+                with _giving_way(process, courtesy):
+                    async with asyncio.timeout(timeout_seconds):
+                        engine = cls(spec, process, await _announced_url(spec, process))
+                        await engine._healthy()
+                        return engine
             except (EngineError, TimeoutError, OSError) as error:
                 await _end(process)
                 reason = str(error) or f"not ready after {timeout_seconds:g} s"
@@ -119,6 +124,10 @@ class Engine:
             raise EngineError(f"The engine for {self.policy} answers as {reply.get('model')}.")
         return said
 
+    def giving_way(self, courtesy: Courtesy | None) -> contextlib.AbstractContextManager[None]:
+        """Within the block, who waits for a first word of another engine goes first."""
+        return _giving_way(self._process, courtesy)
+
     async def stop(self) -> None:
         """End it: by asking, and after 5 s by force. Requests still in it are cut, so drain first."""
         await _end(self._process)
@@ -141,6 +150,12 @@ class Engine:
 
     def _client(self) -> UpstreamClient:
         return UpstreamClient(connect_timeout_seconds=PROBE_SECONDS, idle_timeout_seconds=PROBE_SECONDS)
+
+
+def _giving_way(
+    process: asyncio.subprocess.Process, courtesy: Courtesy | None
+) -> contextlib.AbstractContextManager[None]:
+    return courtesy.while_starting(process) if courtesy else contextlib.nullcontext()
 
 
 async def _spawn(log: IO[bytes]) -> asyncio.subprocess.Process:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from metaclaw.errors import EngineError
+from metaclaw.serving.courtesy import Courtesy
 from metaclaw.upstream.route import Route
 
 
@@ -37,12 +38,15 @@ class RunningEngine(Protocol):
 
 class Engines(Protocol):
     """`start` gives an engine that answers, and in the right name; it raises `EngineError`, `TrainingError` or
-    `UpstreamError` where it does not, and leaves nothing behind.
+    `UpstreamError` where it does not, and leaves nothing behind. Given a `courtesy`, what it starts on this machine
+    gives way to who waits for a first word.
     """
 
     kind: str
 
-    async def start(self, policy: str, adapter: str | None) -> RunningEngine: ...
+    async def start(
+        self, policy: str, adapter: str | None, courtesy: Courtesy | None = None
+    ) -> RunningEngine: ...
 
     async def look(self) -> None:
         """See which of them still answer; `alive` says it then."""

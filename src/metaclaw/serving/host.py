@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from metaclaw.errors import EngineError, StoreError, TrainingError, UpstreamError
+from metaclaw.serving.courtesy import Courtesy
 from metaclaw.serving.engines import Engines, NoRoomError, RunningEngine
 from metaclaw.serving.promotion import Promotions
 from metaclaw.serving.restarts import ADAPTER_TRIES, Restarts
@@ -60,6 +61,8 @@ class EngineHost:
         self._serving: str | None = None
         self._draining: set[asyncio.Task[None]] = set()
         self._restarts = Restarts()
+        self._courtesy = Courtesy()
+        router.on_awaited = self._courtesy.awaited
         self._refused = 0
         self._memory_looked_at = 0.0
 
@@ -235,7 +238,8 @@ class EngineHost:
 
     async def _started(self, adapter: str | None) -> Seat:
         """A new engine that answers. Raises one of `REFUSALS`. Meanwhile the one that serves is looked after."""
-        start = self._engines.start(f"{self._base_model}@{adapter or 'base'}", adapter)
+        courtesy = self._courtesy if self._main else None
+        start = self._engines.start(f"{self._base_model}@{adapter or 'base'}", adapter, courtesy)
         starting = asyncio.ensure_future(start)
         try:
             while not starting.done():

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from metaclaw.errors import EngineError, TrainingError
+from metaclaw.serving.courtesy import Courtesy
 from metaclaw.serving.engine import Engine, EngineSpec
 from metaclaw.serving.engines import NoRoomError
 from metaclaw.serving.memory import MIB, Memory
@@ -48,14 +49,15 @@ class LocalEngines:
         self._memory = memory
         self._needed_bytes = 0
 
-    async def start(self, policy: str, adapter: str | None) -> Engine:
+    async def start(self, policy: str, adapter: str | None, courtesy: Courtesy | None = None) -> Engine:
         gguf = await asyncio.to_thread(self._registry.checked_gguf, adapter, self._base_model) if adapter else None
         spec = self._make_spec(policy, gguf)
-        engine = await Engine.start(spec, timeout_seconds=self._start_timeout_seconds)
+        engine = await Engine.start(spec, timeout_seconds=self._start_timeout_seconds, courtesy=courtesy)
         try:
-            await engine.probe()
-            if adapter:
-                await self._check_parity(adapter, engine.route)
+            with engine.giving_way(courtesy):
+                await engine.probe()
+                if adapter:
+                    await self._check_parity(adapter, engine.route)
         except BaseException:
             await engine.stop()
             raise

@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from metaclaw.errors import EngineError, UpstreamError
+from metaclaw.serving.courtesy import Courtesy
 from metaclaw.training.registry import Registry
 from metaclaw.upstream.client import UpstreamClient, read
 from metaclaw.upstream.route import Route
@@ -91,8 +92,13 @@ class VllmEngines:
         self._looked_at = 0.0
         self._was_up = False
 
-    async def start(self, policy: str, adapter: str | None) -> VllmEngine:
-        """Load the adapter, unless it is there, or name the base model. At first the server is waited for."""
+    async def start(
+        self, policy: str, adapter: str | None, courtesy: Courtesy | None = None
+    ) -> VllmEngine:
+        """Load the adapter, unless it is there, or name the base model. At first the server is waited for.
+
+        It starts no process here that a `courtesy` could hold up.
+        """
         if not self._was_up:
             await self._until_up()
         cards = await self._cards()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Literal
@@ -71,6 +71,8 @@ class Router:
         self._emptied: dict[Route, asyncio.Event] = {}
         self._switched = asyncio.Event()
         self._was_lost = False
+        self._awaited = 0
+        self.on_awaited: Callable[[int], None] | None = None
 
     @property
     def policy(self) -> str | None:
@@ -106,6 +108,10 @@ class Router:
     def lease(self, route: Route) -> Lease:
         """Hold `route` until the block ends. Enter it before anything is awaited: else a switch may come in between."""
         return Lease(self, route)
+
+    def awaiting(self) -> Awaiting:
+        """Says that a reply is asked for, until it has begun: enter it, and call `over` when it has."""
+        return Awaiting(self)
 
     def failed(self, route: Route, error: UpstreamError) -> None:
         """It could not be reached, broke off before it replied, or refused for a while (429, 5xx)."""
@@ -153,6 +159,11 @@ class Router:
         while route in self._leases:
             await self._emptied.setdefault(route, asyncio.Event()).wait()
 
+    def _await(self, change: int) -> None:
+        self._awaited += change
+        if self.on_awaited:
+            self.on_awaited(self._awaited)
+
     def _hold(self, route: Route) -> None:
         self._leases[route] = self._leases.get(route, 0) + 1
 
@@ -178,3 +189,25 @@ class Lease:
 
     def __exit__(self, *_: object) -> None:
         self._router._release(self._route)
+
+
+class Awaiting:
+    """`with` counts a reply that has not begun; the end of the block ends that as well, whatever becomes of it."""
+
+    __slots__ = ("_is_over", "_router")
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+        self._is_over = False
+
+    def __enter__(self) -> Awaiting:
+        self._router._await(+1)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.over()
+
+    def over(self) -> None:
+        if not self._is_over:
+            self._is_over = True
+            self._router._await(-1)
