@@ -14,7 +14,7 @@ from metaclaw.gateway.sessions import Recognised
 from metaclaw.gateway.toolbox import ToolTurn
 from metaclaw.types import Turn, TurnKind
 from metaclaw.upstream import engine_tools, sampled
-from metaclaw.upstream.route import Route
+from metaclaw.upstream.route import Awaiting, Route
 
 if TYPE_CHECKING:
     from metaclaw.context.live import Context  # numpy comes with it, a tenth of a second
@@ -50,6 +50,7 @@ class Exchange:
     status: int = 0
     kept: bytearray = field(default_factory=bytearray)
     record: asyncio.Future[bool] | None = None
+    awaiting: Awaiting | None = None
 
     def aim(self, route: Route) -> None:
         """Begin, or begin again, with another route. Raises `RequestError` where nothing translates for it."""
@@ -94,6 +95,8 @@ class Exchange:
     def take(self, piece: bytes) -> None:
         if self.first_byte is None:
             self.first_byte = time.perf_counter()
+            if self.awaiting:
+                self.awaiting.over()
         if len(self.kept) < MAX_KEPT_REPLY_BYTES:
             self.kept += piece[: MAX_KEPT_REPLY_BYTES - len(self.kept)]
 

@@ -172,9 +172,8 @@ class TurnHandler:
         self, request: Request, exchange: Exchange, route: Route, *, is_last: bool
     ) -> Reply:
         exchange.aim(route)
-        with self._router.awaiting() as awaiting:
+        with self._router.awaiting() as exchange.awaiting:
             async with self._post(request, exchange) as reply:
-                awaiting.over()
                 exchange.status = reply.status
                 if exchange.tools and reply.status in REFUSALS:
                     raise ToolsRefusedError(

@@ -192,7 +192,7 @@ class Lease:
 
 
 class Awaiting:
-    """`with` counts a reply that has not begun; the end of the block ends that as well, whatever becomes of it."""
+    """`with` counts a reply of which no byte has come; the end of the block ends that too, whatever becomes of it."""
 
     __slots__ = ("_is_over", "_router")
 
