@@ -161,6 +161,19 @@ async def test_a_change_that_is_said_again_ends_what_it_did_not_end_the_first_ti
     assert catalog.history(old.name)[-1][4] == f"its user says that this has changed, in {turn.id}"
 
 
+async def test_what_is_said_again_in_the_same_message_is_not_gone(
+    database: Database, catalog: Catalog, loop: FastLoop
+) -> None:
+    await fail(loop, database, LOG, "Write the log line of task 4.")
+    old = stating(catalog, LOG)
+    twin, _ = catalog.publish(
+        dataclasses.replace(old, name="twin", body=old.body.replace(LOG, LOG_NOW)), ACTIVE, "told before", []
+    )
+    said = f"{LOG_NOW} It should be `a (T-6): done`. {LOG} It should be `[DONE] T-6 | a`."
+    await fail(loop, database, said, "Write the log lines of task 6.", skills=(old.ref, twin.ref))
+    assert {old.ref, twin.ref} <= set(rules(catalog))
+
+
 async def test_what_was_overheard_changes_nothing_that_somebody_vouches_for(
     database: Database, catalog: Catalog, loop: FastLoop
 ) -> None:

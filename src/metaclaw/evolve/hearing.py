@@ -74,6 +74,11 @@ def hear(failure: Failure, nearest: Nearest, pinned: frozenset[str]) -> tuple[li
     parts = parts_of(failure.words.own)
     for part in parts:
         found += _hear_part(failure, part, nearest, pinned, alone=len(parts) == 1)
+    said_again = {one.known.ref for one in found if one.known}
+    found = [
+        dataclasses.replace(one, gone=tuple(skill for skill in one.gone if skill.ref not in said_again))
+        for one in found
+    ]
     if len(found) > 1:  # the check is of all of them together: it tells nothing of one
         found = [dataclasses.replace(one, failure=dataclasses.replace(one.failure, check=None)) for one in found]
     return found, failure

@@ -141,9 +141,9 @@ class Lessons:
 
     def _end_what_is_gone(self, heard: Heard) -> None:
         """Retire what holds no longer by what its user says: where nobody answers for that, only what is no better."""
-        unvouched = self._catalog.unvouched()
+        live, unvouched = {skill.ref for skill in self._catalog.live()}, self._catalog.unvouched()
         for one in heard.gone:
-            if heard.vouched or one.ref in unvouched:
+            if one.ref in live and (heard.vouched or one.ref in unvouched):
                 self._catalog.change_state(one, SkillState.RETIRED, f"{CHANGED_IN} {heard.failure.turn.id}")
 
     def _heed_again(self, known: Skill, heard: Heard) -> None:
