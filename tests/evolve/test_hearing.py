@@ -63,6 +63,11 @@ def stating(catalog: Catalog, rule: str) -> Skill:
     return found
 
 
+def twin_of(catalog: Catalog, skill: Skill, body: str) -> Skill:
+    """One on the same subject, active, in other words."""
+    return catalog.publish(dataclasses.replace(skill, name="twin", body=body), ACTIVE, "another's words", [])[0]
+
+
 async def test_several_rules_in_one_message_are_a_skill_each(
     database: Database, catalog: Catalog, loop: FastLoop
 ) -> None:
@@ -138,9 +143,7 @@ async def test_what_holds_no_longer_beside_it_goes_as_well(
 ) -> None:
     await fail(loop, database, LOG, "Write the log line of task 4.")
     old = stating(catalog, LOG)
-    twin, _ = catalog.publish(
-        dataclasses.replace(old, name="twin", body=f"{old.body} So it is."), ACTIVE, "another's words", []
-    )
+    twin = twin_of(catalog, old, f"{old.body} So it is.")
     turn = await fail(loop, database, LOG_NOW, "Write the log line of task 5.", skills=(old.ref, twin.ref))
     assert list(rules(catalog).values()) == [LOG_NOW]
     reasons = {catalog.history(name)[-1][4] for name in (old.name, twin.name)}
@@ -166,9 +169,7 @@ async def test_what_is_said_again_in_the_same_message_is_not_gone(
 ) -> None:
     await fail(loop, database, LOG, "Write the log line of task 4.")
     old = stating(catalog, LOG)
-    twin, _ = catalog.publish(
-        dataclasses.replace(old, name="twin", body=old.body.replace(LOG, LOG_NOW)), ACTIVE, "told before", []
-    )
+    twin = twin_of(catalog, old, old.body.replace(LOG, LOG_NOW))
     said = f"{LOG_NOW} It should be `a (T-6): done`. {LOG} It should be `[DONE] T-6 | a`."
     await fail(loop, database, said, "Write the log lines of task 6.", skills=(old.ref, twin.ref))
     assert {old.ref, twin.ref} <= set(rules(catalog))

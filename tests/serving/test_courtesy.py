@@ -78,11 +78,14 @@ async def test_one_that_has_ended_stops_nobody(process: asyncio.subprocess.Proce
 
 
 async def test_a_router_tells_how_many_replies_have_not_begun() -> None:
-    router, told = Router(Route("http://a/v1", "p@base")), list[int]()
+    route = Route("http://a/v1", "p@base")
+    router, told = Router(route), list[int]()
     router.on_awaited = told.append
-    with router.awaiting() as first:
-        with pytest.raises(OSError, match="gone"), router.awaiting():
+    with router.lease(route) as first:
+        first.asks()
+        with pytest.raises(OSError, match="gone"), router.lease(route) as second:
+            second.asks()
             raise OSError("gone")
-        first.over()
-        first.over()
+        first.began()
+        first.began()
     assert told == [1, 2, 1, 0]

@@ -112,8 +112,8 @@ def _hear_part(
         if stated:
             said = part if len(rule_in(left)) < MIN_CHARACTERS else rule_of(skill)
             said_again = dataclasses.replace(failure, correction=said)
-            gone = [one for one in _given(failure, ranked, pinned) if one != skill] if speaks_of_change(part) else []
-            found.append(Heard(said_again, skill, gone=tuple(gone), subjects=frozenset({skill.ref})))
+            gone = tuple(_given(failure, ranked, pinned)) if speaks_of_change(part) else ()
+            found.append(Heard(said_again, skill, gone=gone, subjects=frozenset({skill.ref})))
             rest = left
     words = rule_in(rest)
     if found and (len(words.split()) < MIN_WORDS or len(words) < MIN_CHARACTERS):

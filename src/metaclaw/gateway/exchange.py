@@ -14,7 +14,7 @@ from metaclaw.gateway.sessions import Recognised
 from metaclaw.gateway.toolbox import ToolTurn
 from metaclaw.types import Turn, TurnKind
 from metaclaw.upstream import engine_tools, sampled
-from metaclaw.upstream.route import Awaiting, Route
+from metaclaw.upstream.route import Lease, Route
 
 if TYPE_CHECKING:
     from metaclaw.context.live import Context  # numpy comes with it, a tenth of a second
@@ -29,8 +29,8 @@ def new_id() -> str:
 
 @dataclass(slots=True)
 class Exchange:
-    """A turn in the making. `aim` comes first. `sent` is what goes on in place of the client's request, if anything
-    does; `tools` is set where tools of ours are offered beside the client's.
+    """A turn in the making; a `lease` of its route and `aim` come first. `sent` is what goes on for the client's
+    request, if anything does; `tools` is set where tools of ours are offered beside the client's.
     """
 
     client: Dialect
@@ -40,6 +40,7 @@ class Exchange:
     sent: Request | None = None
     tools: ToolTurn | None = None
     route: Route = field(init=False)
+    lease: Lease = field(init=False)
     leg: Leg = field(init=False)
     reader: ReplyReader = field(init=False)
     tap: sampled.SampleTap | None = None
@@ -50,7 +51,6 @@ class Exchange:
     status: int = 0
     kept: bytearray = field(default_factory=bytearray)
     record: asyncio.Future[bool] | None = None
-    awaiting: Awaiting | None = None
 
     def aim(self, route: Route) -> None:
         """Begin, or begin again, with another route. Raises `RequestError` where nothing translates for it."""
@@ -95,8 +95,7 @@ class Exchange:
     def take(self, piece: bytes) -> None:
         if self.first_byte is None:
             self.first_byte = time.perf_counter()
-            if self.awaiting:
-                self.awaiting.over()
+            self.lease.began()
         if len(self.kept) < MAX_KEPT_REPLY_BYTES:
             self.kept += piece[: MAX_KEPT_REPLY_BYTES - len(self.kept)]
 

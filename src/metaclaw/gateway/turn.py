@@ -152,7 +152,7 @@ class TurnHandler:
         self, request: Request, exchange: Exchange, route: Route, *, is_last: bool = False
     ) -> Reply:
         """Raises `UpstreamError` only while nothing has reached the client. The last one's refusal is its reply."""
-        with self._router.lease(route):
+        with self._router.lease(route) as exchange.lease:
             if exchange.tools and self._toolbox.refuses(route, exchange.request):
                 exchange.tools = None
             try:
@@ -172,19 +172,17 @@ class TurnHandler:
         self, request: Request, exchange: Exchange, route: Route, *, is_last: bool
     ) -> Reply:
         exchange.aim(route)
-        with self._router.awaiting() as exchange.awaiting:
-            async with self._post(request, exchange) as reply:
-                exchange.status = reply.status
-                if exchange.tools and reply.status in REFUSALS:
-                    raise ToolsRefusedError(
-                        reply.status, "upstream_refused", f"The upstream {route.url} took no tools."
-                    )
-                if reply.status == TOO_MANY or reply.status >= 500:
-                    refusal = _refusal(reply, route)
-                    if not is_last:
-                        raise refusal
-                    self._router.failed(route, refusal)
-                return await self._relay(request, reply, exchange, is_last=is_last)
+        exchange.lease.asks()
+        async with self._post(request, exchange) as reply:
+            exchange.status = reply.status
+            if exchange.tools and reply.status in REFUSALS:
+                raise ToolsRefusedError(reply.status, "upstream_refused", f"The upstream {route.url} took no tools.")
+            if reply.status == TOO_MANY or reply.status >= 500:
+                refusal = _refusal(reply, route)
+                if not is_last:
+                    raise refusal
+                self._router.failed(route, refusal)
+            return await self._relay(request, reply, exchange, is_last=is_last)
 
     def _post(self, request: Request, exchange: Exchange) -> Asking:
         """Send the request of the round under way."""

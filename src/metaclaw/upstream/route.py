@@ -109,10 +109,6 @@ class Router:
         """Hold `route` until the block ends. Enter it before anything is awaited: else a switch may come in between."""
         return Lease(self, route)
 
-    def awaiting(self) -> Awaiting:
-        """Says that a reply is asked for, until it has begun: enter it, and call `over` when it has."""
-        return Awaiting(self)
-
     def failed(self, route: Route, error: UpstreamError) -> None:
         """It could not be reached, broke off before it replied, or refused for a while (429, 5xx)."""
 
@@ -176,38 +172,34 @@ class Router:
 
 
 class Lease:
-    """`with` holds a route of a router; quicker than a generator, of which each request would make one."""
+    """`with` holds a route of a router; quicker than a generator, of which each request would make one.
 
-    __slots__ = ("_route", "_router")
+    From `asks` until `began` a reply counts as awaited; the end of the block ends that too, whatever becomes of it.
+    """
+
+    __slots__ = ("_awaits", "_route", "_router")
 
     def __init__(self, router: Router, route: Route) -> None:
         self._router = router
         self._route = route
+        self._awaits = False
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Lease:
         self._router._hold(self._route)
-
-    def __exit__(self, *_: object) -> None:
-        self._router._release(self._route)
-
-
-class Awaiting:
-    """`with` counts a reply of which no byte has come; the end of the block ends that too, whatever becomes of it."""
-
-    __slots__ = ("_is_over", "_router")
-
-    def __init__(self, router: Router) -> None:
-        self._router = router
-        self._is_over = False
-
-    def __enter__(self) -> Awaiting:
-        self._router._await(+1)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.over()
+        self.began()
+        self._router._release(self._route)
 
-    def over(self) -> None:
-        if not self._is_over:
-            self._is_over = True
+    def asks(self) -> None:
+        """A reply was asked for."""
+        if not self._awaits:
+            self._awaits = True
+            self._router._await(+1)
+
+    def began(self) -> None:
+        """Its first byte has come."""
+        if self._awaits:
+            self._awaits = False
             self._router._await(-1)
