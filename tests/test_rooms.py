@@ -63,6 +63,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("evolve.curate", "store"): "hands the handle on to journal and exposures",
     ("evolve.exposures", "store"): "owns the table exposures",
     ("evolve.kin", "store"): "hands the handle on to journal and signals",
+    ("evolve.admission", "store"): "hands the handle on to the table of rejected edits and to vouching",
     ("evolve.lessons", "store"): "hands the handle on to the modules that read",
     ("evolve.progress", "store"): "owns the tables cursors and evolve_state",
     ("evolve.trials", "store"): "hands the handle on to journal and signals",

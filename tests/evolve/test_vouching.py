@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metaclaw.bench.poison.push import favour
+from metaclaw.evolve.admission import Overheard
 from metaclaw.evolve.curate import Curator
-from metaclaw.evolve.lessons import Overheard, Posted
-from metaclaw.evolve.loop import FastLoop
+from metaclaw.evolve.loop import FastLoop, Posted
 from metaclaw.evolve.progress import settled
 from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog

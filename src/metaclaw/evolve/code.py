@@ -15,12 +15,12 @@ from typing import Any
 
 from metaclaw.dialects.base import object_or_empty
 from metaclaw.errors import SkillError
+from metaclaw.evolve.admission import Overheard
 from metaclaw.evolve.cases import read_cases, written
 from metaclaw.evolve.code_prompt import MAX_ANSWER_TOKENS, REPAIR_SCHEMA, SCHEMA, messages_for, repair_messages_for
 from metaclaw.evolve.code_proposal import Proposal, read_fields, read_proposal, read_repair
 from metaclaw.evolve.failure import Failure
 from metaclaw.evolve.in_use import InUse, Say, WentWell, in_use
-from metaclaw.evolve.lessons import Overheard
 from metaclaw.evolve.patience import Patience
 from metaclaw.evolve.proof import Baseline, Proof, Run, prove
 from metaclaw.evolve.reach import reaches
@@ -46,7 +46,7 @@ TELLING = (
     " slug camel snake kebab case initial abbrev palindrome anagram prime factorial matrix vector length digit number"
     " berechn umrechn datum summe anzahl zahl fecha suma número nombre jour día"
 ).split()
-MENDS_NOTHING = "its tests pass, and with it the model still fails at what it was written for"
+STILL_FAILS = "its tests pass, and with it the model still fails at what it was written for"
 BREAKS = "rejected: its tests pass, and with it the model fails at what went well without"
 COMPUTABLE = re.compile(rf"\b(?:{'|'.join(TELLING)})", re.IGNORECASE)
 
@@ -153,7 +153,7 @@ class CodeLearner:
             return None
         hearsay = code_is_hearsay(skill, failure)
         unvouched = hearsay or not failure.shown
-        doubts = [*(self._doubts(skill) if hearsay else []), *([MENDS_NOTHING] if used.mends is False else [])]
+        doubts = [*(self._doubts(skill) if hearsay else []), *([STILL_FAILS] if used.mends is False else [])]
         if not proof.of_user or doubts:
             why = f"waits for a person: {'; '.join(doubts)}" if doubts else verdict.decision
             held = self._catalog.hold(skill, why, support, unvouched=unvouched)

@@ -18,6 +18,7 @@ from typing import Literal
 
 from metaclaw.context.compose import compose, estimate_tokens
 from metaclaw.evolve import by_model, extractive, rejected, standing
+from metaclaw.evolve.admission import Admission, Overheard
 from metaclaw.evolve.by_model import Edit, EditKind, Evidence
 from metaclaw.evolve.failure import Failure
 from metaclaw.evolve.hearing import Heard, hear
@@ -25,8 +26,7 @@ from metaclaw.evolve.kin import Kin, failure_of, kin_of
 from metaclaw.evolve.nearest import Embed, Nearest
 from metaclaw.evolve.patience import Patience
 from metaclaw.evolve.quoting import told_apart
-from metaclaw.evolve.rejected import RejectedEdit
-from metaclaw.evolve.screen import Outcome, Ruling, gives_orders, rule_on
+from metaclaw.evolve.screen import Outcome, gives_orders, rule_on
 from metaclaw.evolve.trials import Trials
 from metaclaw.evolve.verify import Ask, Comparison, Replays, verdict_of, why_better
 from metaclaw.evolve.vouching import promote, vouch_if_corroborated
@@ -38,16 +38,10 @@ from metaclaw.types import Skill, SkillState, Verdict
 log = logging.getLogger(__name__)
 
 Proposer = Literal["auto", "extractive", "model"]
-Overheard = Literal["trial", "approve"]
-Posted = Literal["shown", "all"]
 MOST_NEAR = 3  # skills that the model is shown
-# Cosines of the model's rule and what the user said, or else asked, below which it speaks of something else. Measured:
-# hostile rules at most 0.39 and nineteen of twenty below 0.12, the 1.5B's own at least 0.43.
-STRAYS, STRAYS_WITHOUT_WORDS = 0.3, 0.1
 CHANGED_IN = "its user says that this has changed, in"
 MISSED = "its rule was missed in {}: found by that request too"
 Cues = tuple[tuple[str, str], ...]
-ALL_WAIT = "was said in a conversation, or passed on: evolve.conversation_skills has all such skills wait"
 REPLACES = "would take the place of what somebody vouched for, with words that nobody does"
 
 
@@ -73,8 +67,8 @@ class Lessons:
         self._redactor = redactor
         self._proposer = proposer
         self._max_skill_tokens = max_skill_tokens
-        self._overheard = overheard
         self._nearest = Nearest(catalog, embed)
+        self._admission = Admission(database, catalog, self._nearest, embed, redactor, overheard)
         self._plain: dict[tuple[str, str], str] = {}
         self._tried: set[tuple[int, tuple[str, ...]]] = set()
         self._patience = Patience()
@@ -99,7 +93,7 @@ class Lessons:
         if self._proposer == "model":
             return [(failure, None)]
         if gives_orders(failure.passed_on) and (skill := extractive.as_passed_on(failure)):
-            self._quarantine(skill, failure, ["passes on a text that tells somebody what to do from now on"])
+            self._admission.quarantine(skill, failure, ["passes on a text that tells somebody what to do from now on"])
             return [(failure, None)] if may_ask and failure.can_score else []
         if not heard or (len(heard) == 1 and heard[0].is_new and extractive.propose(heard[0].failure) is None):
             worth_asking = may_ask and (failure.can_score or bool(failure.words.own))
@@ -124,20 +118,22 @@ class Lessons:
                 self._heed_again(known, heard)
                 return None
         skill = extractive.as_passed_on(failure) if heard.quotes else extractive.propose(failure)
-        ruling = self._ruling_on_words(skill, failure) if skill else None
+        ruling = self._admission.ruling_on_words(skill, failure) if skill else None
         if heard.quotes and before and ruling and ruling.outcome is Outcome.QUARANTINE:  # 'this rule no longer holds'
             self._catalog.change_state(before, SkillState.RETIRED, f"taken back by its user, in {failure.turn.id}")
             return None
-        if skill is None or ruling is None or not self._passes(skill, failure, ruling):
+        if skill is None or ruling is None or not self._admission.passes(skill, failure, ruling):
             return None
         if known is None:
             self._end_what_is_gone(heard)
         reason = standing.why_on_trial(failure, vouched=vouched)
         if before is None:
-            return self._publish(skill, failure, SkillState.TRIAL, reason, unvouched=not believed)
+            return self._admission.publish(skill, failure, SkillState.TRIAL, reason, unvouched=not believed)
         again = dataclasses.replace(skill, name=before.name, cues=_joined(before.cues, skill.cues))
         reason = reason if known else f"{reason}: says anew what {before.ref} said"
-        return self._publish(again, failure, SkillState.TRIAL, reason, replacing={before.name}, unvouched=not believed)
+        return self._admission.publish(
+            again, failure, SkillState.TRIAL, reason, replacing={before.name}, unvouched=not believed
+        )
 
     def _end_what_is_gone(self, heard: Heard) -> None:
         """Retire what holds no longer by what its user says: where nobody answers for that, only what is no better."""
@@ -183,7 +179,7 @@ class Lessons:
         elif _rejected(stands):
             if not self._trials.outlives(skill, stands):
                 self._catalog.change_state(skill, SkillState.RETIRED, verdict.decision)
-            self._reject(Edit(EditKind.CREATE, skill), failure, verdict.decision, stands)
+            self._admission.reject(Edit(EditKind.CREATE, skill), failure, verdict.decision, stands)
 
     def _worth_a_try(self, failure: Failure, stands: Comparison | None, replays: Replays) -> bool:
         """A confirmed skill is only replaced on the evidence of several requests. Without words, once a generation for
@@ -213,14 +209,16 @@ class Lessons:
         skill, changed = edit.skill, [one for one in evidence.near if one.name in edit.names]
         unvouched = self._catalog.unvouched()
         hearsay = standing.edit_is_hearsay(edit, evidence, unvouched)
-        ruling = self._ruling(edit, skill, evidence)
-        if not self._passes(skill, failure, self._on_hearsay(ruling, skill.body) if hearsay else ruling, edit.kind):
+        ruling = self._admission.ruling_on_edit(edit, skill, evidence)
+        if hearsay:
+            ruling = self._admission.ruling_on_hearsay(ruling, skill.body)
+        if not self._admission.passes(skill, failure, ruling, edit.kind):
             return False
         if edit.kind is EditKind.MERGE:  # what they were written for must hold under the one skill too
             replays = self._replays([*replays.cases, *self._support_of(changed)], kin)
         compared = await replays.compare(skill)
         if compared is None:
-            self._quarantine(skill, failure, ["a model's words, and nothing could be replayed to prove them"])
+            self._admission.quarantine(skill, failure, ["a model's words, and nothing could be replayed to prove them"])
             return True
         reason = compared.decision if compared.admitted else ""
         if reason and edit.kind is EditKind.REFINE:
@@ -229,12 +227,12 @@ class Lessons:
             reason = self._why(skill, confirmed, compared, stands)
         if not reason:
             why = "not better than what it would replace" if compared.admitted else compared.decision
-            self._reject(edit, failure, why, compared)
+            self._admission.reject(edit, failure, why, compared)
             return False
         if edit.kind is EditKind.CREATE and (stood_in := confirmed or unproved):  # its version of that
             changed, skill = [stood_in], dataclasses.replace(skill, name=stood_in.name)
         if hearsay and any(old.ref not in unvouched for old in changed):
-            self._quarantine(skill, failure, [REPLACES])
+            self._admission.quarantine(skill, failure, [REPLACES])
             return True
         self._take(edit, skill, changed, failure, reason, compared, unvouched=hearsay or not failure.shown)
         return True
@@ -250,12 +248,12 @@ class Lessons:
         names = {old.name for old in changed}
         live = {one.name: one for one in self._catalog.live()}
         if gone := names - live.keys():  # a person, or evidence, was faster
-            self._reject(edit, failure, f"{', '.join(sorted(gone))} is not live any more", compared)
+            self._admission.reject(edit, failure, f"{', '.join(sorted(gone))} is not live any more", compared)
             return
         merging = [live[name] for name in sorted(names - {skill.name})]
         state = SkillState.TRIAL if unvouched else SkillState.ACTIVE
         verdict = verdict_of(skill, compared)
-        self._publish(skill, failure, state, reason, verdict, merging, names, unvouched=unvouched)
+        self._admission.publish(skill, failure, state, reason, verdict, merging, names, unvouched=unvouched)
 
     def _evidence(self, failure: Failure, confirmed: Skill | None, kin: Kin) -> Evidence:
         near = self._nearest.near(f"{failure.request.own}\n{failure.words.own}", MOST_NEAR)
@@ -264,93 +262,6 @@ class Lessons:
         )
         others = [one for one in near if not confirmed or one.name != confirmed.name]
         return Evidence(failure, kin.successes, others, tried)
-
-    def _ruling_on_words(self, skill: Skill, failure: Failure) -> Ruling:
-        """The gate's word on the user's own."""
-        ruling = rule_on(skill, self._redactor)
-        if failure.vouched:
-            return standing.on_feedback(ruling, failure.words.own)
-        return self._on_hearsay(ruling, failure.words.own, failure.doubt)
-
-    def _on_hearsay(self, ruling: Ruling, rule: str, doubt: str = "") -> Ruling:
-        if self._overheard == "approve" and ruling.outcome is Outcome.ACCEPT:
-            return Ruling(Outcome.QUARANTINE, (ALL_WAIT,))
-        return standing.on_hearsay(ruling, rule, doubt)
-
-    def _ruling(self, edit: Edit, skill: Skill, evidence: Evidence) -> Ruling:
-        """The gate's word on what the model wrote, measured by what it was shown."""
-        failure = evidence.failure
-        known = [failure.request.own, failure.words.own, *(turn.reply for turn in evidence.successes)]
-        known += [turn.query for turn in evidence.successes] + [near.body for near in evidence.near]
-        said = "\n".join(known)
-        ruling = rule_on(skill, self._redactor, said, standing.read_by_the_agent(failure))
-        rule, case = self._embed([edit.rule, said])
-        least = STRAYS if failure.words.own else STRAYS_WITHOUT_WORDS
-        if ruling.outcome is Outcome.ACCEPT and float(rule @ case) < least:
-            return Ruling(Outcome.QUARANTINE, ("has little to do with what went wrong",))
-        return ruling
-
-    def _passes(self, skill: Skill, failure: Failure, ruling: Ruling, kind: EditKind = EditKind.CREATE) -> bool:
-        if ruling.outcome is Outcome.REFUSE:
-            log.warning("proposal %s refused: %s", skill.name, "; ".join(ruling.reasons))
-            gated = dataclasses.replace(skill, body="")
-            self._reject(Edit(kind, gated), failure, f"refused: {'; '.join(ruling.reasons)}", None)
-        if ruling.outcome is Outcome.QUARANTINE:
-            self._quarantine(skill, failure, ruling.reasons)
-        return ruling.outcome is Outcome.ACCEPT
-
-    def _quarantine(self, skill: Skill, failure: Failure, reasons: Sequence[str]) -> None:
-        """Keep it for a person to decide on; once, however often it is proposed."""
-        ruling = rule_on(skill, self._redactor)
-        if ruling.outcome is Outcome.REFUSE:
-            log.warning("proposal %s refused: %s", skill.name, "; ".join(ruling.reasons))
-            return
-        known = self._catalog.all()
-        if any(one.body == skill.body and one.state is SkillState.CANDIDATE for one in known):
-            return
-        named = _named_apart(skill, frozenset(one.name for one in known))
-        why = f"waits for a person: {'; '.join(reasons)}"
-        kept = self._catalog.hold(named, why, [failure.turn.id], unvouched=True)
-        log.warning("proposal %s waits for a person: %s", kept.ref, "; ".join(reasons))
-
-    def _reject(self, edit: Edit, failure: Failure, reason: str, compared: Comparison | None) -> None:
-        if edit.skill is None:
-            return
-        pairs = compared.pairs if compared else ()
-        missed = [(failure.turn.query, pair.with_skill) for pair in pairs if not pair.passed[1]][:2]
-        rejected.record(
-            self._database, self._catalog.namespace,
-            RejectedEdit(
-                failure.turn.id, edit.kind.value, edit.skill.name, edit.skill.body, edit.skill.origin,
-                failure.request.own, reason, tuple(missed),
-            ),
-        )
-        log.info("edit %s of %s was not taken: %s", edit.kind.value, edit.skill.name, reason)
-
-    def _publish(
-        self, skill: Skill, failure: Failure, state: SkillState, reason: str, verdict: Verdict | None = None,
-        merging: Sequence[Skill] = (), replacing: frozenset[str] | set[str] = frozenset(), *, unvouched: bool = False,
-    ) -> Skill | None:
-        """None where a live skill that it does not replace says the same: that has one voice more, where it needs one.
-
-        What somebody vouches for takes the place of the same as hearsay.
-        """
-        if same := self._nearest.same(skill, but=sorted(replacing)):
-            heard = same.ref in self._catalog.unvouched()
-            if heard and unvouched:
-                self._catalog.support(same, [failure.turn.id])
-                vouch_if_corroborated(self._database, self._catalog, same)
-            if unvouched or not heard:
-                log.info("skill %s already says this", same.ref)
-                return None
-            skill, replacing = dataclasses.replace(skill, name=same.name), {*replacing, same.name}
-        named = _named_apart(skill, self._nearest.names() - replacing)
-        support = [failure.turn.id, *(turn for old in merging for turn in self._catalog.support_of(old))]
-        published, generation = self._catalog.publish(
-            named, state, reason, support, verdict, merging, unvouched=unvouched
-        )
-        log.info("skill %s is live as %s from generation %d on", published.ref, state.value, generation)
-        return published
 
     def _support_of(self, skills: Sequence[Skill]) -> list[Failure]:
         """The failures that skills were written from, where they can be scored."""
@@ -369,11 +280,3 @@ def _rejected(compared: Comparison) -> bool:
 def _joined(some: Cues, others: Cues) -> Cues:
     """Each request once."""
     return tuple({text: (turn_id, text) for turn_id, text in (*some, *others)}.values())
-
-
-def _named_apart(skill: Skill, taken: frozenset[str]) -> Skill:
-    """The skill under a name that no other rule has."""
-    name, number = skill.name, 2
-    while name in taken:
-        name, number = f"{skill.name}-{number}", number + 1
-    return dataclasses.replace(skill, name=name)

@@ -18,12 +18,14 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
+from typing import Literal
 
 from metaclaw.errors import MetaClawError
+from metaclaw.evolve.admission import Overheard
 from metaclaw.evolve.failure import Failure
 from metaclaw.evolve.in_use import WentWell
 from metaclaw.evolve.kin import failure_of, kin_of
-from metaclaw.evolve.lessons import Lessons, Overheard, Posted, Proposer
+from metaclaw.evolve.lessons import Lessons, Proposer
 from metaclaw.evolve.nearest import Embed
 from metaclaw.evolve.parts import about, rule_of
 from metaclaw.evolve.progress import (
@@ -50,6 +52,7 @@ from metaclaw.types import Feedback, Message, Signal, Skill, SkillState, Turn, T
 
 log = logging.getLogger(__name__)
 
+Posted = Literal["shown", "all"]
 WriteCode = Callable[[Failure, WentWell], Awaitable[Skill | None]]
 LOOK_BACK = 8  # turns of a session among which a turn's predecessor is looked for: agents run several threads at once
 AT_ONCE = 100  # turns, and feedbacks, that are read in one round
