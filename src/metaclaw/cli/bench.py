@@ -245,7 +245,7 @@ def metaclaw_bench(
     from metaclaw.bench.workdays.playing import Plan
 
     plan = Plan(
-        f"metaclaw-bench-{variant}", mode, tuple(arms.split(",")), 1_000, upstream, model, night_every,
+        f"metaclaw-bench-2-{variant}", mode, tuple(arms.split(",")), 1_000, upstream, model, night_every,
         run_dir.expanduser(), (price_in, price_out),
     )  # fmt: skip
     main(plan, data, variant, results, Console())

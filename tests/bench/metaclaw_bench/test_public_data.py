@@ -104,7 +104,8 @@ async def test_the_days_are_played_and_reported_by_variant(data: Path, tmp_path:
         body = await request.json()
         asked = body["messages"][-1]["content"]
         assert body["messages"][-2] == {"role": "user", "content": "Today is a Monday."}
-        file = {"filename": "day01/notes.json", "content": json.dumps({"at": TIME, "tags": [TIME]})}
+        held = {"at": TIME, "tags": [TIME]}
+        file = {"filename": "day01/notes.json", "content": held if variant == "repaired" else json.dumps(held)}
         reply = json.dumps({"letters": ["A", "B"]} if "Which?" in asked else file)
         message = {"role": "assistant", "content": reply}
         return web.json_response({"model": "m", "choices": [{"message": message, "finish_reason": "stop"}]})

@@ -17,7 +17,7 @@ from metaclaw.bench.workdays.arms import ARMS, BUDGET_CHARACTERS, KITCHEN, conte
 from metaclaw.bench.workdays.generate import Day, Workdays, generate
 from metaclaw.bench.workdays.questions import RIGHT, FileQuestion
 from metaclaw.bench.workdays.runfile import RunFile
-from metaclaw.bench.workdays.single import SingleShot, score_reply
+from metaclaw.bench.workdays.single import SingleShot, files_in, score_reply
 from metaclaw.config.fast_loop import SandboxSettings
 from metaclaw.sandbox import Sandbox
 from office_worker import OfficeWorker
@@ -43,6 +43,13 @@ async def office(folder: Path, days: Workdays) -> AsyncIterator[tuple[Door, Gate
 
 def run_file(folder: Path, arm: str) -> RunFile:
     return RunFile(folder / f"{arm}.jsonl", {"arm": arm})
+
+
+def test_json_that_is_not_set_out_as_a_text_is_a_file_only_where_no_rule_asks_how(days: Workdays) -> None:
+    answer = {"filename": "a.json", "content": {"b": ["ö"]}, "more": [{"filename": "c.txt", "content": "d"}]}
+    assert files_in(answer) == {"c.txt": "d"}
+    assert files_in(answer, json_as_json=True) == {"a.json": '{\n  "b": [\n    "ö"\n  ]\n}', "c.txt": "d"}
+    assert not days.json_as_json
 
 
 async def test_who_is_told_the_rules_has_everything_and_who_is_not_has_nothing(days: Workdays, tmp_path: Path) -> None:

@@ -109,6 +109,8 @@ class PublicData:
     left_out: tuple[str, ...]
     seed: int = 0
     carries_files: bool = True
+    json_as_json: bool = True
+    answer_tokens: int = 900
 
     @property
     def questions(self) -> list[Round]:

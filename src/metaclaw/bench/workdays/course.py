@@ -74,7 +74,11 @@ class Day(Protocol):
 
 
 class Course(Protocol):
-    """All days of a seed. `carries_files`: what one question wrote lies there for the day's next, also single-shot."""
+    """All days of a seed. `carries_files`: what one question wrote lies there for the day's next, also single-shot.
+
+    `json_as_json`: single-shot, a JSON file may be given as the JSON that it holds; not where a rule asks how it is set
+    out. `answer_tokens`: what a single-shot answer may take.
+    """
 
     @property
     def seed(self) -> int: ...
@@ -82,6 +86,10 @@ class Course(Protocol):
     def persona(self) -> str: ...
     @property
     def carries_files(self) -> bool: ...
+    @property
+    def json_as_json(self) -> bool: ...
+    @property
+    def answer_tokens(self) -> int: ...
     @property
     def days(self) -> Sequence[Day]: ...
     @property

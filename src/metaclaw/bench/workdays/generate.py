@@ -77,6 +77,14 @@ class Workdays:
     def carries_files(self) -> bool:
         return False  # each file question stands for itself
 
+    @property
+    def json_as_json(self) -> bool:
+        return False  # a rule may ask how far it is indented
+
+    @property
+    def answer_tokens(self) -> int:
+        return 600
+
     def cut(self, days: int, questions: int) -> Workdays:
         """The first days, with the first questions of each; 0 questions are all."""
         kept = [replace(day, questions=day.questions[: questions or None]) for day in self.days[:days]]

@@ -21,19 +21,13 @@ from metaclaw.bench.workdays.outcome import feedback_of, heard, record_of, tell
 from metaclaw.bench.workdays.questions import safe_path
 from metaclaw.bench.workdays.runfile import RunFile
 
-MAX_TOKENS = 600
-FILE = {"filename": {"type": "string"}, "content": {"type": "string"}}
-MORE = {"type": "object", "properties": FILE, "required": ["filename", "content"], "additionalProperties": False}
-FILE_SCHEMA: Mapping[str, Any] = {
-    "type": "object",
-    "properties": {**FILE, "more": {"type": "array", "items": MORE, "maxItems": 2}},
-    "required": ["filename", "content"],
-    "additionalProperties": False,
-}
+TEXT: Mapping[str, Any] = {"type": "string"}
+TEXT_OR_JSON: Mapping[str, Any] = {"anyOf": [TEXT, {"type": "object"}, {"type": "array"}]}
 HOW_FILE = (
     'Answer with JSON only: {"filename": ..., "content": ...} is the new or changed file, whole; "more" holds further '
     "files, where any are needed."
 )
+HOW_JSON = " The content of a JSON file is the JSON itself, of any other file its text."
 HOW_CHOICE = 'Answer with JSON only: {"letters": [...]}.'
 
 
@@ -79,19 +73,22 @@ class SingleShot:
         session = f"{self.run.path.stem}-{self.course.seed}-{question.id}"
         headers = {"x-session-id": session, **self.arm.headers}
         reply = await self.client.complete(request_of(self.course, day, files, question, context), headers)
-        score = score_reply(files, question, reply.text)
+        score = score_reply(files, question, reply.text, json_as_json=self.course.json_as_json)
         said, check = feedback_of(self.course, self.arm, question, score)
         if self.arm.learns and not reply.refused:
             await tell(self.client, reply.turn_id, score, said, check)
         if self.memory:
             await self.memory.after(question.prompt, reply.text, said, score.right)
         self.run.add(record_of(question, score, [reply], said, time.perf_counter() - started, reply.refused))
-        return files_in(_object(reply.text))
+        return files_in(_object(reply.text), json_as_json=self.course.json_as_json)
 
 
 def request_of(course: Course, day: Day, files: Files, question: Question, context: str) -> Mapping[str, Any]:
     """The request that a question is, less its model. `context` is what the arm puts into the system prompt."""
-    how, schema = (HOW_FILE, FILE_SCHEMA) if question.kind == "file" else (HOW_CHOICE, choice_schema(question))
+    if question.kind == "file":
+        how, schema = HOW_FILE + HOW_JSON * course.json_as_json, file_schema(course)
+    else:
+        how, schema = HOW_CHOICE, choice_schema(question)
     system = f"{course.persona} {how}\n\n{context}".strip()
     seeded = [{"role": role, "content": text} for role, text in day.seeded]  # states the date, where no question does
     shown = [f"{path} reads:\n{files[path]}" for path in question.inputs if path in files]
@@ -102,9 +99,17 @@ def request_of(course: Course, day: Day, files: Files, question: Question, conte
             {"role": "user", "content": "\n\n".join([question.prompt, *shown])},
         ],
         "temperature": 0,
-        "max_tokens": MAX_TOKENS,
+        "max_tokens": course.answer_tokens,
         "response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}},
     }
+
+
+def file_schema(course: Course) -> Mapping[str, Any]:
+    """One file, and up to two more."""
+    file = {"filename": TEXT, "content": TEXT_OR_JSON if course.json_as_json else TEXT}
+    wanted = {"required": ["filename", "content"], "additionalProperties": False}
+    more = {"type": "array", "items": {"type": "object", "properties": file, **wanted}, "maxItems": 2}
+    return {"type": "object", "properties": {**file, "more": more}, **wanted}
 
 
 def choice_schema(question: Question) -> Mapping[str, Any]:
@@ -113,23 +118,26 @@ def choice_schema(question: Question) -> Mapping[str, Any]:
     return {"type": "object", "properties": properties, "required": ["letters"], "additionalProperties": False}
 
 
-def score_reply(files: Files, question: Question, reply: str) -> Score:
+def score_reply(files: Files, question: Question, reply: str, *, json_as_json: bool = False) -> Score:
     """Score a reply; one that is no JSON of the schema is an answer with nothing in it."""
     answer = _object(reply)
     letters = answer.get("letters")
     ticked = {str(one) for one in letters} if isinstance(letters, list) else set()
-    return question.judge(files, {**files, **files_in(answer)}, frozenset(question.letters) & ticked)
+    written = files_in(answer, json_as_json=json_as_json)
+    return question.judge(files, {**files, **written}, frozenset(question.letters) & ticked)
 
 
-def files_in(answer: Mapping[str, Any]) -> dict[str, str]:
-    """The files of an answer, by safe path; the others are left out."""
+def files_in(answer: Mapping[str, Any], *, json_as_json: bool = False) -> dict[str, str]:
+    """The files of an answer, by safe path; the others are left out. What is given as JSON is set out by us."""
     more = answer.get("more")
     found: dict[str, str] = {}
     for file in [*(more if isinstance(more, list) else []), answer]:
-        if isinstance(file, dict) and isinstance(file.get("filename"), str) and isinstance(file.get("content"), str):
-            path = safe_path(file["filename"])
-            if path:
-                found[path] = file["content"]
+        if isinstance(file, dict) and isinstance(file.get("filename"), str) and "content" in file:
+            path, content = safe_path(file["filename"]), file["content"]
+            if json_as_json and isinstance(content, (dict, list)):
+                content = json.dumps(content, indent=2, ensure_ascii=False)
+            if path and isinstance(content, str):
+                found[path] = content
     return found
 
 
