@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from metaclaw.leash import LOWEST_PRIORITY
+from metaclaw.leash import LOWEST_PRIORITY, give_way
 from metaclaw.link import LearnerLink
 from metaclaw.serving import engine
 from metaclaw.training.process import ReportingProcess
@@ -40,6 +40,11 @@ def test_one_that_steps_aside_entirely_runs_only_while_nobody_else_does() -> Non
     say = "print(os.sched_getscheduler(0))"
     assert _said(say, STEP, say) == [str(os.SCHED_OTHER)] * 2
     assert _said(WHOLLY, say) == [str(os.SCHED_IDLE)]
+
+
+def test_giving_way_does_no_harm_where_the_system_knows_no_such_thing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_yield", raising=False)
+    give_way()
 
 
 def _lives_beside_us(pid: int) -> bool:

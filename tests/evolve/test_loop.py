@@ -13,6 +13,7 @@ from typing import Any, Literal
 import pytest
 
 from metaclaw.errors import UpstreamError
+from metaclaw.evolve import loop as evolve_loop
 from metaclaw.evolve.loop import MOST_TO_JUDGE, FastLoop, Judge
 from metaclaw.evolve.progress import settled
 from metaclaw.evolve.rejected import newest
@@ -218,6 +219,16 @@ async def test_a_new_loop_goes_on_where_the_old_one_stopped(database: Database, 
     restarted.resume()  # the verification that the restart interrupted
     await settle(restarted, database)
     assert [catalog.is_proved(skill) for skill in catalog.live()] == [True]
+
+
+async def test_who_is_served_goes_before_each_turn_that_is_read(
+    database: Database, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[None] = []
+    monkeypatch.setattr(evolve_loop, "give_way", lambda: read.append(None))
+    for _ in range(3):
+        await keep(database, make_turn())
+    assert loop_over(catalog, database, ScriptedModel(WRONG, RIGHT)).intake() == len(read) == 3
 
 
 async def test_evidence_that_is_read_twice_counts_once(database: Database, catalog: Catalog) -> None:

@@ -21,6 +21,7 @@ from metaclaw.evolve.merge import better_first, widened
 from metaclaw.evolve.origins import Origins
 from metaclaw.evolve.progress import settled
 from metaclaw.evolve.vouching import promote, vouch_if_corroborated
+from metaclaw.leash import give_way
 from metaclaw.library.catalog import Catalog
 from metaclaw.signals.lift import Lift
 from metaclaw.store import Database
@@ -118,6 +119,7 @@ class Curator:
     def _merge(self) -> list[str]:
         pinned, done = self._catalog.pinned(), []
         for skill in self._origins.looks(LOOKS):
+            give_way()
             if skill.name not in pinned and (failed := self._origins.failed_before(skill, SAME_RULE)):
                 done.append(self._succeed(skill, *failed))
                 continue

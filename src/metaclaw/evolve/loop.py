@@ -42,6 +42,7 @@ from metaclaw.evolve.trials import Trials
 from metaclaw.evolve.verify import Ask
 from metaclaw.journal import open_sessions, trajectories
 from metaclaw.journal.redact import Redactor
+from metaclaw.leash import give_way
 from metaclaw.library.catalog import Catalog
 from metaclaw.signals import detectors, ledger, tone
 from metaclaw.signals.combine import combine
@@ -129,6 +130,7 @@ class FastLoop:
             return 0
         last: dict[tuple[str, str], Turn] = {}  # of each session's agents: read once is enough
         for turn in turns:
+            give_way()
             if turn.kind is TurnKind.MAIN:
                 self._heed_turn(turn, last.get((turn.session, turn.agent)))
                 if turn.complete:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from metaclaw.errors import SkillError
+from metaclaw.leash import give_way
 from metaclaw.library import folder as disk
 from metaclaw.library import undo
 from metaclaw.library.catalog import Catalog
@@ -104,6 +105,7 @@ class Edits:
 
     def _unchanged(self, name: str, seen: Seen | None) -> bool:
         """A look without the lock and the store, as nearly all folders of a sweep need no more."""
+        give_way()
         return seen is not None and _known(disk.read(self._mirror.folder, name), seen)
 
     def _edited(self, skill: Skill, sha256: str, seen: Seen | None) -> Taken | None:
