@@ -61,14 +61,18 @@ class Postings:
         found = [(self.starts[n], self.starts[n + 1], rarities[word])
                  for word in rarities if (n := self.vocabulary.get(word)) is not None]
         found.sort(key=lambda span: span[1] - span[0])
-        summed = np.zeros(self.count, dtype=np.float32)
+        rows, weights = list[Rows](), list[Weights]()
         read = 0
         for start, end, rarity in found:
             read += end - start
-            if read > MOST_POSTINGS and start != found[0][0]:
+            if read > MOST_POSTINGS and rows:
                 break
-            summed[self.rows[start:end]] += self.impacts[start:end] * np.float32(rarity)  # each row once a word
-        return summed
+            rows.append(self.rows[start:end])
+            weights.append(self.impacts[start:end] * np.float32(rarity))
+        if not rows:
+            return np.zeros(self.count, dtype=np.float32)
+        summed = np.bincount(np.concatenate(rows), np.concatenate(weights), self.count)
+        return summed.astype(np.float32)
 
 
 def joined(parts: Sequence[tuple[Postings, npt.NDArray[np.int64]]], count: int) -> Postings:

@@ -79,13 +79,17 @@ class SkillIndex:
         """At most `most` matches of at least `min_score`, best first, no two that say the same. Empty: none fits."""
         found = self.search(query, embed, RUNNER_UP_SHARE)
         least = max(min_score, RUNNER_UP_SHARE * max((match.score for match in found), default=0.0))
-        chosen = list[Found]()
-        for match in found:
+        worth = [match for match in found if match.score >= least]
+        vectors = np.array([match.vector for match in worth])
+        said = np.zeros(len(worth), dtype=bool)  # by one that was chosen
+        chosen = list[Match]()
+        for place, match in enumerate(worth):
             if len(chosen) == most:
                 break
-            if match.score >= least and all(float(match.vector @ other.vector) < SAME for other in chosen):
-                chosen.append(match)
-        return [Match(match.skill, match.score) for match in chosen]
+            if not said[place]:
+                chosen.append(Match(match.skill, match.score))
+                said |= np.vecdot(vectors, match.vector) >= SAME
+        return chosen
 
     def search(self, query: str, embed: Embed, share: float = 0.0) -> list[Found]:
         """The best by score alone, best first; none that has nothing in common with the query.
