@@ -102,7 +102,7 @@ def words(text: str) -> list[str]:
     else:
         plain = unicodedata.normalize("NFC", ACCENTS.sub("", unicodedata.normalize("NFKD", text.casefold())))
         found = [part for word in WORD_WITH_MARKS.findall(plain) for part in _parts(word)]
-    return [word for word in map(_normal, found) if word]
+    return [normal for word in found if (normal := word if word.isdigit() else _normal(word))]
 
 
 def _telling(text: str) -> str:
@@ -133,7 +133,7 @@ def _is_prose(text: str) -> bool:
 
 @lru_cache(maxsize=1 << 16)
 def _normal(word: str) -> str:
-    """The word as it is indexed; empty for a stop word."""
+    """The word as it is indexed; empty for a stop word. Not for numbers, each of which would push a word out."""
     if word in STOP_WORDS:
         return ""
     if len(word) > 3 and word.endswith("s") and word.isascii() and not word.endswith(("ss", "us", "is")):
