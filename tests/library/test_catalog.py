@@ -9,9 +9,10 @@ import pytest
 import skills_ref
 
 from metaclaw.errors import SkillError
-from metaclaw.library.catalog import MOST_CUES, Catalog, Changes
+from metaclaw.library.catalog import Catalog, Changes
 from metaclaw.library.erasing import forget_support
 from metaclaw.library.skillfile import parse
+from metaclaw.library.transaction import MOST_CUES
 from metaclaw.store import Database
 from metaclaw.types import Skill, SkillState, Verdict
 from support import NAMESPACE, keep, make_skill, make_turn

@@ -8,7 +8,6 @@ follows after the commit.
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import time
 from collections.abc import Iterable, Sequence
@@ -18,6 +17,7 @@ from metaclaw.errors import MetaClawError, SkillError
 from metaclaw.library import hearsay, skillfile, undo
 from metaclaw.library.mirror import says_the_same
 from metaclaw.library.reader import LIVE, SKILL_COLUMNS, Changes, Imported, Reader, as_skill
+from metaclaw.library.transaction import MOST_CUES, Transaction, as_stored
 from metaclaw.store import Connection, stale, verdicts
 from metaclaw.types import LIVE_STATES, Skill, SkillState, Verdict
 
@@ -25,7 +25,6 @@ __all__ = ["Catalog", "Changes", "Imported"]
 
 log = logging.getLogger(__name__)
 
-MOST_CUES = 24  # of a skill, the newest
 
 
 class Catalog(Reader):
@@ -55,12 +54,13 @@ class Catalog(Reader):
         cause = undo.MERGE if merging else ""
 
         def work(connection: Connection) -> tuple[Skill, int]:
-            generation = self._raise_generation(connection)
-            published = self._insert(connection, skill, state, reason, generation, cause, unvouched=unvouched)
-            self._support(connection, published, turns)
+            change = Transaction(connection, self.namespace)
+            generation = change.raise_generation()
+            published = change.insert(skill, state, reason, generation, cause, unvouched=unvouched)
+            change.support(published, turns)
             for gone in merging:
                 told = f"merged into {published.ref}"
-                self._set_state(connection, gone, SkillState.RETIRED, told, raise_generation=False, cause=cause)
+                change.set_state(gone, SkillState.RETIRED, told, raise_generation=False, cause=cause)
             if verdict is not None:
                 verdicts.insert(connection, self.namespace, dataclasses.replace(verdict, subject=_subject(published)))
             return published, generation
@@ -80,20 +80,19 @@ class Catalog(Reader):
         turns = list(support)
 
         def work(connection: Connection) -> Skill:
+            change = Transaction(connection, self.namespace)
             older = connection.execute(
                 f"SELECT {SKILL_COLUMNS} FROM skills WHERE namespace = ? AND name = ? AND state = 'candidate'",
                 (self.namespace, skill.name),
             ).fetchall()
             held = next((same for same in map(as_skill, older) if says_the_same(same, skill)), None)
             if held is None:
-                generation = self._generation_of(connection)
+                generation = change.generation()
                 for row in older:
                     gone = "a newer candidate took its place"
-                    self._set_state(connection, as_skill(row), SkillState.RETIRED, gone, raise_generation=False)
-                held = self._insert(
-                    connection, skill, SkillState.CANDIDATE, reason, generation, unvouched=unvouched
-                )
-            self._support(connection, held, turns)
+                    change.set_state(as_skill(row), SkillState.RETIRED, gone, raise_generation=False)
+                held = change.insert(skill, SkillState.CANDIDATE, reason, generation, unvouched=unvouched)
+            change.support(held, turns)
             return held
 
         return self._database.write(work)
@@ -115,16 +114,17 @@ class Catalog(Reader):
         """Others said the same: evidence may make it active from now on. Its state stays."""
 
         def work(connection: Connection) -> None:
+            change = Transaction(connection, self.namespace)
             if hearsay.holds(connection, self.namespace, skill):
                 hearsay.lift(connection, self.namespace, skill)
-                self._note(connection, self._generation_of(connection), skill, skill.state, skill.state, reason, "")
+                change.note(change.generation(), skill, skill.state, skill.state, reason, "")
 
         self._database.write(work)
 
     def support(self, skill: Skill, turns: Iterable[str]) -> None:
         """The same rule was said of these turns too."""
         named = list(turns)
-        self._database.write(lambda connection: self._support(connection, skill, named))
+        self._database.write(lambda connection: Transaction(connection, self.namespace).support(skill, named))
 
     def retire(self, name: str, reason: str, cause: str = undo.RETIRE) -> int:
         """Take what is live by this name out of use; `rollback` brings it back. Returns the new generation.
@@ -153,14 +153,14 @@ class Catalog(Reader):
             raise SkillError(f"Skill '{name}' cannot go back: the text of the version before was erased.")
 
         def work(connection: Connection) -> tuple[Skill | None, int]:
-            generation = self._raise_generation(connection)
+            change = Transaction(connection, self.namespace)
+            generation = change.raise_generation()
             if step.leaves:
-                self._set_state(
-                    connection, step.leaves, SkillState.RETIRED, reason, raise_generation=False, cause=undo.ROLLBACK
-                )
+                retired = SkillState.RETIRED
+                change.set_state(step.leaves, retired, reason, raise_generation=False, cause=undo.ROLLBACK)
             restored = [
-                self._insert(
-                    connection, skill, skill.state, reason, generation, undo.ROLLBACK,
+                change.insert(
+                    skill, skill.state, reason, generation, undo.ROLLBACK,
                     unvouched=hearsay.holds(connection, self.namespace, skill),
                 )
                 for skill in (*([step.returns] if step.returns else []), *others)
@@ -178,6 +178,7 @@ class Catalog(Reader):
         """
 
         def work(connection: Connection) -> int:
+            change = Transaction(connection, self.namespace)
             row = connection.execute(
                 f"SELECT {SKILL_COLUMNS} FROM skills WHERE namespace = ? AND name = ? AND version = ? AND {LIVE}",
                 (self.namespace, skill.name, skill.version),
@@ -187,11 +188,11 @@ class Catalog(Reader):
                 cues = [*known.cues, (turn_id, cue)][-MOST_CUES:]
                 connection.execute(
                     "UPDATE skills SET cues = ? WHERE namespace = ? AND name = ? AND version = ?",
-                    (_stored(cues), self.namespace, skill.name, skill.version),
+                    (as_stored(cues), self.namespace, skill.name, skill.version),
                 )
-                self._support(connection, known, [turn_id])
-                self._note(connection, self._raise_generation(connection), known, known.state, known.state, reason, "")
-            return self._generation_of(connection)
+                change.support(known, [turn_id])
+                change.note(change.raise_generation(), known, known.state, known.state, reason, "")
+            return change.generation()
 
         generation = self._database.write(work)
         self.bell.ring()
@@ -217,10 +218,11 @@ class Catalog(Reader):
         """The generation is raised, since what may be injected depends on it; the gateway reads pins with it."""
 
         def work(connection: Connection) -> int:
+            change = Transaction(connection, self.namespace)
             connection.execute(statement, values)
             if connection.changes():
-                self._note(connection, self._raise_generation(connection), skill, skill.state, skill.state, reason, "")
-            return self._generation_of(connection)
+                change.note(change.raise_generation(), skill, skill.state, skill.state, reason, "")
+            return change.generation()
 
         generation = self._database.write(work)
         self.bell.ring()
@@ -252,6 +254,7 @@ class Catalog(Reader):
         self, skill: Skill, state: SkillState, reason: str, cause: str = "", *, vouched: bool = False
     ) -> int:
         def work(connection: Connection) -> int:
+            change = Transaction(connection, self.namespace)
             row = connection.execute(
                 "SELECT state FROM skills WHERE namespace = ? AND name = ? AND version = ?",
                 (self.namespace, skill.name, skill.version),
@@ -261,11 +264,11 @@ class Catalog(Reader):
                     hearsay.lift(connection, self.namespace, skill)
                 hearsay.require_vouched(connection, self.namespace, skill, state)
                 if state in LIVE_STATES:
-                    self._give_way(connection, skill.name, skill.version)
+                    change.give_way(skill.name, skill.version)
                     stale.lift(connection, self.namespace, _subject(skill))
                 raised = (skill.state in LIVE_STATES) != (state in LIVE_STATES)
-                self._set_state(connection, skill, state, reason, raise_generation=raised, cause=cause)
-            return self._generation_of(connection)
+                change.set_state(skill, state, reason, raise_generation=raised, cause=cause)
+            return change.generation()
 
         generation = self._database.write(work)
         self.follow(skill.name)
@@ -283,92 +286,6 @@ class Catalog(Reader):
             for gone, version, old in rows if self.get(gone).state not in LIVE_STATES
             for found in self.versions(gone) if found.version == version
         ]
-
-    def _insert(
-        self, connection: Connection, skill: Skill, state: SkillState, reason: str, generation: int, cause: str = "",
-        *, unvouched: bool = False,
-    ) -> Skill:
-        if unvouched and state is SkillState.ACTIVE:
-            raise SkillError(hearsay.REFUSED.format(skill.name))
-        version: Any = connection.execute(
-            "SELECT coalesce(max(version), 0) + 1 FROM skills WHERE namespace = ? AND name = ?",
-            (self.namespace, skill.name),
-        ).fetchall()[0][0]
-        cues = skill.cues or self._last_cues(connection, skill.name)
-        if state in LIVE_STATES:
-            self._give_way(connection, skill.name, version)
-        fresh = dataclasses.replace(skill, version=version, state=state, cues=cues[-MOST_CUES:])
-        connection.execute(
-            "INSERT INTO skills VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                self.namespace, fresh.name, version, state.value, fresh.origin, fresh.description, fresh.body,
-                generation, time.time(), fresh.kind.value, json.dumps(fresh.files) if fresh.files else "",
-                _stored(fresh.cues),
-            ),
-        )
-        if unvouched:
-            hearsay.mark(connection, self.namespace, fresh)
-        self._note(connection, generation, fresh, None, state, reason, cause)
-        return fresh
-
-    def _last_cues(self, connection: Connection, name: str) -> tuple[tuple[str, str], ...]:
-        """Those of the version that is live by this name: an edit of its text is found as it was."""
-        row = connection.execute(
-            f"SELECT {SKILL_COLUMNS} FROM skills WHERE namespace = ? AND name = ? AND {LIVE}", (self.namespace, name)
-        ).fetchone()
-        return as_skill(row).cues if row else ()
-
-    def _give_way(self, connection: Connection, name: str, version: int) -> None:
-        """What is live by this name is so no longer, since `version` takes its place."""
-        connection.execute(
-            f"UPDATE skills SET state = 'retired' WHERE namespace = ? AND name = ? AND version <> ? AND {LIVE}",
-            (self.namespace, name, version),
-        )
-
-    def _support(self, connection: Connection, skill: Skill, turns: Iterable[str]) -> None:
-        connection.executemany(
-            "INSERT OR IGNORE INTO support VALUES (?, ?, ?, ?)",
-            [(self.namespace, turn_id, skill.name, skill.version) for turn_id in turns],
-        )
-
-    def _set_state(
-        self, connection: Connection, skill: Skill, state: SkillState, reason: str, *, raise_generation: bool,
-        cause: str = "",
-    ) -> None:
-        connection.execute(
-            "UPDATE skills SET state = ? WHERE namespace = ? AND name = ? AND version = ?",
-            (state.value, self.namespace, skill.name, skill.version),
-        )
-        generation = self._raise_generation(connection) if raise_generation else self._generation_of(connection)
-        self._note(connection, generation, skill, skill.state, state, reason, cause)
-
-    def _note(
-        self, connection: Connection, generation: int, skill: Skill, old: SkillState | None, new: SkillState, why: str,
-        cause: str,
-    ) -> None:
-        connection.execute(
-            "INSERT INTO skill_history (namespace, generation, name, version, old_state, new_state, reason, created_at,"
-            " cause) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                self.namespace, generation, skill.name, skill.version, old.value if old else None, new.value, why,
-                time.time(), cause,
-            ),
-        )
-
-    def _raise_generation(self, connection: Connection) -> int:
-        connection.execute(
-            "INSERT INTO generations VALUES (?, 1) ON CONFLICT DO UPDATE SET generation = generation + 1",
-            (self.namespace,),
-        )
-        return self._generation_of(connection)
-
-    def _generation_of(self, connection: Connection) -> int:
-        row = connection.execute("SELECT generation FROM generations WHERE namespace = ?", (self.namespace,)).fetchone()
-        return int(row[0]) if row else 0
-
-
-def _stored(cues: Sequence[tuple[str, str]]) -> str:
-    return json.dumps(cues, ensure_ascii=False) if cues else ""
 
 
 def _subject(skill: Skill) -> str:
