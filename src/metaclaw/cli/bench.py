@@ -12,6 +12,7 @@ from rich.console import Console
 
 from metaclaw.cli.common import JsonOption, need
 
+ALL_DAYS = 1_000  # of the public data, however many there are
 WORKDAYS_DIR = Path("~/.metaclaw/bench/workdays")
 LEARNING_DIR = Path("~/.metaclaw/bench/learning")
 RESEARCH_DIR = Path("~/.metaclaw/bench/research")
@@ -231,6 +232,7 @@ def metaclaw_bench(
     arms: Annotated[str, typer.Option(help="Which, with commas between.")] = "frozen,feedback-log,handwritten,skills",
     upstream: Annotated[str | None, typer.Option(help="A provider's base URL, with /v1; else ours.")] = None,
     model: Annotated[str | None, typer.Option(help="The provider's model, or another embedded one.")] = None,
+    days: Annotated[int, typer.Option(min=1, help="So many of its days, from the first.")] = ALL_DAYS,
     night_every: Annotated[int, typer.Option(help="Days between nights, in which `both` may train.")] = 3,
     price_in: Annotated[float, typer.Option(help="Price of a million prompt tokens.")] = 0.0,
     price_out: Annotated[float, typer.Option(help="Price of a million completion tokens.")] = 0.0,
@@ -245,7 +247,7 @@ def metaclaw_bench(
     from metaclaw.bench.workdays.playing import Plan
 
     plan = Plan(
-        f"metaclaw-bench-2-{variant}", mode, tuple(arms.split(",")), 1_000, upstream, model, night_every,
+        f"metaclaw-bench-2-{variant}", mode, tuple(arms.split(",")), days, upstream, model, night_every,
         run_dir.expanduser(), (price_in, price_out),
     )  # fmt: skip
     main(plan, data, variant, results, Console())

@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 from rich.console import Console
 
+from metaclaw.bench.metaclaw_bench.checkers import Variant
 from metaclaw.bench.metaclaw_bench.data import load
 from metaclaw.bench.metaclaw_bench.run import constants, run
 from metaclaw.bench.workdays.playing import Plan
@@ -98,8 +99,9 @@ def test_a_folder_without_the_data_is_refused(tmp_path: Path) -> None:
         load(tmp_path, "repaired")
 
 
-@pytest.mark.parametrize("variant", ["as-shipped", "repaired"])
-async def test_the_days_are_played_and_reported_by_variant(data: Path, tmp_path: Path, variant: str) -> None:
+async def played(data: Path, folder: Path, variant: Variant, *days: int) -> list[dict[str, Any]]:
+    """The results, for so many days each, of a model that writes the file right and ticks A and B."""
+
     async def answers(request: web.Request) -> web.StreamResponse:
         body = await request.json()
         asked = body["messages"][-1]["content"]
@@ -110,16 +112,33 @@ async def test_the_days_are_played_and_reported_by_variant(data: Path, tmp_path:
         message = {"role": "assistant", "content": reply}
         return web.json_response({"model": "m", "choices": [{"message": message, "finish_reason": "stop"}]})
 
+    results: list[dict[str, Any]] = []
     async with upstream(answers) as scripted:
-        plan = Plan(f"metaclaw-bench-{variant}", "single", ("frozen",), 9, scripted.url, "m", 3, tmp_path / "runs",
-                    (0, 0))  # fmt: skip
-        chosen = "repaired" if variant == "repaired" else "as-shipped"
-        await run(plan, data, "repaired" if chosen == "repaired" else "as-shipped", tmp_path, Console(quiet=True))
-    result = json.loads((tmp_path / f"metaclaw-bench-{variant}.json").read_text())
+        for number in days:
+            plan = Plan(f"metaclaw-bench-{variant}", "single", ("frozen",), number, scripted.url, "m", 3,
+                        folder / "runs", (0, 0))  # fmt: skip
+            await run(plan, data, variant, folder, Console(quiet=True))
+            results.append(json.loads((folder / f"metaclaw-bench-{variant}.json").read_text()))
+    return results
+
+
+@pytest.mark.parametrize("variant", ["as-shipped", "repaired"])
+async def test_the_days_are_played_and_reported_by_variant(data: Path, tmp_path: Path, variant: Variant) -> None:
+    [result] = await played(data, tmp_path, variant, 9)
     assert result["arms"]["frozen"]["value"] == 0.5
     assert result["variant"] == variant
     assert result["left_out"]
     assert "every option ticked" in result["baselines"]["tiny"]
+    assert "--days" not in result["command"]
+
+
+async def test_the_first_days_are_reported_from_a_run_of_more(data: Path, tmp_path: Path) -> None:
+    index = json.loads((data / "all_tests.json").read_text())
+    index["test"].append({**index["test"][0], "id": "day02"})
+    write(data / "all_tests.json", index)
+    whole, first = await played(data, tmp_path, "repaired", 9, 1)
+    assert (whole["arms"]["frozen"]["n"], first["arms"]["frozen"]["n"]) == (4, 2)
+    assert first["command"].endswith("--days 1")
 
 
 REAL = os.environ.get("PUBLIC_BENCH_DATA", "")

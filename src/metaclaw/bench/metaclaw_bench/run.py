@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -22,13 +23,18 @@ def main(plan: Plan, data: Path, variant: Variant, results: Path, console: Conso
 async def run(plan: Plan, folder: Path, variant: Variant, results: Path, console: Console) -> None:
     """Play what is not done yet, then write `metaclaw-bench-VARIANT.json`, one for each way of playing."""
     report.make_sure_it_can_draw()
-    data = load(folder, variant)
+    whole = load(folder, variant)
+    data = dataclasses.replace(whole, days=whole.days[: plan.days])
     for left_out in data.left_out:
         console.print(f"left out: {left_out}", markup=False)
     files, model = await play(plan, data, console)
-    arms = {name: {data.seed: file.records} for name, file in files.items()}
+    numbers = {day.number for day in data.days}  # a run file may hold more
+    arms = {
+        name: {data.seed: [record for record in file.records if record.day in numbers]} for name, file in files.items()
+    }
     name = f"metaclaw-bench-{variant}" + ("-agent" if plan.mode == "agent" else "")
     command = f"metaclaw bench metaclaw-bench --data DIR --variant {variant} {plan.options}"
+    command += f" --days {plan.days}" if len(data.days) < len(whole.days) else ""
     extra = {"data": data.name, "variant": variant, "left_out": list(data.left_out)}
     report.publish(name, command, model, arms, {data.name: constants(data)}, plan.prices, results, console, extra)
 
