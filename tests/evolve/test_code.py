@@ -303,6 +303,22 @@ def test_only_some_failures_are_worth_asking_for_code(query: str, said: str, che
     assert computable(Failure(make_turn(query, "x"), said, check)) == is_so
 
 
+OPTIONS = "Which of these dates are right?\nA. 2026-03-04\nB) 4 March\n(C) March 4\nTick all that apply."
+
+
+@pytest.mark.parametrize(
+    ("query", "reply", "is_so"),
+    [
+        (OPTIONS, '{"letters": ["A", "C"]}', False),
+        (OPTIONS, "A, C", False),
+        (OPTIONS, "A is right: the year comes first.", True),
+        ("Which grade is 87 of 100 points?", "B", True),
+    ],
+)
+def test_there_is_no_program_for_ticking_options(query: str, reply: str, is_so: bool) -> None:
+    assert computable(Failure(make_turn(query, reply), "No, the dates of March are wrong. Right is `A`.")) == is_so
+
+
 def test_the_worked_answers_are_of_the_form_that_is_asked_for() -> None:
     for answer in (COMPUTED_ANSWER, NOT_COMPUTED_ANSWER):
         assert list(answer) == SCHEMA["required"]

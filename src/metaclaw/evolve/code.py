@@ -48,6 +48,9 @@ TELLING = (
 ).split()
 STILL_FAILS = "its tests pass, and with it the model still fails at what it was written for"
 BREAKS = "rejected: its tests pass, and with it the model fails at what went well without"
+OPTION = re.compile(r"^[ \t]*\(?[A-Z][.):]\s", re.MULTILINE)
+KEY = re.compile(r"\"\w+\"\s*:")
+MOST_LETTERS = 200  # of a reply: a list of options is no longer
 COMPUTABLE = re.compile(rf"\b(?:{'|'.join(TELLING)})", re.IGNORECASE)
 
 
@@ -180,8 +183,16 @@ def computable(failure: Failure) -> bool:
     """Whether asking for code is worth a model's time: cheap, and generous, since the model may still say no."""
     if not failure.correction and failure.check is None:
         return False
+    if _picks_options(failure.turn.query, failure.turn.reply):
+        return False
     said = failure.correction[:2000]
     return bool(re.search(r"\d", said) or COMPUTABLE.search(f"{failure.turn.query[:2000]}\n{said}"))
+
+
+def _picks_options(query: str, reply: str) -> bool:
+    """Whether the request lists options by letter, and the reply is nothing but letters: there is nothing to compute."""
+    named = re.findall(r"\w+", KEY.sub(" ", reply[:MOST_LETTERS]))
+    return len(OPTION.findall(query)) > 1 and all(len(one) == 1 and one.isupper() for one in named)
 
 
 async def _prove(proposal: Proposal, tools: Sequence[Skill], failure: Failure, run: Run) -> Proof:
