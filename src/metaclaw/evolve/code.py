@@ -190,7 +190,7 @@ def computable(failure: Failure) -> bool:
 
 
 def _picks_options(query: str, reply: str) -> bool:
-    """Whether the request lists options by letter, and the reply is nothing but letters: there is nothing to compute."""
+    """Whether the request lists options by letter and the reply is nothing but letters: there is nothing to compute."""
     named = re.findall(r"\w+", KEY.sub(" ", reply[:MOST_LETTERS]))
     return len(OPTION.findall(query)) > 1 and all(len(one) == 1 and one.isupper() for one in named)
 
