@@ -194,6 +194,9 @@ def test_checks_hold_or_fall_short_by_their_bars() -> None:
     poor = make_checks({"skills": against(1.2, 0), "both": against(None, 0), "placebo": against(2, 0.1)})
     assert len(poor) == 3
     assert not any(check.holds for check in poor.values())
+    from_nothing = make_checks({"skills": against(None, 0.02), "both": against(None, 0.0)})
+    assert [check.holds for check in from_nothing.values()] == [True, False]
+    assert make_checks({"skills": {"right": None}})["skills_relative_gain"].value is None
 
 
 def test_the_curve_is_smoothed_over_days() -> None:

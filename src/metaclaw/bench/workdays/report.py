@@ -68,18 +68,11 @@ def publish(
 
 def make_checks(against: Mapping[str, Mapping[str, Mapping[str, Any] | None]]) -> dict[str, Check]:
     """The figures that were asked for, of the arms that were run."""
-
-    def ratio(arm: str) -> float | None:
-        found = against[arm]["right"]
-        return found["ratio"] if found else None
-
     checks: dict[str, Check] = {}
     if "skills" in against:
-        gain = None if ratio("skills") is None else round((ratio("skills") or 0) - 1, 4)
-        checks["skills_relative_gain"] = Check(gain, "at least 0.32", gain is not None and gain >= 0.32)
+        checks["skills_relative_gain"] = _gain(against["skills"]["right"], 0.32, less=1)
     if "both" in against:
-        found = ratio("both")
-        checks["both_over_frozen"] = Check(found, "at least 1.9", found is not None and found >= 1.9)
+        checks["both_over_frozen"] = _gain(against["both"]["right"], 1.9)
     for arm in ("placebo", "shuffled-feedback"):
         compared = against.get(arm, {}).get("right")
         if compared:
@@ -87,6 +80,16 @@ def make_checks(against: Mapping[str, Mapping[str, Mapping[str, Any] | None]]) -
             name = f"{arm.replace('-', '_')}_no_better_than_frozen"
             checks[name] = Check(compared["difference"], "interval of the difference reaches 0 or below", low <= 0)
     return checks
+
+
+def _gain(compared: Mapping[str, Any] | None, least: float, less: float = 0) -> Check:
+    """A ratio to `frozen`, less so much. Where that has none right there is no ratio: the difference must be sure."""
+    bar = f"at least {least:g}"
+    if compared and compared["ratio"] is None:
+        sure = compared["difference_ci95"][0] > 0
+        return Check(compared["difference"], f"{bar}, or sure to be above frozen, which has none right", sure)
+    value = round(compared["ratio"] - less, 4) if compared else None
+    return Check(value, bar, value is not None and value >= least)
 
 
 def table(whole: Mapping[str, Mapping[str, Any]]) -> Table:
