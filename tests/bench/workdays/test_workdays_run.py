@@ -189,9 +189,9 @@ def test_checks_hold_or_fall_short_by_their_bars() -> None:
     def against(ratio: float | None, low: float) -> dict[str, dict[str, object] | None]:
         return {"right": {"ratio": ratio, "difference": 0.1, "difference_ci95": [low, 0.2]}}
 
-    good = make_checks({"skills": against(1.5, 0), "both": against(2, 0), "placebo": against(1, -0.1)})
+    good = make_checks({"skills": against(1.5, 0.01), "both": against(2, 0.01), "placebo": against(1, -0.1)})
     assert all(check.holds for check in good.values())
-    poor = make_checks({"skills": against(1.2, 0), "both": against(None, 0), "placebo": against(2, 0.1)})
+    poor = make_checks({"skills": against(1.2, 0.01), "both": against(2, 0), "placebo": against(2, 0.1)})
     assert len(poor) == 3
     assert not any(check.holds for check in poor.values())
     from_nothing = make_checks({"skills": against(None, 0.02), "both": against(None, 0.0)})

@@ -83,13 +83,18 @@ def make_checks(against: Mapping[str, Mapping[str, Mapping[str, Any] | None]]) -
 
 
 def _gain(compared: Mapping[str, Any] | None, least: float, less: float = 0) -> Check:
-    """A ratio to `frozen`, less so much. Where that has none right there is no ratio: the difference must be sure."""
-    bar = f"at least {least:g}"
-    if compared and compared["ratio"] is None:
-        sure = compared["difference_ci95"][0] > 0
-        return Check(compared["difference"], f"{bar}, or sure to be above frozen, which has none right", sure)
-    value = round(compared["ratio"] - less, 4) if compared else None
-    return Check(value, bar, value is not None and value >= least)
+    """A ratio to `frozen`, less so much, of a difference that is no chance: its interval is above 0.
+
+    Where `frozen` has none right there is no ratio, and the difference stands in its place.
+    """
+    bar = f"at least {least:g}, by a difference whose interval is above 0"
+    if not compared:
+        return Check(None, bar, False)
+    sure = compared["difference_ci95"][0] > 0
+    if compared["ratio"] is None:
+        return Check(compared["difference"], f"{bar} (the difference: frozen has none right)", sure)
+    value = round(compared["ratio"] - less, 4)
+    return Check(value, bar, sure and value >= least)
 
 
 def table(whole: Mapping[str, Mapping[str, Any]]) -> Table:
