@@ -16,7 +16,7 @@ from aiohttp import ClientResponse
 from openai.types.responses import Response
 from pydantic import BaseModel
 
-from running_gateway import QUESTION, SKILL, TOKEN, Door, error_of, serving, until
+from running_gateway import QUESTION, SKILL, TOKEN, Door, error_of, serving, stored_turns, until
 from upstream_server import DONE, Taps, completion, delta, streamed, whole
 
 RESPONSES = "/v1/responses"
@@ -285,7 +285,7 @@ async def test_a_client_that_leaves_ends_the_upstreams_work(on_chat: Door) -> No
         with contextlib.suppress(asyncio.IncompleteReadError):
             await reply.content.readuntil(b"\n\n")
     await asyncio.wait_for(on_chat.upstream.left.wait(), 1)
-    await until(lambda: on_chat.gateway._router.in_flight() == 0)
+    await until(lambda: len(stored_turns(on_chat.store)) == 1)
     assert [turn.complete for turn in await on_chat.turns()] == [False]
 
 
