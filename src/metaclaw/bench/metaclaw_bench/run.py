@@ -28,10 +28,7 @@ async def run(plan: Plan, folder: Path, variant: Variant, results: Path, console
     for left_out in data.left_out:
         console.print(f"left out: {left_out}", markup=False)
     files, model = await play(plan, data, console)
-    numbers = {day.number for day in data.days}  # a run file may hold more
-    arms = {
-        name: {data.seed: [record for record in file.records if record.day in numbers]} for name, file in files.items()
-    }
+    arms = {name: {data.seed: file.of(data)} for name, file in files.items()}
     name = f"metaclaw-bench-{variant}" + ("-agent" if plan.mode == "agent" else "")
     command = f"metaclaw bench metaclaw-bench --data DIR --variant {variant} {plan.options}"
     command += f" --days {plan.days}" if len(data.days) < len(whole.days) else ""

@@ -42,7 +42,8 @@ Mode = Literal["single", "agent"]
 class Plan:
     """How a course is played. `upstream` and `model` name a provider; without an upstream the embedded model answers.
 
-    `course` names the questions and their version: results of different ones do not mix. `days` counts from the first.
+    `course` names the questions and their version: results of different ones do not mix. `days` counts from the first;
+    whoever makes the course cuts it there.
     """
 
     course: str
@@ -114,7 +115,7 @@ async def _play_group(
     plan: Plan, course: Course, group: Sequence[Arm], files: Mapping[str, RunFile], console: Console
 ) -> str:
     """All days of a group's arms on one gateway. Returns the model's name; empty where nothing was left to do."""
-    left = [day for day in course.days[: plan.days] if any(_open(file, day) for file in files.values())]
+    left = [day for day in course.days if any(_open(file, day) for file in files.values())]
     if not left:
         return ""
     main_arm = group[-1]

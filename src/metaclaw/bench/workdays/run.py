@@ -38,7 +38,7 @@ async def run(plan: Plan, seeds: Sequence[int], results: Path, console: Console,
     for seed, course in courses.items():
         files, model = await play(plan, course, console)
         for name, file in files.items():
-            done[name][seed] = file.records
+            done[name][seed] = file.of(course)
     name = "workdays" if plan.mode == "single" else "workdays-agent"
     command = f"metaclaw bench workdays {plan.options} --seeds {','.join(map(str, seeds))} --days {plan.days}"
     command += f" --questions {questions}" if questions else ""

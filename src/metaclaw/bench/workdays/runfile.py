@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from metaclaw.bench.runfile import Lines
+from metaclaw.bench.workdays.course import Course
 
 REPLY_CHARACTERS = 2_000
 
@@ -50,6 +51,11 @@ class RunFile:
     @property
     def answered(self) -> set[str]:
         return {record.id for record in self.records}
+
+    def of(self, course: Course) -> list[Record]:
+        """What was answered of a course: the file of a run of more days, or of more questions, holds more."""
+        asked = {question.id for question in course.questions}
+        return [record for record in self.records if record.id in asked]
 
     def add(self, record: Record) -> None:
         """Kept on disk when this returns."""
