@@ -24,14 +24,14 @@ COMMON = {"types", "errors", "config", "leash"}
 # these build, open, hold, or reach into everything
 FREE = {"runtime", "learner", "link", "cli", "__main__", "erasure", "backup", "carrying"}
 RULES: dict[str, set[str]] = {
-    "wire": set(), "client": {"wire"},
-    "heap": set(), "running": set(), "logs": set(),
+    "wire": {"zstd"}, "client": {"wire"},
+    "zstd": set(), "heap": set(), "running": set(), "logs": set(),
     "types": set(), "errors": set(), "config": set(), "leash": set(), "tasks": set(), "store": set(), "dialects": set(),
     "upstream": {"dialects", "wire"}, "sandbox": set(), "scheduler": set(), "connect": set(),
-    "gateway": {"context", "dialects", "upstream", "journal", "sandbox", "wire", "telemetry.trace_context"},
+    "gateway": {"context", "dialects", "upstream", "journal", "sandbox", "wire", "telemetry.trace_context", "zstd"},
     "telemetry": {"dialects", "journal.redact"},
     "context": {"library"},
-    "journal": {"store"},
+    "journal": {"store", "zstd"},
     "signals": {"store", "journal", "dialects", "upstream"},  # it reads what was spoken: tool results, the next words
     "library": {"store"},
     # context.text: what tells a skill from others, for retrieval as for finding one that says the same;

@@ -163,7 +163,7 @@ def test_support_and_older_generations_never_train_over_random_histories() -> No
         ),
     )
     assert Histories.steps >= LEAST_STEPS
-    assert Histories.learned > 200  # the histories do lead somewhere
+    assert Histories.learned > 100  # the histories do lead somewhere; how far depends on the numbers in the names
     assert Histories.weighed > 20
 
 

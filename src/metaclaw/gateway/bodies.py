@@ -15,11 +15,7 @@ import brotli
 
 from metaclaw.errors import BodyTooLargeError, RequestError, WireError
 from metaclaw.wire.messages import Request
-
-try:
-    from compression import zstd  # type: ignore[import-not-found, unused-ignore]  # Python 3.14
-except ImportError:
-    from backports import zstd
+from metaclaw.zstd import zstd
 
 MOST_ENCODINGS = 2
 MOST_MEMBERS = 64  # gzip files and zstd frames may be strung together

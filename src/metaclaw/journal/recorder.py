@@ -21,6 +21,7 @@ import orjson
 
 from metaclaw.errors import RequestError
 from metaclaw.journal.open_sessions import note_turns
+from metaclaw.journal.packing import Packer
 from metaclaw.journal.redact import Redactor
 from metaclaw.store import Connection, Database, RowWriter, in_runs
 from metaclaw.types import Check, Feedback, ToolUse, Turn
@@ -30,9 +31,10 @@ log = logging.getLogger(__name__)
 TOO_SLOW = "turn: store too slow"
 TURN_COLUMNS = (
     "id, namespace, session, kind, dialect, request, response, query, reply, status, complete, skills, injected,"
-    " generation, policy, usage, timings, created_at, agent, side, tools, drawn, withheld, holdout_share"
+    " generation, policy, usage, timings, created_at, agent, side, tools, drawn, withheld, holdout_share, builds_on"
 )
 COLUMN_NAMES = TURN_COLUMNS.split(", ")
+REQUEST = COLUMN_NAMES.index("request")
 PLACES = f"({', '.join('?' * len(COLUMN_NAMES))})"
 
 
@@ -54,6 +56,7 @@ class Recorder:
         self._database = database
         self._rows = RowWriter(database, self._insert)
         self._redactor = redactor
+        self._packer = Packer()
         self._timeout = durable_timeout_seconds
         self._on_recorded = on_recorded
         self._on_turn = on_turn
@@ -128,12 +131,22 @@ class Recorder:
 
     def _insert(self, connection: Connection, rows: Sequence[tuple[Turn, str, bool]]) -> None:
         values = [self._values(turn) for turn, _, _ in rows]
-        _insert_turns(connection, values)
+        _insert_turns(connection, self._packed(connection, [turn for turn, _, _ in rows], values))
         _insert_samples(connection, [turn for (turn, _, _), row in zip(rows, values, strict=True) if _whole(turn, row)])
         note_turns(connection, rows)
 
+    def _packed(
+        self, connection: Connection, turns: Sequence[Turn], values: Sequence[tuple[Any, ...]]
+    ) -> list[tuple[Any, ...]]:
+        """All of `TURN_COLUMNS`."""
+        packed: list[tuple[Any, ...]] = []
+        for turn, row in zip(turns, values, strict=True):
+            request, builds_on = self._packer.pack(connection, turn, row[REQUEST], {one[0] for one in packed})
+            packed.append((*row[:REQUEST], request, *row[REQUEST + 1 :], builds_on))
+        return packed
+
     def _values(self, turn: Turn) -> tuple[Any, ...]:
-        """In the order of `TURN_COLUMNS`, redacted."""
+        """In the order of `TURN_COLUMNS` but for the last, redacted."""
         text, raw = self._redactor.text, self._redactor.bytes
         return (
             turn.id, turn.namespace, turn.session, turn.kind.value, turn.dialect, raw(turn.request),
@@ -164,7 +177,7 @@ def _whole(turn: Turn, row: Sequence[Any]) -> bool:
     """Whether its tokens may be kept: nothing was taken out of its text, which they could tell all the same."""
     if turn.sampled is None:
         return False
-    stored = dict(zip(COLUMN_NAMES, row, strict=True))
+    stored = dict(zip(COLUMN_NAMES, row, strict=False))
     return all(stored[name] == getattr(turn, name) for name in ("request", "response", "query", "reply"))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from orjson import loads  # what `recorder` writes with it; `tools` is written by the other
 
+from metaclaw.journal.packing import Bases
 from metaclaw.journal.recorder import TURN_COLUMNS
 from metaclaw.store import Database
 from metaclaw.types import Check, Feedback, ToolCall, ToolUse, Trajectory, Turn, TurnKind
@@ -141,18 +142,20 @@ def _literal(word: str) -> str:
 
 def _turns(database: Database, where: str, values: tuple[Any, ...]) -> list[Turn]:
     rows = database.read(f"SELECT {TURN_COLUMNS}, position FROM turns WHERE {where}", values)
-    return [as_turn(row) for row in rows]
+    bases = Bases(database)
+    return [as_turn(row, bases) for row in rows]
 
 
-def as_turn(row: tuple[Any, ...]) -> Turn:
-    """From a row of `TURN_COLUMNS` and the position."""
+def as_turn(row: tuple[Any, ...], bases: Bases) -> Turn:
+    """From a row of `TURN_COLUMNS` and the position. Raises `StoreError` where its request cannot be read."""
     return Turn(
-        id=row[0], namespace=row[1], session=row[2], kind=TurnKind(row[3]), dialect=row[4], request=row[5],
+        id=row[0], namespace=row[1], session=row[2], kind=TurnKind(row[3]), dialect=row[4],
+        request=bases.whole(row[5], row[24]),
         response=row[6], query=row[7], reply=row[8], status=row[9], complete=bool(row[10]),
         skills=tuple(loads(row[11])), injected=row[12], generation=row[13], policy=row[14],
         usage=loads(row[15]), timings=loads(row[16]), created_at=row[17], agent=row[18],
         side=row[19], tools=_as_tools(row[20]) if row[20] else None, drawn=tuple(loads(row[21])),
-        withheld=tuple(loads(row[22])), holdout_share=row[23], position=row[24],
+        withheld=tuple(loads(row[22])), holdout_share=row[23], position=row[25],
     )
 
 

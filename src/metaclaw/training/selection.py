@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from metaclaw.journal import trajectories
+from metaclaw.journal.packing import Bases
 from metaclaw.journal.recorder import TURN_COLUMNS
 from metaclaw.store import Database
 from metaclaw.training import dataset
@@ -92,7 +93,7 @@ def newest(database: Database) -> tuple[int, int]:
 
 def select(database: Database, namespace: str, most_train: int, *, explain: bool = True) -> Selection:
     """`explain` lists also the turns that the query keeps away, with the reason."""
-    found = [_candidate(row) for row in database.read(ELIGIBLE, (namespace,))]
+    found = _candidates(database, ELIGIBLE, namespace)
     taken = {one.turn.id for one in found}
     left_out = [
         entry for entry in map(_entry, database.read(LEFT_OUT, (namespace, MOST_LISTED))) if entry.turn_id not in taken
@@ -105,12 +106,17 @@ def finished(
 ) -> list[Candidate]:
     """What may leave for other trainers: by itself the same turns as for our own; the rest is for the person to ask."""
     narrowed = ("" if all_generations else THIS_GENERATION) + ("" if with_support else NO_SUPPORT) + NO_HEARSAY
-    return [_candidate(row) for row in database.read(f"{FINISHED}{narrowed} ORDER BY turns.position", (namespace,))]
+    return _candidates(database, f"{FINISHED}{narrowed} ORDER BY turns.position", namespace)
 
 
-def _candidate(row: tuple[Any, ...]) -> Candidate:
+def _candidates(database: Database, sql: str, namespace: str) -> list[Candidate]:
+    bases = Bases(database)
+    return [_candidate(row, bases) for row in database.read(sql, (namespace,))]
+
+
+def _candidate(row: tuple[Any, ...], bases: Bases) -> Candidate:
     *columns, signals, pattern, tokens, logprobs = row
-    turn = trajectories.as_turn(tuple(columns))
+    turn = trajectories.as_turn(tuple(columns), bases)
     said = tuple(Signal(turn.id, source, value, "") for source, value in json.loads(signals))
     sampled = Sampled(_numbers("i", tokens), _numbers("f", logprobs)) if tokens else None
     return Candidate(turn, said, Check(pattern) if pattern else None, sampled)

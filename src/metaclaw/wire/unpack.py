@@ -9,11 +9,7 @@ from typing import Any, Protocol
 import brotli
 
 from metaclaw.errors import WireError
-
-try:
-    from compression import zstd  # type: ignore[import-not-found, unused-ignore]  # Python 3.14
-except ImportError:
-    from backports import zstd
+from metaclaw.zstd import zstd
 
 PIECE_BYTES = 256 * 1024
 ZSTD_WINDOW_LOG = 23  # 8 MiB, as RFC 9659 has it for the web: a frame may else ask for gigabytes
