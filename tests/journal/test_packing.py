@@ -1,4 +1,4 @@
-"""Requests that build on an earlier one: what is read is what was sent, whatever happened to the earlier one."""
+"""Bodies that are kept packed: what is read is what was sent, whatever happened to what a request builds on."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from metaclaw.journal.recorder import Recorder
 from metaclaw.journal.redact import Redactor
 from metaclaw.store import Database
 from metaclaw.types import Turn, TurnKind
+from metaclaw.zstd import zstd
 from support import NAMESPACE, keep, make_turn
 
 
@@ -122,6 +123,21 @@ async def test_a_request_whose_foundation_is_gone_or_changed_is_told_and_not_gue
     await database.write_async(lambda one: one.execute("DELETE FROM turns WHERE id = ?", (first.id,)))
     with pytest.raises(StoreError, match=f"that of turn {first.id}, is gone"):
         trajectories.turn(database, NAMESPACE, second.id)
+
+
+async def test_a_long_reply_is_kept_compressed_and_a_short_one_as_it_is(database: Database) -> None:
+    chunk = b'data: {"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":" so"}}]}\n\n'
+    long, short = make_turn(response=chunk * 500), make_turn(response=chunk * 5)
+    odd = make_turn(response=zstd.compress(random.Random(1).randbytes(9_000)))  # looks compressed already
+    await keep(database, long, short, odd)
+    rows = database.read("SELECT length(response), response_packed FROM turns ORDER BY position")
+    assert rows[0][0] < len(long.response) / 50
+    assert [row[1] for row in rows] == [1, 0, 1]
+    found = trajectories.turns_after(database, NAMESPACE, 0)
+    assert [turn.response for turn in found] == [long.response, short.response, odd.response]
+    await database.write_async(lambda one: one.execute("UPDATE turns SET response = x'00' WHERE id = ?", (long.id,)))
+    with pytest.raises(StoreError, match="A reply in the store cannot be read"):
+        trajectories.turn(database, NAMESPACE, long.id)
 
 
 async def test_many_sessions_are_known_within_bounds(database: Database) -> None:

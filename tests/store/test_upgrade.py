@@ -35,7 +35,7 @@ VALUES: dict[str, Any] = {  # by `table.column`, else by `column`, else by the c
     "turns.skills": json.dumps([f"{SKILL}@1"]), "usage": "{}", "timings": "{}", "request": b"{}", "response": b"{}",
     "turns.query": "a question", "reply": "an answer", "policy": "base", "turns.generation": 3, "turns.tools": "",
     "drawn": "[]", "turns.withheld": "[]", "holdout_share": 0.05, "agent": "", "side": "",
-    "turns.builds_on": None,
+    "turns.builds_on": None, "response_packed": 0,
     "feedback.score": -1.0, "feedback.text": "no", "pattern": None, "signals.value": -1.0, "source": "feedback",
     "generations.generation": 3, "skills.state": "active", "skills.origin": "feedback", "skills.kind": "instruction",
     "skills.files": "", "skills.cues": "",

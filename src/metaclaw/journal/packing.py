@@ -1,11 +1,11 @@
-"""Requests as the store keeps them: an agent sends its whole conversation again with every turn, so most are kept as
-what they add to an earlier one of their session.
+"""Bodies as the store keeps them: a request as what it adds to an earlier one of its session, a long reply compressed.
 
-In: a request, redacted. Out: the bytes to store and the turn that they build on; and the request again.
+In: native bytes, redacted. Out: the bytes to store, and what it takes to read them; and the native bytes again.
 
-A difference is a zstd frame whose dictionary is the earlier request, as `zstd --patch-from` makes it. That one is kept
-whole, so a turn is read with one other at most. Only main turns of the same session take part: they are erased
-together. Measured: 62 KB that grew by 1.5 KB are 0.8 KB after 0.05 ms, 1 MB after 0.3 ms, read back in 0.02 and 0.3 ms.
+An agent sends its whole conversation anew with every turn. A difference is a zstd frame whose dictionary is the earlier
+request, as `zstd --patch-from` makes it. That one is kept whole, so a turn is read with one other at most. Only main
+turns of the same session take part: they are erased together. Measured: 62 KB that grew by 1.5 KB are 0.8 KB after 0.05
+ms, 1 MB after 0.3 ms, read back in 0.02 and 0.3 ms; a stream of 200 chunks is 1.2 KB instead of 48, after 0.05 ms.
 """
 
 from __future__ import annotations
@@ -27,6 +27,21 @@ LEVEL = 3  # below it zstd looks too seldom to find a passage that has moved
 READING: dict[int, int] = {zstd.DecompressionParameter.window_log_max: (2 * LARGEST_BYTES).bit_length()}
 
 Key = tuple[str, str, str]
+
+
+def packed(response: bytes) -> tuple[bytes, bool]:
+    """What to store of a reply, and whether it is compressed."""
+    if len(response) < LEAST_BYTES:
+        return response, False
+    return bytes(zstd.compress(response, LEVEL)), True
+
+
+def unpacked(stored: bytes, is_packed: bool) -> bytes:
+    """Raises `StoreError` where it is damaged."""
+    try:
+        return bytes(zstd.decompress(stored)) if is_packed else stored
+    except zstd.ZstdError as error:
+        raise StoreError(f"A reply in the store cannot be read: {error}.") from error
 
 
 class Packer:

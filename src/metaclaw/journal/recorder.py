@@ -21,7 +21,7 @@ import orjson
 
 from metaclaw.errors import RequestError
 from metaclaw.journal.open_sessions import note_turns
-from metaclaw.journal.packing import Packer
+from metaclaw.journal.packing import Packer, packed
 from metaclaw.journal.redact import Redactor
 from metaclaw.store import Connection, Database, RowWriter, in_runs
 from metaclaw.types import Check, Feedback, ToolUse, Turn
@@ -31,10 +31,11 @@ log = logging.getLogger(__name__)
 TOO_SLOW = "turn: store too slow"
 TURN_COLUMNS = (
     "id, namespace, session, kind, dialect, request, response, query, reply, status, complete, skills, injected,"
-    " generation, policy, usage, timings, created_at, agent, side, tools, drawn, withheld, holdout_share, builds_on"
+    " generation, policy, usage, timings, created_at, agent, side, tools, drawn, withheld, holdout_share, builds_on,"
+    " response_packed"
 )
 COLUMN_NAMES = TURN_COLUMNS.split(", ")
-REQUEST = COLUMN_NAMES.index("request")
+REQUEST, RESPONSE = COLUMN_NAMES.index("request"), COLUMN_NAMES.index("response")
 PLACES = f"({', '.join('?' * len(COLUMN_NAMES))})"
 
 
@@ -139,14 +140,15 @@ class Recorder:
         self, connection: Connection, turns: Sequence[Turn], values: Sequence[tuple[Any, ...]]
     ) -> list[tuple[Any, ...]]:
         """All of `TURN_COLUMNS`."""
-        packed: list[tuple[Any, ...]] = []
+        rows: list[tuple[Any, ...]] = []
         for turn, row in zip(turns, values, strict=True):
-            request, builds_on = self._packer.pack(connection, turn, row[REQUEST], {one[0] for one in packed})
-            packed.append((*row[:REQUEST], request, *row[REQUEST + 1 :], builds_on))
-        return packed
+            request, builds_on = self._packer.pack(connection, turn, row[REQUEST], {one[0] for one in rows})
+            response, is_packed = packed(row[RESPONSE])
+            rows.append((*row[:REQUEST], request, response, *row[RESPONSE + 1 :], builds_on, is_packed))
+        return rows
 
     def _values(self, turn: Turn) -> tuple[Any, ...]:
-        """In the order of `TURN_COLUMNS` but for the last, redacted."""
+        """In the order of `TURN_COLUMNS` but for the last two, redacted."""
         text, raw = self._redactor.text, self._redactor.bytes
         return (
             turn.id, turn.namespace, turn.session, turn.kind.value, turn.dialect, raw(turn.request),

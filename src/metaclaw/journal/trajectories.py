@@ -9,7 +9,7 @@ from typing import Any
 
 from orjson import loads  # what `recorder` writes with it; `tools` is written by the other
 
-from metaclaw.journal.packing import Bases
+from metaclaw.journal.packing import Bases, unpacked
 from metaclaw.journal.recorder import TURN_COLUMNS
 from metaclaw.store import Database
 from metaclaw.types import Check, Feedback, ToolCall, ToolUse, Trajectory, Turn, TurnKind
@@ -147,15 +147,15 @@ def _turns(database: Database, where: str, values: tuple[Any, ...]) -> list[Turn
 
 
 def as_turn(row: tuple[Any, ...], bases: Bases) -> Turn:
-    """From a row of `TURN_COLUMNS` and the position. Raises `StoreError` where its request cannot be read."""
+    """From a row of `TURN_COLUMNS` and the position. Raises `StoreError` where its bodies cannot be read."""
     return Turn(
         id=row[0], namespace=row[1], session=row[2], kind=TurnKind(row[3]), dialect=row[4],
         request=bases.whole(row[5], row[24]),
-        response=row[6], query=row[7], reply=row[8], status=row[9], complete=bool(row[10]),
+        response=unpacked(row[6], row[25]), query=row[7], reply=row[8], status=row[9], complete=bool(row[10]),
         skills=tuple(loads(row[11])), injected=row[12], generation=row[13], policy=row[14],
         usage=loads(row[15]), timings=loads(row[16]), created_at=row[17], agent=row[18],
         side=row[19], tools=_as_tools(row[20]) if row[20] else None, drawn=tuple(loads(row[21])),
-        withheld=tuple(loads(row[22])), holdout_share=row[23], position=row[25],
+        withheld=tuple(loads(row[22])), holdout_share=row[23], position=row[26],
     )
 
 
