@@ -20,7 +20,7 @@ from metaclaw.zstd import zstd
 
 LEAST_BYTES = 4096  # a page of the store: below it there is nothing to gain
 LARGEST_BYTES = 32 * 1024 * 1024
-MOST_SHARE = 0.25  # of the whole: where a difference is larger, the conversation has moved on, and is kept whole again
+MOST_SHARE = 0.25  # of the whole: where a difference is larger, this is another conversation
 MOST_KEPT_BYTES = 64 * 1024 * 1024
 MOST_READ = 8
 LEVEL = 3  # below it zstd looks too seldom to find a passage that has moved
@@ -66,7 +66,8 @@ class Packer:
         base = self._bases.get(key)
         if base and (base.turn_id in beside or _is_stored(connection, base.turn_id)):
             difference = base.difference(request)
-            if len(difference) <= MOST_SHARE * len(request):
+            base.spent += len(difference)
+            if len(difference) <= MOST_SHARE * len(request) and base.spent <= base.size:
                 self._bases.move_to_end(key)
                 return difference, base.turn_id
         self._keep(key, _Base(turn.id, request))
@@ -108,11 +109,16 @@ class Bases:
 
 
 class _Base:
-    """A request that is kept whole; what it takes to find its passages again is made once, for the first difference."""
+    """A request that is kept whole; what it takes to find its passages again is made once, for the first difference.
+
+    `spent` are the bytes of all differences from it: as they grow with the conversation, the next request is kept whole
+    once they have cost as much as that will.
+    """
 
     def __init__(self, turn_id: str, request: bytes) -> None:
         self.turn_id = turn_id
         self.size = len(request)
+        self.spent = 0
         self._dictionary = _dictionary(request)
 
     def difference(self, request: bytes) -> bytes:
