@@ -15,8 +15,8 @@ from metaclaw.dialects import messages, model_lists
 from metaclaw.dialects.base import error_in, object_or_empty
 from metaclaw.dialects.loose import dicts_of
 from metaclaw.errors import RequestError, UpstreamError
+from metaclaw.gateway.relay import with_query
 from metaclaw.gateway.spoken import spoken_by
-from metaclaw.gateway.turn import with_query
 from metaclaw.upstream.client import UpstreamClient, read
 from metaclaw.upstream.headers import for_client
 from metaclaw.upstream.providers import Provider, Providers

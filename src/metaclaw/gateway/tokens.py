@@ -8,7 +8,8 @@ from __future__ import annotations
 from metaclaw.dialects import messages
 from metaclaw.dialects.estimate import estimated_tokens
 from metaclaw.dialects.translation import as_chat, leg
-from metaclaw.gateway.turn import model_named, with_query
+from metaclaw.gateway.relay import with_query
+from metaclaw.gateway.turn import model_named
 from metaclaw.upstream.client import UpstreamClient, read
 from metaclaw.upstream.headers import for_client
 from metaclaw.upstream.route import Router

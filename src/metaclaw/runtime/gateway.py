@@ -23,6 +23,7 @@ from metaclaw.gateway.feedback import FeedbackHandler
 from metaclaw.gateway.intake import Intake
 from metaclaw.gateway.kept_responses import KeptResponses
 from metaclaw.gateway.models import ModelsHandler
+from metaclaw.gateway.relay import Relay
 from metaclaw.gateway.tokens import TokenCounter
 from metaclaw.gateway.toolbox import Toolbox
 from metaclaw.gateway.traced import TracedTurns
@@ -92,8 +93,8 @@ class Gateway:
         self._sandbox = Sandbox(settings.sandbox)
         self._toolbox = Toolbox(self._sandbox)
         self._turns = TurnHandler(
-            settings.namespace, self._context, self._router, self._client, self._recorder, self._sessions,
-            Activity(self._activity), self._toolbox,
+            self._context, self._router, self._client, Relay(settings.namespace, self._client, self._recorder),
+            self._sessions, Activity(self._activity), self._toolbox,
         )
         self._intake = Intake(settings.gateway)
         self._server: Server | None = None
