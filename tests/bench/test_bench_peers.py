@@ -180,7 +180,7 @@ async def test_the_real_peers_start_where_they_are_installed(
 ) -> None:
     """Skipped on machines where `make bench-peers` has never run."""
     from metaclaw.bench.peers.run import WAYS
-    from metaclaw.cli.bench import PEERS_VENVS
+    from metaclaw.cli.bench_learning import PEERS_VENVS
 
     venv = PEERS_VENVS.expanduser() / name
     if not (venv / "installed").exists():
