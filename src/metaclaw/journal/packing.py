@@ -109,8 +109,8 @@ class Bases:
 
 
 class _Base:
-    """A request that is kept whole. `spent` are the bytes of all differences from it: as they grow with the conversation,
-    the next request is kept whole once they have cost as much as that will.
+    """A request that is kept whole. `spent` are the bytes of all differences from it: as they grow with the
+    conversation, the next request is kept whole once they have cost as much as that will.
     """
 
     def __init__(self, turn_id: str, request: bytes) -> None:
