@@ -49,7 +49,7 @@ class Dense:
 
     def estimates(self, vector: Vectors, scale: int) -> Coarse:
         """`scale` times about the cosine of each row with a unit vector; 0 where that is negative."""
-        query = _signs(vector[None, :])[:, 0]
+        query = _signs_of_one(vector)
         differing = np.bitwise_count(self.signs[0] ^ query[0])
         for word, of_query in zip(self.signs[1:], query[1:], strict=True):
             differing += np.bitwise_count(word ^ of_query)
@@ -58,7 +58,7 @@ class Dense:
 
     def vectors(self, rows: Numbers) -> Vectors:
         """The rows as they were, but for the rounding."""
-        found: Vectors = self.codes[rows] * self.scales[rows, None]
+        found: Vectors = self.codes.take(rows, axis=0) * self.scales[rows, None]
         return found
 
     def cosines(self, rows: Numbers, vectors: Vectors) -> Vectors:
@@ -66,7 +66,8 @@ class Dense:
 
         Not by matrix product, whose library would call up threads for it: on a busy machine they are waited for.
         """
-        found: Vectors = np.vecdot(self.codes[rows].astype(np.float32)[None], vectors[:, None]) * self.scales[rows]
+        found: Vectors = np.vecdot(self.codes.take(rows, axis=0).astype(np.float32)[None], vectors[:, None])
+        found *= self.scales[rows]
         return found
 
 
@@ -83,6 +84,14 @@ def _signs(rows: Vectors) -> npt.NDArray[np.uint64]:
     bits = np.zeros((len(rows), SIGNS), dtype=bool)
     bits[:, : rows.shape[1]] = rows[:, :SIGNS] > 0
     return np.ascontiguousarray(np.packbits(bits, axis=1).view(np.uint64).T)
+
+
+def _signs_of_one(vector: Vectors) -> npt.NDArray[np.uint64]:
+    """The same of a single vector, in half the time."""
+    bytes_ = np.zeros(SIGNS // 8, dtype=np.uint8)
+    packed = np.packbits(vector[:SIGNS] > 0)
+    bytes_[: len(packed)] = packed
+    return bytes_.view(np.uint64)
 
 
 @cache

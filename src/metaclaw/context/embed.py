@@ -59,10 +59,13 @@ class StaticEmbedder:
     def embed(self, texts: Sequence[str]) -> Vectors:
         """The mean of its tokens' vectors, as the package itself pools them; without its batches, half the time."""
         found = np.zeros((len(texts), self._of_tokens.shape[1]), dtype=np.float32)
+        seen: dict[str, int] = {}  # a short request is its only passage, and its opening as well
         for row, text in enumerate(texts):
-            tokens = self.tokens(text)
-            if tokens:
-                np.add.reduce(self._of_tokens[tokens], axis=0, out=found[row])
+            first = seen.setdefault(text, row)
+            if first < row:
+                found[row] = found[first]
+            elif tokens := self.tokens(text):
+                np.add.reduce(self._of_tokens.take(tokens, axis=0), axis=0, out=found[row])
         return unit(found)
 
     def tokens(self, text: str) -> list[int]:

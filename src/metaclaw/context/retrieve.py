@@ -30,6 +30,7 @@ CANDIDATES = 400  # whose true score is computed, at least; more found one right
 ONE_OF = 128  # of a large segment, so many as one of each so many
 LEAST_CUE = 0.5  # a request must be this like one in which the rule was asked for: cues are many, and chance is fair
 LESSER = 0.5  # what the lesser of text and cue counts in the order
+SAMPLED = 640  # of a large segment, for a first guess of what the likeliest reach
 CONSIDERED = 32  # of them, when a few are chosen that differ
 SMALL = 400  # segments up to here lose what is gone at once: its words would count as common, of which few are
 MOST_FRESH = 128  # skills beside the large segment before they are joined with it
@@ -101,9 +102,9 @@ class SkillIndex:
             return []
         texts = looked_for(query)
         vectors = embed(texts)
-        terms = [set(words(text)) for text in texts]
-        rarities = self._rarities(set().union(*terms))
-        of_each = [{word: rarities[word] for word in of_passage} for of_passage in terms]
+        terms = {text: set(words(text)) for text in texts}
+        rarities = self._rarities(set().union(*terms.values()))
+        of_each = [{word: rarities[word] for word in terms[text]} for text in texts]
         found = [
             match for segment, gone in ((self.large, self.gone), (self.fresh, NONE))
             for match in _best(segment, gone, asked, of_each, vectors, share)
@@ -203,10 +204,16 @@ def _candidates(
 
 
 def _bar(likely: Coarse, wanted: int) -> int:
-    """What about so many of them reach. Halving beats numpy's selection, which is slow where most are equal."""
+    """What about so many of them reach. Halving beats numpy's selection, which is slow where most are equal; one of
+    each few tells where to begin.
+    """
     low, high = 1, int(likely.max(initial=0)) + 1
+    some = likely[:: max(1, len(likely) // SAMPLED)]
+    rank = len(some) - 1 - int(1.25 * wanted * len(some) / len(likely))
+    guess = int(np.partition(some, rank)[rank]) if rank >= 0 else 0
     while high - low > 1:
-        middle = (low + high) // 2
+        middle = guess if low < guess < high else (low + high) // 2
+        guess = 0
         reach = np.count_nonzero(likely >= middle)
         if wanted <= reach <= 1.5 * wanted:
             return middle
