@@ -28,7 +28,7 @@ RULES: dict[str, set[str]] = {
     "zstd": set(), "heap": set(), "running": set(), "logs": set(),
     "types": set(), "errors": set(), "config": set(), "leash": set(), "tasks": set(), "store": set(), "dialects": set(),
     "upstream": {"dialects", "wire"}, "sandbox": set(), "scheduler": set(), "connect": set(),
-    "gateway": {"context", "dialects", "upstream", "journal", "sandbox", "wire", "telemetry.trace_context", "zstd"},
+    "gateway": {"context", "dialects", "upstream", "journal", "sandbox", "wire", "telemetry.trace_context"},
     "telemetry": {"dialects", "journal.redact"},
     "context": {"library"},
     "journal": {"store", "zstd"},

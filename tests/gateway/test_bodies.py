@@ -18,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metaclaw.errors import RequestError
-from metaclaw.gateway.bodies import MOST_MEMBERS, UNPACKERS, encodings_of, unpacked
+from metaclaw.gateway.bodies import encodings_of, unpacked
+from metaclaw.wire.unpack import MOST_STREAMS, STREAMS
 from raw_http import answer, ask, connected, ended, request
 from running_gateway import CHAT, TOKEN, Door, error_of, serving
 from upstream_server import chat_body
@@ -78,7 +79,7 @@ def test_what_is_cut_off_or_followed_by_something_else_is_refused(name: str, pac
     assert refusal(packed + b"junk", name) == 400
 
 
-@pytest.mark.parametrize("name", UNPACKERS)
+@pytest.mark.parametrize("name", STREAMS)
 @given(st.binary(max_size=200))
 def test_garbage_is_refused_or_unpacked_but_never_a_crash(name: str, raw: bytes) -> None:
     assert refusal(raw, name) in (None, 400, 413)
@@ -87,7 +88,7 @@ def test_garbage_is_refused_or_unpacked_but_never_a_crash(name: str, raw: bytes)
 def test_members_may_be_strung_together_but_not_without_end() -> None:
     for pack, name in ((gzip.compress, "gzip"), (zstd.compress, "zstd")):
         assert unpacked(pack(b"a") + pack(b"b"), [name], MOST) == b"ab"
-        assert refusal(pack(b"") * (MOST_MEMBERS + 1), name) == 400
+        assert refusal(pack(b"") * (MOST_STREAMS + 1), name) == 400
         assert refusal(pack(b"x" * MOST) + pack(b"x"), name) == 413
 
 

@@ -21,7 +21,7 @@ from metaclaw.zstd import zstd
 LEAST_BYTES = 4096  # a page of the store: below it there is nothing to gain
 LARGEST_BYTES = 32 * 1024 * 1024
 MOST_SHARE = 0.25  # of the whole: where a difference is larger, this is another conversation
-MOST_KEPT_BYTES = 64 * 1024 * 1024
+MOST_KEPT_BYTES = 32 * 1024 * 1024
 MOST_READ = 8
 LEVEL = 3  # below it zstd looks too seldom to find a passage that has moved
 READING: dict[int, int] = {zstd.DecompressionParameter.window_log_max: (2 * LARGEST_BYTES).bit_length()}

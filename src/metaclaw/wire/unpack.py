@@ -1,4 +1,7 @@
-"""Replies that come packed although nobody asked for it, unpacked piece by piece, so that a bomb goes off slowly."""
+"""Bodies that come packed, unpacked piece by piece, so that a bomb goes off slowly.
+
+A request's under a cap; a reply's, which is packed although nobody asked for it, as it comes.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,22 @@ from typing import Any, Protocol
 
 import brotli
 
-from metaclaw.errors import WireError
+from metaclaw.errors import BodyTooLargeError, WireError
 from metaclaw.zstd import zstd
 
 PIECE_BYTES = 256 * 1024
+MOST_STREAMS = 64  # of a request: gzip files and zstd frames may be strung together, and each may be empty
 ZSTD_WINDOW_LOG = 23  # 8 MiB, as RFC 9659 has it for the web: a frame may else ask for gigabytes
 
 
 class Unpacker:
-    """Feed it what came, then take `more` until that is empty. Streams of one kind may be strung together."""
+    """Feed it what came, then take `more` until that is empty. Streams of one kind may be strung together, `most` of
+    them where that is given.
+    """
 
-    def __init__(self, begin: Callable[[bytes], _Stream]) -> None:
+    def __init__(self, begin: Callable[[bytes], _Stream], most: int | None = None) -> None:
         self._begin = begin
+        self._left = most
         self._stream: _Stream | None = None
         self._rest = b""
 
@@ -36,7 +43,7 @@ class Unpacker:
         try:
             piece = b""
             while not piece and (self._stream or self._rest):
-                stream = self._stream = self._stream or self._begin(self._rest)
+                stream = self._stream = self._stream or self._next()
                 piece, self._rest = stream.take(self._rest)
                 if stream.finished:
                     self._stream = None
@@ -45,6 +52,29 @@ class Unpacker:
         except (zlib.error, brotli.error, zstd.ZstdError, EOFError) as error:
             raise WireError("a packed body that cannot be read") from error
         return piece
+
+    def _next(self) -> _Stream:
+        if self._left is not None:
+            self._left -= 1
+            if self._left < 0:
+                raise EOFError
+        return self._begin(self._rest)
+
+
+def whole(packed: bytes, encoding: str, most_bytes: int) -> bytes:
+    """A body in one piece, packed by one of `STREAMS`. Raises `BodyTooLargeError` where it unpacks to more than
+    `most_bytes`, and `WireError` where it is not what `encoding` says, or breaks off.
+    """
+    unpacking = Unpacker(STREAMS[encoding], MOST_STREAMS)
+    unpacking.feed(packed)
+    found = bytearray()
+    while piece := unpacking.more():
+        found += piece
+        if len(found) > most_bytes:
+            raise BodyTooLargeError(f"more than {most_bytes} bytes, unpacked")
+    if not packed or not unpacking.finished:
+        raise WireError("a packed body that breaks off")
+    return bytes(found)
 
 
 def unpacker(encoding: str) -> Unpacker | None:
