@@ -167,7 +167,7 @@ class Scheduler:
         if self._job.ready(asked=True):
             return True
         if self._asked > GIVE_UP_SECONDS:
-            self._answer("There is too little to learn from: too few proven turns that no training has seen.")
+            self._answer("There is too little to learn from: too few proven turns that no training saw, or to test on.")
         return False
 
     def _answer(self, text: str) -> None:

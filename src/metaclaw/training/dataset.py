@@ -19,6 +19,7 @@ from metaclaw.dialects.reply_message import reply_message
 from metaclaw.signals.combine import WEIGHTS, Outcome, combine
 from metaclaw.signals.sequel import conversation_of
 from metaclaw.signals.tools import calls_in
+from metaclaw.training.gate import LEAST_TO_TELL
 from metaclaw.training.own_checks import touched
 from metaclaw.training.refusals import declined
 from metaclaw.types import Check, Message, Sampled, Signal, Turn
@@ -26,6 +27,7 @@ from metaclaw.types import Check, Message, Sampled, Signal, Turn
 WATCH_EVERY = 3  # of the held-out sessions, every third tells the trainer when to stop: the gate must not see those
 LEAST_JUDGED = 12  # held-out turns that the gate keeps in any case; with fewer, nothing is watched
 QUERY_EVERY = 4  # of the sessions that had the same skills, every fourth is held out for the gate
+QUERY_EVERY_OF_FEW = 2  # where these would be too few to tell anything; each fourth is among the seconds
 RETENTION_EVERY = 2  # of those that needed none, every second: the other half is rehearsed
 MOST_OF_SESSION = 16  # turns of one session, so that one long day is not the whole lesson
 SOURCE_SHARE = {"next_message": 0.5, "judge": 0.5}  # of a run: what is read by rules or is an opinion must not rule it
@@ -108,8 +110,11 @@ class Dataset:
 
 def build(candidates: Sequence[Candidate], most_train: int, left_out: Iterable[Entry] = ()) -> Dataset:
     """Split what is proven. `left_out` are the entries of the turns that the query kept away."""
-    held_out, unsafe = _held_out_sessions(candidates), _safety_sessions(candidates)
-    entries = [_entry(one, *_placed(one, held_out, unsafe)) for one in candidates]
+    unsafe = _safety_sessions(candidates)
+    whys = [why_not(one, unsafe) for one in candidates]
+    proven = [one for one, why in zip(candidates, whys, strict=True) if not why]
+    held_out = _held_out_sessions(candidates, proven)
+    entries = [_entry(one, *_placed(one, why, held_out, unsafe)) for one, why in zip(candidates, whys, strict=True)]
     entries = _capped(_capped(entries, "train", candidates, most_train), "replay", candidates, most_train)
     examples: dict[str, list[Example]] = {split: [] for split in (*LEARNED, *TESTED)}
     for one, entry in zip(candidates, entries, strict=True):
@@ -177,10 +182,10 @@ def manifest_lines(dataset: Dataset) -> list[str]:
     return [json.dumps(asdict(entry), ensure_ascii=False) for entry in dataset.manifest]
 
 
-def _placed(one: Candidate, held_out: frozenset[str], unsafe: frozenset[str]) -> tuple[str, str]:
+def _placed(one: Candidate, why_not: str, held_out: frozenset[str], unsafe: frozenset[str]) -> tuple[str, str]:
     """The split of a turn, and the reason."""
-    if reason := why_not(one, unsafe):
-        return OUT, reason
+    if why_not:
+        return OUT, why_not
     if one.turn.session in unsafe:
         return "safety", "the model declined, and nobody complained"
     apart = one.turn.session in held_out
@@ -220,15 +225,25 @@ def _safety_sessions(candidates: Sequence[Candidate]) -> frozenset[str]:
     return frozenset(one.turn.session for one in candidates if _declined(one))
 
 
-def _held_out_sessions(candidates: Sequence[Candidate]) -> frozenset[str]:
+def _held_out_sessions(candidates: Sequence[Candidate], proven: Sequence[Candidate]) -> frozenset[str]:
+    """Those that nothing is learned from: of few, more, where the gate has enough to tell by only then. What a run was
+    trained on is held out in no later one.
+    """
+    for nth in (QUERY_EVERY, QUERY_EVERY_OF_FEW):
+        held_out = _every(candidates, nth)
+        if sum(bool(one.turn.skills) and one.turn.session in held_out for one in proven) >= LEAST_TO_TELL:
+            return held_out
+    return _every(candidates, QUERY_EVERY)
+
+
+def _every(candidates: Sequence[Candidate], nth: int) -> frozenset[str]:
     """Every n-th session, in order of appearance, of those whose first turn had the same skills."""
     seen: Counter[tuple[str, ...]] = Counter()
     held_out: dict[str, bool] = {}
     for turn in (one.turn for one in candidates):
         if turn.session not in held_out:
             seen[turn.skills] += 1
-            every = QUERY_EVERY if turn.skills else RETENTION_EVERY
-            held_out[turn.session] = seen[turn.skills] % every == 0
+            held_out[turn.session] = seen[turn.skills] % (nth if turn.skills else RETENTION_EVERY) == 0
     return frozenset(session for session, out in held_out.items() if out)
 
 

@@ -24,6 +24,7 @@ from metaclaw.training.planted import NOTHING_KNOWN, Known, given_away
 from metaclaw.types import Verdict
 
 ALPHA = 0.05
+LEAST_TO_TELL = 5  # prompts: the sign test can admit nobody by fewer, since 1 / 2 ** 4 is above ALPHA
 MARGIN = 0.15  # of what worked before: a candidate that loses as much is not let in, but by a chance of ALPHA
 ONE_IN_TWENTY = 0.05  # of the unrelated answers may show a habit, and of all answers may decline anew
 LENGTH_RATIO = (0.5, 2.0)  # of the unrelated answers' total length, candidate to incumbent

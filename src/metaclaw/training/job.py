@@ -27,6 +27,7 @@ from metaclaw.scheduler.leases import RENEW_SECONDS
 from metaclaw.store import Database
 from metaclaw.training import dataset, outside
 from metaclaw.training.files import write_whole
+from metaclaw.training.gate import LEAST_TO_TELL
 from metaclaw.training.jobs import ERASED, JobRow, Jobs, entered, wipe
 from metaclaw.training.judging import Judging
 from metaclaw.training.planted import plant, with_planted
@@ -87,8 +88,8 @@ class TrainingJob:
         self._found_too_little: tuple[int, int, int, int] | None = None
 
     def ready(self, asked: bool = False) -> bool:
-        """An unfinished job; or enough proven turns that no finished job has seen, and neither a skill in the making
-        nor an adapter on trial.
+        """An unfinished job; or enough proven turns that no finished job has seen, enough of them for the gate, and
+        neither a skill in the making nor an adapter on trial.
         """
         needed = LEAST_TURNS if asked else self._settings.min_new_turns
         latest = self._jobs.latest()
@@ -100,9 +101,11 @@ class TrainingJob:
         seen = (needed, evidence.generation, *newest(self._database))
         if not evidence.settled or seen == self._found_too_little:
             return False
-        fresh = self._select(explain=False).fresh(self._jobs.trained_through(self._base_model))
-        self._found_too_little = seen if fresh < needed else None
-        return fresh >= needed
+        selection = self._select(explain=False)
+        fresh = selection.fresh(self._jobs.trained_through(self._base_model))
+        enough = fresh >= needed and len(selection.data.query) >= LEAST_TO_TELL
+        self._found_too_little = None if enough else seen
+        return enough
 
     def pause(self) -> None:
         self._going.clear()
@@ -195,8 +198,11 @@ class TrainingJob:
         evidence = self._evidence()
         selection = self._select()
         data = selection.data
-        if len(data.train) < 2 or not data.query:
-            raise TrainingError("There is too little to learn from: fewer than two proven turns, or none to test on.")
+        if len(data.train) < LEAST_TURNS or len(data.query) < LEAST_TO_TELL:
+            raise TrainingError(
+                f"There is too little to learn from: {len(data.train)} proven turns to train on, and {len(data.query)}"
+                f" to test on, of which the gate needs {LEAST_TO_TELL} before it could let any adapter serve. Work on."
+            )
         self._progress |= {
             "base_model": self._base_model, "generation": evidence.generation, "through": selection.through,
             "examples": len(data.train), "held_out": len(data.query), "retention": len(data.retention),
