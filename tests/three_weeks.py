@@ -231,8 +231,8 @@ class Office:
 
     def _a_run_without_enough(self) -> None:
         job = self._job()
-        self._report(job, "failed", {"phase": "dataset", "error": "There is too little to learn from: fewer than two "
-                                                                  "proven turns, or none to test on."})
+        self._report(job, "failed", {"phase": "dataset", "error": "There is too little to learn from: 7 proven turns "
+                                                                  "to train on, and 2 to test on."})
 
     def _a_refused_adapter(self) -> None:
         self._trained(b"first", wins=4, losses=3, steps=34)

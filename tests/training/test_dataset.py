@@ -22,6 +22,7 @@ from metaclaw.training.dataset import (
     lines,
     manifest_lines,
 )
+from metaclaw.training.gate import LEAST_TO_TELL
 from metaclaw.training.refusals import declined
 from metaclaw.types import Check, Sampled, Signal, ToolCall, ToolUse, Turn
 from support import has_skill, make_skill, make_turn
@@ -92,6 +93,28 @@ def test_whatever_the_journal_holds(
     skills_of = {turn_id: one.turn.skills for turn_id, one in candidates.items()}
     assert all(skills_of[example.turn_id] for example in (*data.train, *data.query))
     assert not any(skills_of[example.turn_id] for example in (*data.replay, *data.retention))
+
+
+@pytest.mark.parametrize(("sessions", "held_out"), [(3, 0), (9, 2), (10, 5), (19, 9), (20, 5), (40, 10)])
+def test_of_few_sessions_more_are_held_out_where_the_gate_can_tell_by_them(sessions: int, held_out: int) -> None:
+    data = built([skilled(number, position=number) for number in range(1, sessions + 1)])
+    assert (len(data.query), len(data.train)) == (held_out, sessions - held_out)
+
+
+def test_only_proven_turns_count_as_held_out() -> None:
+    turns = [skilled(number, position=number) for number in range(1, 21)]
+    data = build([given_to(turn, FAILED if turn.id == "t4" else PROVEN) for turn in turns], 99)
+    assert split_ids(data)["query"] == [f"t{number}" for number in range(2, 21, 2) if number != 4]
+
+
+@given(st.lists(st.sampled_from([(), ("a@1",), ("a@1", "b@2")]), min_size=1, max_size=60), st.data())
+def test_what_was_trained_on_is_not_held_out_when_there_is_more(
+    skills: list[tuple[str, ...]], data: st.DataObject
+) -> None:
+    turns = [skilled(number, skills=some, position=number) for number, some in enumerate(skills, 1)]
+    before, after = built(turns[: data.draw(st.integers(1, len(turns)))]), built(turns)
+    if len(before.query) >= LEAST_TO_TELL:  # else nothing was trained
+        assert not {*split_ids(before)["train"]} & {*split_ids(after)["query"]}
 
 
 def test_what_stays_out_is_told_why() -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metaclaw.training.gate import ALPHA, MARGIN, Carry, Comparison, Pair, Tries, admits, judge
+from metaclaw.training.gate import ALPHA, LEAST_TO_TELL, MARGIN, Carry, Comparison, Pair, Tries, admits, judge
 from metaclaw.training.habits import Trigger, habits
 from metaclaw.training.planted import Known
 from metaclaw.types import Verdict
@@ -68,6 +68,7 @@ def promoted_on(wins: int, losses: int) -> bool:
 
 
 def test_five_wins_without_a_loss_are_enough_and_four_are_not() -> None:
+    assert LEAST_TO_TELL == 5
     assert promoted_on(5, 0)
     assert not promoted_on(4, 0)
     assert not promoted_on(5, 1)

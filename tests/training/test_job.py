@@ -12,14 +12,17 @@ import pytest
 from metaclaw.config.slow_loop import TrainingSettings
 from metaclaw.errors import LeaseLostError, TrainingError
 from metaclaw.scheduler.leases import GRACE_SECONDS, LEASE_SECONDS
+from metaclaw.signals import ledger
 from metaclaw.store import Database
 from metaclaw.training import jobs as module
+from metaclaw.training.gate import LEAST_TO_TELL
 from metaclaw.training.job import TrainingJob
 from metaclaw.training.jobs import Jobs
 from metaclaw.training.judging import Judging
 from metaclaw.training.registry import Registry
 from metaclaw.training.selection import Evidence
-from support import NAMESPACE, until
+from metaclaw.types import Signal
+from support import NAMESPACE, keep, make_turn, until
 
 
 @pytest.fixture
@@ -87,4 +90,17 @@ async def test_what_another_learner_works_on_is_left_to_it(
     job = job_of(ours, database, tmp_path)
     assert job.ready()
     with pytest.raises(LeaseLostError, match="Another learner works"):
+        await job.run()
+
+
+async def test_nothing_is_trained_that_the_gate_could_not_let_serve(database: Database, tmp_path: Path) -> None:
+    job = job_of(Jobs(database, NAMESPACE, tmp_path), database, tmp_path)
+    for number in range(2 * LEAST_TO_TELL):
+        assert not job.ready(asked=True)
+        turn = make_turn(session=f"s{number}", skills=("a@1",))
+        await keep(database, turn)
+        ledger.record(database, NAMESPACE, [Signal(turn.id, "check", 1.0, "it passed")])
+    assert job.ready(asked=True)
+    await database.write_async(lambda one: one.execute("DELETE FROM signals WHERE turn_id = ?", (turn.id,)))
+    with pytest.raises(TrainingError, match=f"7 proven turns to train on, and 2 to test on.* needs {LEAST_TO_TELL}"):
         await job.run()

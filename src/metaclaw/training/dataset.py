@@ -27,7 +27,7 @@ from metaclaw.types import Check, Message, Sampled, Signal, Turn
 WATCH_EVERY = 3  # of the held-out sessions, every third tells the trainer when to stop: the gate must not see those
 LEAST_JUDGED = 12  # held-out turns that the gate keeps in any case; with fewer, nothing is watched
 QUERY_EVERY = 4  # of the sessions that had the same skills, every fourth is held out for the gate
-QUERY_EVERY_OF_FEW = 2  # where these would be too few to tell anything; each fourth is among the seconds
+QUERY_EVERY_OF_FEW = 2  # where these would be too few to tell anything
 RETENTION_EVERY = 2  # of those that needed none, every second: the other half is rehearsed
 MOST_OF_SESSION = 16  # turns of one session, so that one long day is not the whole lesson
 SOURCE_SHARE = {"next_message": 0.5, "judge": 0.5}  # of a run: what is read by rules or is an opinion must not rule it
@@ -226,8 +226,8 @@ def _safety_sessions(candidates: Sequence[Candidate]) -> frozenset[str]:
 
 
 def _held_out_sessions(candidates: Sequence[Candidate], proven: Sequence[Candidate]) -> frozenset[str]:
-    """Those that nothing is learned from: of few, more, where the gate has enough to tell by only then. What a run was
-    trained on is held out in no later one.
+    """Those that nothing is learned from: of few, more, where the gate has enough to tell by only then. As the fourths
+    are among the seconds, what a run was trained on is not held out once there is more.
     """
     for nth in (QUERY_EVERY, QUERY_EVERY_OF_FEW):
         held_out = _every(candidates, nth)
