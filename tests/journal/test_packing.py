@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from metaclaw.errors import StoreError
 from metaclaw.journal import trajectories
-from metaclaw.journal.packing import LEAST_BYTES, Packer
+from metaclaw.journal.packing import LEAST_BYTES, Bases, Packer
 from metaclaw.journal.recorder import Recorder
 from metaclaw.journal.redact import Redactor
 from metaclaw.store import Database
@@ -138,6 +138,22 @@ async def test_a_long_reply_is_kept_compressed_and_a_short_one_as_it_is(database
     await database.write_async(lambda one: one.execute("UPDATE turns SET response = x'00' WHERE id = ?", (long.id,)))
     with pytest.raises(StoreError, match="A reply in the store cannot be read"):
         trajectories.turn(database, NAMESPACE, long.id)
+
+
+async def test_a_session_that_is_erased_while_it_is_read_is_read_as_it_was(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = conversation(3)
+    await keep_all(database, turns)
+    read = Bases.whole
+
+    def erased_first(bases: Bases, stored: bytes, builds_on: str | None) -> bytes:
+        database.write(lambda one: one.execute("DELETE FROM turns"))
+        return read(bases, stored, builds_on)
+
+    monkeypatch.setattr(Bases, "whole", erased_first)
+    assert read_back(database) == [turn.request for turn in turns]
+    assert read_back(database) == []
 
 
 async def test_many_sessions_are_known_within_bounds(database: Database) -> None:

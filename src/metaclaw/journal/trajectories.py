@@ -141,9 +141,10 @@ def _literal(word: str) -> str:
 
 
 def _turns(database: Database, where: str, values: tuple[Any, ...]) -> list[Turn]:
-    rows = database.read(f"SELECT {TURN_COLUMNS}, position FROM turns WHERE {where}", values)
     bases = Bases(database)
-    return [as_turn(row, bases) for row in rows]
+    with database.one_moment():  # a session may be erased meanwhile
+        rows = database.read(f"SELECT {TURN_COLUMNS}, position FROM turns WHERE {where}", values)
+        return [as_turn(row, bases) for row in rows]
 
 
 def as_turn(row: tuple[Any, ...], bases: Bases) -> Turn:

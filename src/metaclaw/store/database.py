@@ -14,7 +14,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from importlib import resources
@@ -75,13 +75,25 @@ class Database:
 
     def read(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows. Microseconds for an indexed row; long reads belong off the event loop."""
-        connection: Connection | None = getattr(self._local, "reader", None)
         try:
-            if connection is None:
-                connection = self._local.reader = connect(self.path)
-            return connection.execute(sql, values).fetchall()
+            return self._reader().execute(sql, values).fetchall()
         except apsw.Error as error:
             raise StoreError(f"The store at {self.path} could not be read: {error}") from error
+
+    @contextlib.contextmanager
+    def one_moment(self) -> Iterator[None]:
+        """Within the block, all reads of this thread see the store as it is at the first of them."""
+        self.read("BEGIN")
+        try:
+            yield
+        finally:
+            self.read("COMMIT")
+
+    def _reader(self) -> Connection:
+        connection: Connection | None = getattr(self._local, "reader", None)
+        if connection is None:
+            connection = self._local.reader = connect(self.path)
+        return connection
 
     def submit(self, work: Callable[[Connection], T], size: int = 0) -> Future[T]:
         """Queue a write. The future ends after the commit is on disk, or with the `StoreError` that stopped it.

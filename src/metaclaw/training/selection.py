@@ -111,7 +111,8 @@ def finished(
 
 def _candidates(database: Database, sql: str, namespace: str) -> list[Candidate]:
     bases = Bases(database)
-    return [_candidate(row, bases) for row in database.read(sql, (namespace,))]
+    with database.one_moment():  # a session may be erased meanwhile
+        return [_candidate(row, bases) for row in database.read(sql, (namespace,))]
 
 
 def _candidate(row: tuple[Any, ...], bases: Bases) -> Candidate:
