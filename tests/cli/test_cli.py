@@ -78,7 +78,10 @@ def test_status_asks_a_gateway_that_runs(shell: Shell) -> None:
         assert facts["gateway"] == [f"{facts['address'].removesuffix('/v1')} (process {process.pid})"]
         assert (facts["learner"], facts["lost"], facts["in_flight"]) == ("off", {}, 0)
         assert facts["disk_bytes"] > 0
-        assert f"(process {process.pid})" in shell("status")[1]
+        told = dict(line.split(maxsplit=1) for line in shell("status")[1].splitlines())
+        assert f"(process {process.pid})" in told["gateway"]
+        assert told["disk"].endswith(" MB")
+        assert told["clients"] == "none"
 
 
 def test_status_without_a_gateway_reads_the_store_alone(shell: Shell) -> None:

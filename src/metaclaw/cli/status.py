@@ -58,8 +58,8 @@ def print_status(settings: Settings, *, as_json: bool) -> None:
         typer.echo(json.dumps(facts))
         return
     for key, value in facts.items():
-        told = engines_text(value) if key == "engines" else value
-        typer.echo(f"{key.replace('_', ' '):14} {visible(_shown(told))}")
+        name = "disk" if key == "disk_bytes" else key.replace("_", " ")
+        typer.echo(f"{name:14} {visible(_shown(key, value))}")
 
 
 def _of_the_gateway(running: list[Running], settings: Settings) -> dict[str, Any]:
@@ -98,10 +98,14 @@ def _bytes(path: Path, settings: Settings) -> int:
     return known.st_size if stat.S_ISREG(known.st_mode) and settings.weights_dir not in path.parents else 0
 
 
-def _shown(value: Any) -> str:
-    if isinstance(value, Mapping):
+def _shown(key: str, value: Any) -> str:
+    if key == "disk_bytes":
+        return f"{value / 1e6:,.1f} MB"
+    if key == "engines":
+        value = engines_text(value)
+    elif isinstance(value, Mapping):
         return ", ".join(f"{name} {n}" for name, n in value.items()) or "nothing"
-    return ", ".join(value) if isinstance(value, list) else str(value)
+    return (", ".join(value) or "none") if isinstance(value, list) else str(value)
 
 
 def _on_trial(route: RouteState) -> str:
