@@ -33,9 +33,15 @@ def test_a_skill_is_pinned_and_unpinned(shell: Shell) -> None:
     assert "active," in listed  # a narrow table breaks the line
     assert "pinned" in listed
     assert "pinned: agreed" in shell("skills", "history", SKILL.name)[1]
+    assert shell.json("skills", "list")[0]["always"] is False
+    generation = pinned["generation"]
+    code, told, _ = shell("skills", "pin", SKILL.name, "--always")
+    assert (code, told) == (0, f"{SKILL.name} stays as it is, and is in every request (generation {generation + 1})\n")
+    assert shell.json("skills", "list")[0]["always"] is True
     code, told, _ = shell("skills", "unpin", SKILL.name)
-    assert (code, told) == (0, f"{SKILL.name} is measured like any other (generation {pinned['generation'] + 1})\n")
-    assert shell.json("skills", "list")[0]["pinned"] is False
+    assert (code, told) == (0, f"{SKILL.name} is measured like any other (generation {generation + 2})\n")
+    [row] = shell.json("skills", "list")
+    assert (row["pinned"], row["always"]) == (False, False)
     assert "no-such" in shell.refused("skills", "pin", "no-such")
 
 

@@ -250,6 +250,23 @@ async def test_nothing_is_withheld_without_a_session_without_a_share_or_where_pi
     assert (await drawing.for_query(QUERY, session="s")).draw.withheld == (published.ref,)
 
 
+async def test_what_is_pinned_for_all_is_in_every_request_first_and_once(catalog: BreakableCatalog) -> None:
+    fits, _ = catalog.publish(SKILL, SkillState.ACTIVE, "new", [])
+    manner, _ = catalog.publish(make_skill("manner", "Rule: answer in British English."), SkillState.ACTIVE, "new", [])
+    context = LiveContext(catalog, ContextSettings(), embedder, holdout_share=1.0)
+    unlike = "What is the capital of Peru?"
+    assert (await context.for_query(unlike)).composition == NOTHING
+    catalog.pin("manner", "in all that we write", always=True)
+    found = await context.for_query(unlike, session="s")
+    assert (found.composition.skills, found.draw) == ((manner,), NO_DRAW)
+    assert set((await context.for_query(QUERY)).composition.skills) == {fits, manner}
+    assert (await context.for_query(unlike, with_skills=False)).composition == NOTHING
+    catalog.pin(SKILL.name, "this too", always=True)
+    assert (await context.for_query(QUERY)).composition.text.count(SKILL.body) == 1
+    catalog.unpin("manner", "no more")
+    assert (await context.for_query(unlike)).composition.skills == (fits,)
+
+
 async def test_an_index_is_told_of_when_it_is_built_and_not_with_each_change(catalog: BreakableCatalog) -> None:
     for number in range(20):  # of so many, one that changes is no reason to build anew
         catalog.publish(make_skill(f"rule-{number}", f"Rule {number}."), SkillState.ACTIVE, "new", [])

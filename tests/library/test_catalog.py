@@ -233,6 +233,23 @@ def test_a_pin_is_noted_counts_once_and_can_be_undone(catalog: Catalog) -> None:
         catalog.pin("b", "mine")
 
 
+def test_a_pin_may_be_for_every_request_as_long_as_it_is_live(catalog: Catalog) -> None:
+    skill, generation = catalog.publish(make_skill("a"), ACTIVE, "new", [])
+    catalog.publish(make_skill("b"), ACTIVE, "new", [])
+    catalog.pin("b", "stays")
+    assert catalog.pin("a", "mine", always=True) == generation + 3
+    assert catalog.pinned() == {"a", "b"}
+    assert catalog.pinned_for_all() == [skill]
+    again, _ = catalog.publish(make_skill("a", "Said otherwise."), ACTIVE, "edited", [])
+    assert catalog.pinned_for_all() == [again]
+    catalog.change_state(again, SkillState.RETIRED, "enough")
+    assert catalog.pinned_for_all() == []
+    assert catalog.pin("a", "no more") == catalog.pin("a", "no more") == generation + 6
+    assert catalog.pinned() == {"a", "b"}
+    reasons = [change[4] for change in catalog.history("a")]
+    assert reasons == ["new", "pinned, for every request: mine", "edited", "enough", "pinned: no more"]
+
+
 def test_a_merge_is_one_step_and_so_is_its_undoing(catalog: Catalog) -> None:
     one, _ = catalog.publish(make_skill("a", "one"), ACTIVE, "new", [])
     two, _ = catalog.publish(make_skill("b", "two"), TRIAL, "new", [])

@@ -37,7 +37,7 @@ def list_skills(config: ConfigOption = None, data_dir: DataDirOption = None, as_
         return
     table = Table("name", "version", "state", "origin", "vouched for", "description")
     for row in rows:
-        state = f"{row['state']}, pinned" if row["pinned"] else row["state"]
+        state = row["state"] + (", pinned" if row["pinned"] else "") + (", always" if row["always"] else "")
         vouched = "yes" if row["vouched"] else "no"
         shown = [row["name"], str(row["version"]), state, row["origin"], vouched, visible(row["description"])[:80]]
         table.add_row(*map(escape, shown))
@@ -155,7 +155,7 @@ def _pair(opened: Library, name: str, old: int | None, new: int | None) -> tuple
 def _rows(opened: Library) -> list[dict[str, Any]]:
     """What `list` tells of each skill; those that never were one, for their broken file, too."""
     problems = opened.catalog.mirror.problems()
-    pinned = opened.catalog.pinned()
+    pinned, always = opened.catalog.pinned(), {skill.name for skill in opened.catalog.pinned_for_all()}
     waiting = {skill.name: skill for skill in opened.catalog.waiting()}
     unvouched = opened.catalog.unvouched()
     rows = [
@@ -163,6 +163,7 @@ def _rows(opened: Library) -> list[dict[str, Any]]:
             **asdict(skill),
             "vouched": skill.ref not in unvouched,
             "pinned": skill.name in pinned,
+            "always": skill.name in always,
             "waiting": waiting[skill.name].ref if skill.name in waiting else None,
             "why_waiting": _reason(opened, waiting.get(skill.name)),
             "problem": problems.pop(skill.name, ""),
@@ -171,7 +172,7 @@ def _rows(opened: Library) -> list[dict[str, Any]]:
     ]
     never = {
         "vouched": True, "version": 0, "state": "broken", "origin": "person", "description": "", "pinned": False,
-        "waiting": None, "why_waiting": "",
+        "always": False, "waiting": None, "why_waiting": "",
     }
     return rows + [{**never, "name": name, "problem": problem} for name, problem in problems.items()]
 

@@ -89,6 +89,7 @@ class LiveContext:
         self._answered = 0  # the generation of the answers
         self._holdout_share = holdout_share
         self._pinned = frozenset[str]()  # of the generation of the answers
+        self._always: Sequence[Skill] = ()  # the same: what a person wants in every request
         self._changed = asyncio.Event()
 
     async def for_query(
@@ -122,7 +123,7 @@ class LiveContext:
         """What was answered under another generation."""
         self._answers.clear()
         self._drawn.clear()
-        self._pinned = self._catalog.pinned()
+        self._pinned, self._always = self._catalog.pinned(), self._catalog.pinned_for_all()
         self._answered = self._near.generation
 
     def _generation(self) -> int:
@@ -176,7 +177,9 @@ class LiveContext:
         if index is None:
             return Context(generation, NOTHING)
         matches = index.rank(query, embed, self._settings.max_skills, self._settings.min_score)
-        answer = Context(generation, compose([match.skill for match in matches], budget))
+        named = {skill.name for skill in self._always}
+        skills = [*self._always, *(match.skill for match in matches if match.skill.name not in named)]
+        answer = Context(generation, compose(skills, budget))
         if self._answered == generation:
             _remember(self._answers, (query, budget), answer)
         return answer

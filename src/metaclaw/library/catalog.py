@@ -201,13 +201,18 @@ class Catalog(Reader):
     def record(self, verdict: Verdict) -> None:
         self._database.write(lambda connection: verdicts.insert(connection, self.namespace, verdict))
 
-    def pin(self, name: str, reason: str) -> int:
-        """Take every version of a skill out of the hold-out and of curation. Returns the generation.
+    def pin(self, name: str, reason: str, *, always: bool = False) -> int:
+        """Take every version of a skill out of the hold-out and of curation; `always` also puts it into every request.
+        Pinned again, it is as said last. Returns the generation.
 
         Raises `SkillError` where there is no such skill.
         """
-        statement = "INSERT OR IGNORE INTO pins VALUES (?, ?, ?)"
-        return self._change_pin(self.get(name), statement, (self.namespace, name, time.time()), f"pinned: {reason}")
+        statement = (
+            "INSERT INTO pins (namespace, name, created_at, always) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE"
+            " SET always = excluded.always WHERE always <> excluded.always"
+        )
+        said = f"pinned{', for every request' if always else ''}: {reason}"
+        return self._change_pin(self.get(name), statement, (self.namespace, name, time.time(), always), said)
 
     def unpin(self, name: str, reason: str) -> int:
         """Undo `pin`. Raises `SkillError` where there is no such skill."""

@@ -201,6 +201,15 @@ class Reader:
         rows = self._database.read("SELECT name FROM pins WHERE namespace = ?", (self.namespace,))
         return frozenset(row[0] for row in rows)
 
+    def pinned_for_all(self) -> list[Skill]:
+        """The live skills that a person wants in every request, by name."""
+        rows = self._database.read(
+            f"SELECT {SKILL_COLUMNS} FROM skills WHERE namespace = ?1 AND {LIVE}"
+            " AND name IN (SELECT name FROM pins WHERE namespace = ?1 AND always) ORDER BY name",
+            (self.namespace,),
+        )
+        return [as_skill(row) for row in rows]
+
     def wordings(self, skill_ref: str) -> list[int]:
         """The versions of a skill that inject the same text as this one; it is among them."""
         name, _, version = skill_ref.rpartition("@")
