@@ -47,6 +47,7 @@ class Gateway:
         return {
             "evolve": {"holdout_share": 0},  # the arms are our own
             "training": training,
+            "serving": {"canary_share": 0},  # the evening's exam asks the night's adapter, or what served before it
             "schedule": {"idle_seconds": 1e6, "sleep_hours": "", **WHOEVER_IS_THERE},  # only when the night says so
             **({"model": {"name": self.model}} if self.model else {}),
         }
