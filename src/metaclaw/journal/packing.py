@@ -18,7 +18,8 @@ from metaclaw.store import Connection, Database
 from metaclaw.types import Turn, TurnKind
 from metaclaw.zstd import zstd
 
-LEAST_BYTES = 4096  # a page of the store: below it there is nothing to gain
+LEAST_BYTES = 4096  # of a request: a page of the store; below it there is nothing to gain
+LEAST_REPLY_BYTES = 8192  # below it, to compress takes longer than to write the bytes
 LARGEST_BYTES = 32 * 1024 * 1024
 MOST_SHARE = 0.25  # of the whole: where a difference is larger, this is another conversation
 MOST_KEPT_BYTES = 32 * 1024 * 1024
@@ -31,7 +32,7 @@ Key = tuple[str, str, str]
 
 def packed(response: bytes) -> tuple[bytes, bool]:
     """What to store of a reply, and whether it is compressed."""
-    if len(response) < LEAST_BYTES:
+    if len(response) < LEAST_REPLY_BYTES:
         return response, False
     return bytes(zstd.compress(response, LEVEL)), True
 
