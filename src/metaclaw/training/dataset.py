@@ -25,9 +25,9 @@ from metaclaw.training.refusals import declined
 from metaclaw.types import Check, Message, Sampled, Signal, Turn
 
 WATCH_EVERY = 3  # of the held-out sessions, every third tells the trainer when to stop: the gate must not see those
-LEAST_JUDGED = 12  # held-out turns that the gate keeps in any case; with fewer, nothing is watched
+LEAST_JUDGED = 12  # held-out turns that the gate should have, and keeps in any case: with fewer, nothing is watched
 QUERY_EVERY = 4  # of the sessions that had the same skills, every fourth is held out for the gate
-QUERY_EVERY_OF_FEW = 2  # where these would be too few to tell anything
+QUERY_EVERY_OF_FEW = 2  # while these are fewer than the gate should have
 RETENTION_EVERY = 2  # of those that needed none, every second: the other half is rehearsed
 MOST_OF_SESSION = 16  # turns of one session, so that one long day is not the whole lesson
 SOURCE_SHARE = {"next_message": 0.5, "judge": 0.5}  # of a run: what is read by rules or is an opinion must not rule it
@@ -226,14 +226,17 @@ def _safety_sessions(candidates: Sequence[Candidate]) -> frozenset[str]:
 
 
 def _held_out_sessions(candidates: Sequence[Candidate], proven: Sequence[Candidate]) -> frozenset[str]:
-    """Those that nothing is learned from: of few, more, where the gate has enough to tell by only then. As the fourths
-    are among the seconds, what a run was trained on is not held out once there is more.
+    """Those that nothing is learned from: of few, more, so that the gate can tell. The fourths are among the seconds:
+    what a run was trained on is not held out once there is more.
+
+    Of the held-out prompts only those tell anything that the incumbent gets wrong, which is a part of them once it has
+    learned something; a few examples to train on do more than a few to test on.
     """
-    for nth in (QUERY_EVERY, QUERY_EVERY_OF_FEW):
-        held_out = _every(candidates, nth)
-        if sum(bool(one.turn.skills) and one.turn.session in held_out for one in proven) >= LEAST_TO_TELL:
-            return held_out
-    return _every(candidates, QUERY_EVERY)
+    fourth, second = _every(candidates, QUERY_EVERY), _every(candidates, QUERY_EVERY_OF_FEW)
+    asked = [one.turn.session for one in proven if one.turn.skills]
+    enough = sum(session in fourth for session in asked) >= LEAST_JUDGED
+    in_vain = sum(session in second for session in asked) < LEAST_TO_TELL
+    return fourth if enough or in_vain else second
 
 
 def _every(candidates: Sequence[Candidate], nth: int) -> frozenset[str]:
