@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from metaclaw.bench.demo.workload import Task
-from metaclaw.bench.learning import playing
+from metaclaw.bench.learning import playing, report
 from metaclaw.bench.learning.run import Plan, main
 from metaclaw.bench.learning.stream import Size, stream
 from metaclaw.bench.report.committed import read
@@ -88,7 +88,7 @@ class Pupil:
     def night(self) -> str:
         self.nights += 1
         self.state["weights"] = dict(self.state["skills"])
-        return "promoted"
+        return playing.RAN
 
 
 PUPILS: list[Pupil] = []
@@ -181,3 +181,15 @@ def test_the_run_file_of_another_plan_is_refused(tmp_path: Path) -> None:
     main(plan(tmp_path / "runs", (1,), days=1), tmp_path, "x")
     with pytest.raises(MetaClawError, match="is of another run"):
         main(plan(tmp_path / "runs", (1,), days=2), tmp_path, "x")
+
+
+def test_a_night_without_a_training_counts_for_no_promotion() -> None:
+    promoted = {"state": "done", "decision": "promoted: better", "trainer": {"steps": 3}}
+    nights = [
+        playing.Line("1/night", 1, "night", note={"said": playing.RAN, **promoted}),
+        playing.Line("2/night", 2, "night", note={"said": "There is too little to learn from.", **promoted}),
+    ]
+    _, _, told = report.figures({(1, "distill"): nights}, {1: stream(1, SIZE, 2)}, ["distill"])
+    found = told["objectives"]["distill"]
+    assert (found["nights"], found["promoted"], found["steps"]) == (2, 1, 3)
+    assert found["decisions"] == ["promoted: better", "There is too little to learn from."]

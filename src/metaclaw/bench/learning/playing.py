@@ -27,6 +27,7 @@ MAX_TOKENS = 64
 SETTLE_SECONDS = 300.0
 SWAP_SECONDS = 300.0
 NIGHT_SECONDS = 7200.0
+RAN = "It ran."  # what `metaclaw train now` says of a training that took place
 SIDES: Mapping[str, Mapping[str, str]] = {"skills": {}, "weights": WITHOUT_SKILLS}
 """What the evening's exam is asked with: the skills in the prompt, or the weights alone."""
 
@@ -108,6 +109,8 @@ async def _live(gateway: Gateway, day: Day, client: GatewayClient, lines: Played
         said = await asyncio.to_thread(_train, config)
         await _swapped(client)
         job = (await client.status()).get("job") or {}
+        if said != RAN:
+            job = {}  # that of an earlier night
         kept = {key: job.get(key) for key in ("state", "decision", "error", "trainer", "examples", "held_out")}
         lines.add(Line(
             f"{day.number}/night", day.number, "night", note={"said": said, **kept},

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from metaclaw.bench.learning.playing import NEVER, Line
+from metaclaw.bench.learning.playing import NEVER, RAN, Line
 from metaclaw.bench.learning.stream import ARRIVES, REVOKED, Day, in_force, known
 from metaclaw.bench.results import Arm, Check, share
 
@@ -116,8 +116,10 @@ def _objective(lines: Runs, objective: str, last: int) -> dict[str, Any]:
     """One row of the comparison: what the weights know, what they lost, and what the nights cost."""
     arm = (objective, "weights")
     nights = [line for (_, name), found in lines.items() if name == objective for line in found if line.part == "night"]
-    trained = [night.note["trainer"] for night in nights if night.note and night.note.get("trainer")]
-    decisions = [str((night.note or {}).get("decision") or (night.note or {}).get("error")) for night in nights]
+    notes = [night.note or {} for night in nights]
+    ran = [note if note.get("said") == RAN else {} for note in notes]
+    trained = [note["trainer"] for note in ran if note.get("trainer")]
+    decisions = [str(note.get("decision") or note.get("error") or notes[at].get("said")) for at, note in enumerate(ran)]
     return {
         **_day(lines, arm, last),
         "nights": len(nights), "promoted": sum(one.startswith("promoted") for one in decisions),
