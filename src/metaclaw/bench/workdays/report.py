@@ -126,9 +126,11 @@ def draw(whole: Mapping[str, Mapping[str, Any]], path: Path, title: str, over: i
     figure, axes = pyplot.subplots(figsize=(9, 4.5), layout="constrained")
     for name, found in whole.items():
         points = smooth(found["by_day"], over)
-        axes.plot(*zip(*points, strict=True), marker="o", markersize=3, label=name, color=COLOURS.get(name))
+        line = "--" if name == "both" else "-"  # where it runs on that of skills, both are seen
+        axes.plot(*zip(*points, strict=True), line, marker="o", markersize=3, label=name, color=COLOURS.get(name))
     axes.set_ylim(0, 1.02)
     axes.set_xlabel("workday")
+    axes.locator_params(axis="x", integer=True)
     axes.set_ylabel("questions right" if over == 1 else f"questions right (mean of {over} days)")
     axes.set_title(title)
     axes.legend(loc="upper left", fontsize=8)
