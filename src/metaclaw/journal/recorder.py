@@ -141,10 +141,12 @@ class Recorder:
     ) -> list[tuple[Any, ...]]:
         """All of `TURN_COLUMNS`."""
         rows: list[tuple[Any, ...]] = []
+        beside: set[str] = set()
         for turn, row in zip(turns, values, strict=True):
-            request, builds_on = self._packer.pack(connection, turn, row[REQUEST], {one[0] for one in rows})
+            request, builds_on = self._packer.pack(connection, turn, row[REQUEST], beside)
             response, is_packed = packed(row[RESPONSE])
             rows.append((*row[:REQUEST], request, response, *row[RESPONSE + 1 :], builds_on, is_packed))
+            beside.add(turn.id)
         return rows
 
     def _values(self, turn: Turn) -> tuple[Any, ...]:

@@ -182,10 +182,10 @@ def manifest_lines(dataset: Dataset) -> list[str]:
     return [json.dumps(asdict(entry), ensure_ascii=False) for entry in dataset.manifest]
 
 
-def _placed(one: Candidate, why_not: str, held_out: frozenset[str], unsafe: frozenset[str]) -> tuple[str, str]:
-    """The split of a turn, and the reason."""
-    if why_not:
-        return OUT, why_not
+def _placed(one: Candidate, why_out: str, held_out: frozenset[str], unsafe: frozenset[str]) -> tuple[str, str]:
+    """The split of a turn, and the reason; `why_out` is what `why_not` says of it."""
+    if why_out:
+        return OUT, why_out
     if one.turn.session in unsafe:
         return "safety", "the model declined, and nobody complained"
     apart = one.turn.session in held_out

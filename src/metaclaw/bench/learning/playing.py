@@ -109,8 +109,6 @@ async def _live(gateway: Gateway, day: Day, client: GatewayClient, lines: Played
         said = await asyncio.to_thread(_train, config)
         await _swapped(client)
         job = (await client.status()).get("job") or {}
-        if said != RAN:
-            job = {}  # that of an earlier night
         kept = {key: job.get(key) for key in ("state", "decision", "error", "trainer", "examples", "held_out")}
         lines.add(Line(
             f"{day.number}/night", day.number, "night", note={"said": said, **kept},

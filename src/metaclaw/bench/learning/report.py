@@ -117,9 +117,8 @@ def _objective(lines: Runs, objective: str, last: int) -> dict[str, Any]:
     arm = (objective, "weights")
     nights = [line for (_, name), found in lines.items() if name == objective for line in found if line.part == "night"]
     notes = [night.note or {} for night in nights]
-    ran = [note if note.get("said") == RAN else {} for note in notes]
-    trained = [note["trainer"] for note in ran if note.get("trainer")]
-    decisions = [str(note.get("decision") or note.get("error") or notes[at].get("said")) for at, note in enumerate(ran)]
+    trained = [note["trainer"] for note in notes if _ran(note) and note.get("trainer")]
+    decisions = [_became(note) for note in notes]
     return {
         **_day(lines, arm, last),
         "nights": len(nights), "promoted": sum(one.startswith("promoted") for one in decisions),
@@ -129,6 +128,17 @@ def _objective(lines: Runs, objective: str, last: int) -> dict[str, Any]:
         "own_samples": sum(one.get("own_samples") or 0 for one in trained),
         "flat_groups": sum(one.get("flat_groups") or 0 for one in trained), "decisions": decisions,
     }
+
+
+def _ran(night: Mapping[str, Any]) -> bool:
+    """Whether it trained; else what it tells of a job is of an earlier night's."""
+    return bool(night.get("said") == RAN)
+
+
+def _became(night: Mapping[str, Any]) -> str:
+    """What became of it; where nothing was trained, why not."""
+    told = (night.get("decision") or night.get("error")) if _ran(night) else None
+    return str(told or night.get("said"))
 
 
 def _share(found: Sequence[bool]) -> float | None:
