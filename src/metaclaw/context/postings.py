@@ -19,6 +19,7 @@ from metaclaw.context.text import words
 
 K1, B = 1.2, 0.75  # BM25's usual constants
 USUAL_WORDS = 40  # of a skill; a fixed one, since the true mean would move every weight with every skill
+LEAST_RARITY = 0.01  # a word that nearly all skills of a large library hold tells none from the others
 MOST_POSTINGS = 60_000  # read for one passage, the rarest words first: bounds the time of a request
 
 Rows = npt.NDArray[np.int32]
@@ -58,8 +59,8 @@ class Postings:
 
     def scores(self, rarities: Mapping[str, float]) -> Weights:
         """For each skill the sum, over the words, of rarity times impact."""
-        found = [(self.starts[n], self.starts[n + 1], rarities[word])
-                 for word in rarities if (n := self.vocabulary.get(word)) is not None]
+        found = [(self.starts[n], self.starts[n + 1], rarity) for word, rarity in rarities.items()
+                 if rarity >= LEAST_RARITY and (n := self.vocabulary.get(word)) is not None]
         found.sort(key=lambda span: span[1] - span[0])
         rows, weights = list[Rows](), list[Weights]()
         read = 0

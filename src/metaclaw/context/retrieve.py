@@ -45,10 +45,17 @@ class Match:
 
 
 class Found(NamedTuple):  # of which each request makes dozens: a dataclass takes five times as long
-    skill: Skill
+    """Row `row` of `segment`. They sort as they are wanted: the best first, and by name where two are as good."""
+
+    behind: float  # what it is ordered by, negated
+    name: str
     score: float
-    vector: Vectors
-    place: float  # what it is ordered by
+    row: int
+    segment: Segment
+
+    @property
+    def skill(self) -> Skill:
+        return self.segment.skills[self.row]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +88,18 @@ class SkillIndex:
         found = self.search(query, embed, RUNNER_UP_SHARE)
         least = max(min_score, RUNNER_UP_SHARE * max((match.score for match in found), default=0.0))
         worth = [match for match in found if match.score >= least]
-        vectors = np.array([match.vector for match in worth])
+        if len(worth) < 2:
+            return [Match(match.skill, match.score) for match in worth[:most]]
+        vectors = _vectors(worth)
         said = np.zeros(len(worth), dtype=bool)  # by one that was chosen
         chosen = list[Match]()
         for place, match in enumerate(worth):
+            if said[place]:
+                continue
             if len(chosen) == most:
                 break
-            if not said[place]:
-                chosen.append(Match(match.skill, match.score))
-                said |= np.vecdot(vectors, match.vector) >= SAME
+            chosen.append(Match(match.skill, match.score))
+            said[place:] |= np.vecdot(vectors[place:], vectors[place]) >= SAME
         return chosen
 
     def search(self, query: str, embed: Embed, share: float = 0.0) -> list[Found]:
@@ -109,7 +119,7 @@ class SkillIndex:
             match for segment, gone in ((self.large, self.gone), (self.fresh, NONE))
             for match in _best(segment, gone, asked, of_each, vectors, share)
         ]
-        return sorted(found, key=lambda match: (-match.place, match.skill.name))[:CONSIDERED]
+        return sorted(found)[:CONSIDERED]
 
     def changed(self, names: Collection[str], skills: Sequence[Skill], vectors: Vectors) -> SkillIndex:
         """With `skills` in place of whatever was live by these names."""
@@ -164,9 +174,15 @@ def _best(
     rows, scores_C, places_C = _by_skill(segment.owners[rows], rows, scores_PC, cued)
     worth = np.flatnonzero((scores_C > 0) & (scores_C >= share * scores_C.max(initial=0)))
     best = worth[np.argsort(-places_C[worth], kind="stable")][:CONSIDERED]
-    rows, scores, places = rows[best], scores_C[best].tolist(), places_C[best].tolist()
-    found = zip(rows.tolist(), scores, segment.dense.vectors(rows), places, strict=True)
-    return [Found(segment.skills[row], score, vector, place) for row, score, vector, place in found]
+    found = zip((-places_C[best]).tolist(), scores_C[best].tolist(), rows[best].tolist(), strict=True)
+    return [Found(behind, segment.skills[row].name, score, row, segment) for behind, score, row in found]
+
+
+def _vectors(found: Sequence[Found]) -> Vectors:
+    segment = found[0].segment
+    if all(one.segment is segment for one in found):
+        return segment.dense.vectors(np.array([one.row for one in found]))
+    return np.concatenate([one.segment.dense.vectors(np.array([one.row])) for one in found])
 
 
 def _by_skill(owners: Numbers, rows: Numbers, scores: Vectors, cued: bool) -> tuple[Numbers, Vectors, Vectors]:

@@ -25,7 +25,7 @@ MOST_KNOWN = 10_000  # conversations and traces that are kept in mind; those bef
 LATEST = (
     "SELECT session, last_at, closed_at FROM sessions WHERE namespace = ? AND prefix = ?"
     " AND prefix <> ''"  # said again so that the index is taken, which holds no others
-    " ORDER BY last_at DESC LIMIT 1"
+    " ORDER BY opened_at DESC LIMIT 1"
 )
 OPEN_SESSIONS = "INSERT INTO sessions (namespace, session, prefix, opened_at, last_at, closed_at)"
 OPEN_ONES = (

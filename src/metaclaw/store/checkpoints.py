@@ -11,11 +11,11 @@ import apsw
 from metaclaw.store.connection import Connection, connect
 
 CHECKPOINT_PAGES = 1_000  # of 4 KiB, as SQLite itself has it
-MOST_LOG_PAGES = 32_000
+MOST_LOG_PAGES = 8_000  # then the writer moves the last of them itself, and the log begins anew
 
 
 class Checkpoints:
-    """On a thread and a connection of its own.
+    """On a thread and a connection of its own, whenever so many pages have come that are not in the database yet.
 
     SQLite would do it within a commit, every thousand pages: then whoever waits for that commit waits for the disk to
     take the pages one by one, tens of milliseconds. Beside the writer it holds nobody up; only when it cannot keep up
@@ -26,6 +26,7 @@ class Checkpoints:
         self._path = path
         self._wanted = threading.Event()
         self._closing = False
+        self._moved = 0  # pages of the log that are in the database as well
         self._thread: threading.Thread | None = None
         writer.wal_autocheckpoint(0)
         writer.set_wal_hook(self._written)
@@ -38,7 +39,9 @@ class Checkpoints:
 
     def _written(self, writer: Connection, name: str, pages: int) -> int:
         """Called by SQLite after each commit, with the pages that the log holds."""
-        if pages >= CHECKPOINT_PAGES and not self._wanted.is_set():
+        if pages < self._moved:  # it has begun anew
+            self._moved = 0
+        if pages - self._moved >= CHECKPOINT_PAGES and not self._wanted.is_set():
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="store-checkpoints", daemon=True)
                 self._thread.start()
@@ -51,12 +54,10 @@ class Checkpoints:
     def _run(self) -> None:
         connection = connect(self._path)
         try:
-            while True:
+            while not self._closing:
                 self._wanted.wait()
-                self._wanted.clear()
-                if self._closing:
-                    return
                 with contextlib.suppress(apsw.Error):  # the next commit asks again
-                    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+                    _, self._moved = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+                self._wanted.clear()  # only now: what comes meanwhile is moved with the next thousand
         finally:
             connection.close()

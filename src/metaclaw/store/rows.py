@@ -1,4 +1,4 @@
-"""Rows of one kind, written many at a time: those that come while some are being written wait for each other."""
+"""Rows of one kind, written many at a time: a commit costs about the same for one as for a dozen."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import apsw
+
 from metaclaw.errors import StoreError
-from metaclaw.store.connection import Connection, attempt
+from metaclaw.store.connection import Connection
 from metaclaw.store.database import LARGEST_GROUP, MOST_WAITING, MOST_WAITING_BYTES, Database
 
 T = TypeVar("T")
@@ -16,6 +18,7 @@ Insert = Callable[[Connection, Sequence[Any]], None]
 Told = Callable[[BaseException | None], None]
 
 ROWS_A_STATEMENT = 16
+GATHER_SECONDS = 0.002  # rows wait no longer for others, of which a commit makes twice as many together under load
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +28,24 @@ class _Row:
     size: int
 
 
-class RowWriter:
-    """Rows of one kind from one event loop: those that come while some are being written are written together, next.
+@dataclass(slots=True)
+class _Gathering:
+    """`seen` is how many rows there were when it was last looked."""
 
-    `insert` takes many at once; where that fails, each by itself. A row at a time, the two threads would hand Python's
-    lock over a dozen times for each, and each time wait for it.
+    until: float
+    seen: int = 0
+
+
+class _InsertError(Exception):
+    """`insert` failed, not the transaction around it."""
+
+
+class RowWriter:
+    """Rows of one kind from one event loop, written many at a time: those that come one after the other, and those that
+    come while some are being written.
+
+    `insert` takes many at once; where that fails, each by itself. With each statement the two threads hand Python's
+    lock to and fro, and wait for it: so there is one write for many rows, and no savepoint in it.
     """
 
     def __init__(self, database: Database, insert: Insert) -> None:
@@ -38,43 +54,62 @@ class RowWriter:
         self._next: list[_Row] = []
         self._bytes = 0
         self._writing = 0
+        self._gathering: _Gathering | None = None
 
     def submit(self, row: Any, told: Told, size: int) -> None:
         """`told` is called on this loop: with None after the commit is on disk, else with what went wrong."""
+        loop = asyncio.get_running_loop()
         waiting = self._writing + len(self._next)
         if waiting >= MOST_WAITING or (waiting and self._bytes + size > MOST_WAITING_BYTES):
             refusal = StoreError(
                 f"The store at {self._database.path} is too slow: {waiting} rows wait. Check its disk."
             )
-            asyncio.get_running_loop().call_soon(told, refusal)
+            loop.call_soon(told, refusal)
             return
         self._next.append(_Row(row, told, size))
         self._bytes += size
-        if not self._writing:
-            self._write()
+        if not (self._writing or self._gathering):
+            self._gather(loop)
 
-    def _write(self) -> None:
+    def _gather(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._gathering = _Gathering(loop.time() + GATHER_SECONDS)
+        loop.call_soon(self._look, loop, self._gathering)
+
+    def _look(self, loop: asyncio.AbstractEventLoop, gathering: _Gathering) -> None:
+        """Write, unless more came in the last round of the loop: then still more may."""
+        if gathering.seen < len(self._next) < LARGEST_GROUP and loop.time() < gathering.until:
+            gathering.seen = len(self._next)
+            loop.call_soon(self._look, loop, gathering)
+            return
+        self._gathering = None
         rows, self._next = self._next[:LARGEST_GROUP], self._next[LARGEST_GROUP:]
         self._writing = len(rows)
+        self._write_down(rows)
+
+    def _write_down(self, rows: Sequence[_Row]) -> None:
         written = self._database.submit_async(lambda connection: self._insert_all(connection, rows))
-        written.add_done_callback(lambda done: self._written(rows, done))
+        written.add_done_callback(lambda done: self._written(rows, done.exception()))
 
-    def _insert_all(self, connection: Connection, rows: Sequence[_Row]) -> list[BaseException | None]:
-        """What became of each."""
-        _, raised = attempt(connection, lambda one: self._insert(one, [row.row for row in rows]))
-        if raised is None or len(rows) == 1:
-            return [raised] * len(rows)
-        return [outcome for row in rows for outcome in self._insert_all(connection, [row])]
+    def _insert_all(self, connection: Connection, rows: Sequence[_Row]) -> None:
+        try:
+            self._insert(connection, [row.row for row in rows])
+        except Exception as error:
+            raise _InsertError(str(error)) from error
 
-    def _written(self, rows: Sequence[_Row], done: asyncio.Future[list[BaseException | None]]) -> None:
-        failure = done.exception()
-        outcomes = [failure] * len(rows) if failure else done.result()
-        self._writing = 0
+    def _written(self, rows: Sequence[_Row], failure: BaseException | None) -> None:
+        if isinstance(failure, _InsertError):
+            if len(rows) > 1:
+                for row in rows:
+                    self._write_down([row])
+                return
+            cause = failure.__cause__
+            failure = StoreError(str(cause)) if isinstance(cause, apsw.Error) else cause
+        self._writing -= len(rows)
         self._bytes -= sum(row.size for row in rows)
-        if self._next:
-            self._write()
-        for row, outcome in zip(rows, outcomes, strict=True):
-            row.told(outcome)
+        if self._next and not self._writing:
+            self._gather(asyncio.get_running_loop())
+        for row in rows:
+            row.told(failure)
 
 
 def in_runs(rows: Sequence[T]) -> Iterator[Sequence[T]]:
