@@ -7,7 +7,9 @@ machine that drifts is unkind to all alike.
 from __future__ import annotations
 
 import contextlib
+import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -29,6 +31,7 @@ SOAK = Shape(True, 2_000, 16)
 
 def main(rounds: int, seconds: int, soak_minutes: float, folder: Path) -> None:
     """Measure, print a table, and write `folder/gateway.json`; without rounds, `folder/gateway-soak.json`."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Stopped."))  # else those who are compared would stay
     measured = Measured()
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
