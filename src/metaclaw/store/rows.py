@@ -28,14 +28,6 @@ class _Row:
     size: int
 
 
-@dataclass(slots=True)
-class _Gathering:
-    """`seen` is how many rows there were when it was last looked."""
-
-    until: float
-    seen: int = 0
-
-
 class _InsertError(Exception):
     """`insert` failed, not the transaction around it."""
 
@@ -54,7 +46,8 @@ class RowWriter:
         self._next: list[_Row] = []
         self._bytes = 0
         self._writing = 0
-        self._gathering: _Gathering | None = None
+        self._crowded = False  # the last rows were several
+        self._gathering = False
 
     def submit(self, row: Any, told: Told, size: int) -> None:
         """`told` is called on this loop: with None after the commit is on disk, else with what went wrong."""
@@ -69,21 +62,28 @@ class RowWriter:
         self._next.append(_Row(row, told, size))
         self._bytes += size
         if not (self._writing or self._gathering):
-            self._gather(loop)
+            self._begin(loop)
 
-    def _gather(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._gathering = _Gathering(loop.time() + GATHER_SECONDS)
-        loop.call_soon(self._look, loop, self._gathering)
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Where rows come in crowds, wait while they keep coming; one that comes alone is written at once."""
+        if self._crowded:
+            self._gathering = True
+            loop.call_soon(self._look, loop, 0, loop.time() + GATHER_SECONDS)
+        else:
+            self._write()
 
-    def _look(self, loop: asyncio.AbstractEventLoop, gathering: _Gathering) -> None:
-        """Write, unless more came in the last round of the loop: then still more may."""
-        if gathering.seen < len(self._next) < LARGEST_GROUP and loop.time() < gathering.until:
-            gathering.seen = len(self._next)
-            loop.call_soon(self._look, loop, gathering)
-            return
-        self._gathering = None
+    def _look(self, loop: asyncio.AbstractEventLoop, seen: int, until: float) -> None:
+        """Write, unless more than those `seen` came in the last round of the loop: then still more may."""
+        if seen < len(self._next) < LARGEST_GROUP and loop.time() < until:
+            loop.call_soon(self._look, loop, len(self._next), until)
+        else:
+            self._gathering = False
+            self._write()
+
+    def _write(self) -> None:
         rows, self._next = self._next[:LARGEST_GROUP], self._next[LARGEST_GROUP:]
         self._writing = len(rows)
+        self._crowded = len(rows) > 1
         self._write_down(rows)
 
     def _write_down(self, rows: Sequence[_Row]) -> None:
@@ -107,7 +107,7 @@ class RowWriter:
         self._writing -= len(rows)
         self._bytes -= sum(row.size for row in rows)
         if self._next and not self._writing:
-            self._gather(asyncio.get_running_loop())
+            self._begin(asyncio.get_running_loop())
         for row in rows:
             row.told(failure)
 
