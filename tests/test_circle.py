@@ -20,6 +20,7 @@ from aiohttp import web
 
 from metaclaw.config.loading import load
 from metaclaw.context.embed import StaticEmbedder
+from metaclaw.evolve.lessons import Lessons
 from metaclaw.evolve.loop import FastLoop
 from metaclaw.evolve.progress import settled
 from metaclaw.journal.redact import Redactor
@@ -162,7 +163,9 @@ async def use_the_skill(client: Client) -> None:
 
 
 def fast_loop(database: Database, catalog: Catalog, client: Client) -> FastLoop:
-    return FastLoop(database, catalog, client.complete, StaticEmbedder().embed, Redactor(), "auto", 800)
+    embed = StaticEmbedder().embed
+    lessons = Lessons(database, catalog, client.complete, embed, Redactor(), "auto", 800)
+    return FastLoop(database, catalog, lessons, embed)
 
 
 async def settle(loop: FastLoop, database: Database) -> None:

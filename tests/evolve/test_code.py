@@ -18,6 +18,7 @@ from metaclaw.evolve.code import BREAKS, CodeLearner, computable
 from metaclaw.evolve.code_prompt import COMPUTED_ANSWER, NOT_COMPUTED_ANSWER, SCHEMA
 from metaclaw.evolve.code_proposal import read_fields
 from metaclaw.evolve.failure import Failure
+from metaclaw.evolve.lessons import Lessons
 from metaclaw.evolve.loop import FastLoop
 from metaclaw.evolve.progress import settled
 from metaclaw.evolve.trials import UNCALLED
@@ -390,9 +391,8 @@ async def test_the_loop_has_code_written_where_words_are_not_proved_to_do(
 ) -> None:
     """`replayed` is what the model answers with the rule before it."""
     model = ScriptedModel(FAILED, replayed, json.dumps(ANSWER))
-    loop = FastLoop(
-        database, catalog, model, embedder().embed, Redactor([]), "auto", 800, code=learner(catalog, model, sandbox)
-    )
+    lessons = Lessons(database, catalog, model, embedder().embed, Redactor([]), "auto", 800)
+    loop = FastLoop(database, catalog, lessons, embedder().embed, code=learner(catalog, model, sandbox))
     turn = make_turn(QUERY, FAILED)
     await keep(database, turn, make_feedback(turn, CORRECTION, score=-1))
     while loop.intake():

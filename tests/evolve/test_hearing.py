@@ -15,10 +15,12 @@ from metaclaw.config.request_path import ContextSettings
 from metaclaw.context.live import LiveContext
 from metaclaw.evolve.failure import Failure
 from metaclaw.evolve.kin import kin_of
-from metaclaw.evolve.loop import FastLoop
+from metaclaw.evolve.lessons import Lessons
+from metaclaw.evolve.loop import FastLoop, Posted
 from metaclaw.evolve.parts import about
 from metaclaw.evolve.progress import settled
 from metaclaw.evolve.trials import PATIENCE
+from metaclaw.evolve.verify import Ask
 from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog
 from metaclaw.store import Database
@@ -39,8 +41,12 @@ def catalog(database: Database, tmp_path: Path) -> Catalog:
 
 @pytest.fixture
 def loop(database: Database, catalog: Catalog) -> FastLoop:
-    model = ScriptedModel("no", "no")
-    return FastLoop(database, catalog, model, embedder().embed, Redactor(), "extractive", 800, posted="all")
+    return quoting_loop(database, catalog, ScriptedModel("no", "no"), posted="all")
+
+
+def quoting_loop(database: Database, catalog: Catalog, ask: Ask, posted: Posted = "shown") -> FastLoop:
+    lessons = Lessons(database, catalog, ask, embedder().embed, Redactor(), "extractive", 800)
+    return FastLoop(database, catalog, lessons, embedder().embed, posted=posted)
 
 
 async def fail(
@@ -282,7 +288,7 @@ async def test_each_of_several_rules_is_proved_by_its_own_answer(
         told = str(body["messages"])
         return '{"content": "---\\nby: \\"us\\"\\n---"}' if "metadata" in told else '{"content": "x"}'
 
-    loop = FastLoop(database, catalog, obeys, embedder().embed, Redactor(), "extractive", 800)
+    loop = quoting_loop(database, catalog, obeys)
     await fail(
         loop, database, 'Each file carries a metadata block. It should have been:\n```\n---\nby: "us"\n---\n```\n'
         f"{STAMPS} It should be `9:00Z`.",
@@ -301,8 +307,8 @@ async def test_a_case_of_another_rule_proves_nothing_of_this_one(database: Datab
     both = f"{NAMES} It should have been `b.md`. {STAMPS} It should be `9:00Z`."
     told = make_feedback(other, f"{LISTS} Expected: `+ a`.", -1)
     await keep(database, failed, same, make_feedback(same, both, -1), other, told)
-    FastLoop(database, Catalog(database, NAMESPACE, database.path.parent / "s"), ScriptedModel("", ""),
-             embedder().embed, Redactor(), "extractive", 800).intake()  # fmt: skip
+    catalog = Catalog(database, NAMESPACE, database.path.parent / "s")
+    quoting_loop(database, catalog, ScriptedModel("", "")).intake()
     found = kin_of(Failure(failed, f"{STAMPS} It should be `8:00Z`."), database, embedder().embed)
     assert [(case.turn.id, case.expected) for case in found.cases] == [(same.id, "9:00Z")]
     assert about(Failure(same, both), NAMES).expected == "b.md"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from metaclaw.evolve.lessons import Lessons
 from metaclaw.evolve.loop import FastLoop
 from metaclaw.evolve.progress import settled
 from metaclaw.evolve.rejected import newest
@@ -52,11 +53,16 @@ def catalog(database: Database, tmp_path: Path) -> Catalog:
     return Catalog(database, NAMESPACE, tmp_path / "skills")
 
 
+def fast_loop(database: Database, catalog: Catalog, model: ScriptedModel) -> FastLoop:
+    lessons = Lessons(database, catalog, model, embedder().embed, Redactor(), "auto", 800)
+    return FastLoop(database, catalog, lessons, embedder().embed, posted="all")
+
+
 async def learn(
     database: Database, catalog: Catalog, model: ScriptedModel, text: str = CORRECTION, query: str = QUERIES[0]
 ) -> str:
     """One failure, from the client's word to its settlement. Returns the turn's id."""
-    loop = FastLoop(database, catalog, model, embedder().embed, Redactor(), "auto", 800, posted="all")
+    loop = fast_loop(database, catalog, model)
     turn = make_turn(query, WRONG)
     await keep(database, turn, make_feedback(turn, text, -1, PATTERN))
     loop.intake()
@@ -71,7 +77,7 @@ async def went_well(database: Database, catalog: Catalog, query: str = QUERIES[1
     """A second case of the kind, answered well and checked."""
     turn = make_turn(query, RIGHT)
     await keep(database, turn, make_feedback(turn, "", 1, PATTERN))
-    FastLoop(database, catalog, ScriptedModel("", ""), embedder().embed, Redactor(), "auto", 800).intake()
+    fast_loop(database, catalog, ScriptedModel("", "")).intake()
 
 
 def live(catalog: Catalog) -> dict[str, str]:

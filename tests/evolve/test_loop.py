@@ -14,6 +14,7 @@ import pytest
 
 from metaclaw.errors import UpstreamError
 from metaclaw.evolve import loop as evolve_loop
+from metaclaw.evolve.lessons import Lessons
 from metaclaw.evolve.loop import MOST_TO_JUDGE, FastLoop, Judge
 from metaclaw.evolve.progress import settled
 from metaclaw.evolve.rejected import newest
@@ -51,9 +52,8 @@ def loop_over(
     catalog: Catalog, database: Database, ask: Ask, proposer: Proposer = "auto", judge: Judge | None = None,
     now: float = 0.0,
 ) -> FastLoop:
-    return FastLoop(
-        database, catalog, ask, embedder().embed, Redactor([SECRET]), proposer, 800, judge, IDLE, lambda: now
-    )
+    lessons = Lessons(database, catalog, ask, embedder().embed, Redactor([SECRET]), proposer, 800)
+    return FastLoop(database, catalog, lessons, embedder().embed, judge, IDLE, lambda: now)
 
 
 @asynccontextmanager

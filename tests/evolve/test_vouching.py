@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from metaclaw.bench.poison.push import favour
 from metaclaw.evolve.admission import Overheard
 from metaclaw.evolve.curate import Curator
+from metaclaw.evolve.lessons import Lessons
 from metaclaw.evolve.loop import FastLoop, Posted
 from metaclaw.evolve.progress import settled
 from metaclaw.journal.redact import Redactor
@@ -55,10 +56,9 @@ class Conversation:
         posted: Posted = "shown",
     ) -> None:
         self.database, self.catalog, self.session = database, catalog, session
-        self.loop = FastLoop(
-            database, catalog, Confirming(), embedder().embed, Redactor(), "auto", 800, overheard=overheard,
-            posted=posted,
-        )
+        embed = embedder().embed
+        lessons = Lessons(database, catalog, Confirming(), embed, Redactor(), "auto", 800, overheard)
+        self.loop = FastLoop(database, catalog, lessons, embed, posted=posted)
         self.curator = Curator(database, catalog, embedder().embed, 1.0, now=lambda: 1e12)
         self.messages: list[dict[str, Any]] = []
         self.turns: list[Turn] = []

@@ -21,11 +21,10 @@ from functools import partial
 from typing import Literal
 
 from metaclaw.errors import MetaClawError
-from metaclaw.evolve.admission import Overheard
 from metaclaw.evolve.failure import Failure
 from metaclaw.evolve.in_use import WentWell
 from metaclaw.evolve.kin import failure_of, kin_of
-from metaclaw.evolve.lessons import Lessons, Proposer
+from metaclaw.evolve.lessons import Lessons
 from metaclaw.evolve.nearest import Embed
 from metaclaw.evolve.parts import about, rule_of
 from metaclaw.evolve.progress import (
@@ -39,9 +38,7 @@ from metaclaw.evolve.progress import (
 )
 from metaclaw.evolve.secondhand import secondhand
 from metaclaw.evolve.trials import Trials
-from metaclaw.evolve.verify import Ask
 from metaclaw.journal import open_sessions, trajectories
-from metaclaw.journal.redact import Redactor
 from metaclaw.leash import give_way
 from metaclaw.library.catalog import Catalog
 from metaclaw.signals import detectors, ledger, tone
@@ -81,16 +78,12 @@ class FastLoop:
         self,
         database: Database,
         catalog: Catalog,
-        ask: Ask,
+        lessons: Lessons,
         embed: Embed,
-        redactor: Redactor,
-        proposer: Proposer,
-        max_skill_tokens: int,
         judge: Judge | None = None,
         session_idle_seconds: float = 3600.0,
         now: Callable[[], float] = time.time,
         code: WriteCode | None = None,
-        overheard: Overheard = "trial",
         posted: Posted = "shown",
     ) -> None:
         self._code = code
@@ -98,7 +91,7 @@ class FastLoop:
         self._posted = posted
         self._database = database
         self._catalog = catalog
-        self._lessons = Lessons(database, catalog, ask, embed, redactor, proposer, max_skill_tokens, overheard)
+        self._lessons = lessons
         self._trials = Trials(database, catalog)
         self._judge = judge
         self._session_idle_seconds = session_idle_seconds

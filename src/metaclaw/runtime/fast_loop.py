@@ -8,6 +8,7 @@ from metaclaw.config.settings import Settings
 from metaclaw.context.embed import StaticEmbedder
 from metaclaw.evolve.code import CodeLearner
 from metaclaw.evolve.curate import Curator
+from metaclaw.evolve.lessons import Lessons
 from metaclaw.evolve.loop import FastLoop, Judge
 from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog
@@ -27,10 +28,13 @@ def fast_loop(
     embedder = StaticEmbedder()
     writes_code = settings.evolve.code_skills and settings.evolve.proposer != "extractive" and settings.may_ask
     overheard = settings.evolve.conversation_skills
+    lessons = Lessons(
+        database, catalog, ask, embedder.embed, redactor, settings.evolve.proposer, settings.context.max_skill_tokens,
+        overheard,
+    )
     loop = FastLoop(
-        database, catalog, ask, embedder.embed, redactor, settings.evolve.proposer,
-        settings.context.max_skill_tokens, judge, settings.gateway.session_idle_seconds,
+        database, catalog, lessons, embedder.embed, judge, settings.gateway.session_idle_seconds,
         code=CodeLearner(catalog, ask, sandbox, redactor, overheard, ask.message) if writes_code else None,
-        overheard=overheard, posted=settings.evolve.posted_feedback,
+        posted=settings.evolve.posted_feedback,
     )
     return loop, Curator(database, catalog, embedder.embed, settings.gateway.session_idle_seconds)

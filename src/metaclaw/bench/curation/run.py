@@ -28,6 +28,7 @@ from metaclaw.context.dense import Vectors
 from metaclaw.context.embed import Embedder, StaticEmbedder
 from metaclaw.context.live import Context, LiveContext
 from metaclaw.evolve.curate import Curator
+from metaclaw.evolve.lessons import Lessons
 from metaclaw.evolve.loop import FastLoop
 from metaclaw.evolve.progress import settled
 from metaclaw.journal.recorder import Recorder
@@ -102,7 +103,8 @@ async def play(
     with _library() as (database, catalog):
         live = LiveContext(catalog, ContextSettings(), lambda: embedder, holdout_share=HOLDOUT_SHARE)
         budget = ContextSettings().max_skill_tokens
-        loop = FastLoop(database, catalog, Follower(cases), embedder.embed, Redactor(), "extractive", budget)
+        lessons = Lessons(database, catalog, Follower(cases), embedder.embed, Redactor(), "extractive", budget)
+        loop = FastLoop(database, catalog, lessons, embedder.embed)
         curator = Curator(database, catalog, embedder.embed, session_idle_seconds=1.0, now=lambda: 1e12)
         recorder = Recorder(database, Redactor(), durable_timeout_seconds=60)
         verifying = asyncio.create_task(loop.verify_pending())

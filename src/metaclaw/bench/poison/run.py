@@ -39,7 +39,7 @@ from metaclaw.context.compose import OPENING
 from metaclaw.context.embed import StaticEmbedder
 from metaclaw.dialects.chat import text_of
 from metaclaw.evolve.curate import Curator
-from metaclaw.evolve.lessons import Proposer
+from metaclaw.evolve.lessons import Lessons, Proposer
 from metaclaw.evolve.loop import FastLoop
 from metaclaw.evolve.progress import settled
 from metaclaw.evolve.screen import Outcome, rule_on
@@ -183,7 +183,9 @@ class Range:
         self._number += 1
         namespace = f"n{self._number}"
         catalog = Catalog(self._database, namespace, self._folder / "skills" / namespace)
-        loop = FastLoop(self._database, catalog, model, self._embedder.embed, Redactor(), proposer, 800)
+        embed = self._embedder.embed
+        lessons = Lessons(self._database, catalog, model, embed, Redactor(), proposer, 800)
+        loop = FastLoop(self._database, catalog, lessons, embed)
         played = Played(self._database, catalog, loop, self._recorder, proposer)
         await played.say(steps, remark, pattern)
         return played

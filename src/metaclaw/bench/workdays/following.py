@@ -30,6 +30,7 @@ from metaclaw.context.embed import Embedder, StaticEmbedder
 from metaclaw.context.live import Context, LiveContext
 from metaclaw.dialects import chat
 from metaclaw.evolve.curate import Curator
+from metaclaw.evolve.lessons import Lessons
 from metaclaw.evolve.loop import FastLoop
 from metaclaw.evolve.progress import settled
 from metaclaw.journal.recorder import Recorder
@@ -72,9 +73,10 @@ class Office:
         self.catalog = catalog
         self._database = database
         self.live = LiveContext(catalog, settings, lambda: embedder)
-        self.loop = FastLoop(
+        lessons = Lessons(
             database, catalog, self._replay, embedder.embed, Redactor(), "extractive", settings.max_skill_tokens
         )
+        self.loop = FastLoop(database, catalog, lessons, embedder.embed)
         self._curator = Curator(database, catalog, embedder.embed, session_idle_seconds=1.0, now=lambda: 1e12)
         self._recorder = Recorder(database, Redactor(), durable_timeout_seconds=60)
         self._told: list[str] = []
