@@ -95,3 +95,8 @@ __all__ = [
     "NAMESPACE", "ScriptedModel", "embedder", "has_skill", "keep", "make_feedback", "make_skill",
     "make_turn", "request_bytes", "until",
 ]
+
+
+def support_turns(database: Database) -> set[str]:
+    """The turns that any version of any skill was written from."""
+    return {turn_id for turn_id, in database.read("SELECT turn_id FROM support WHERE namespace = ?", (NAMESPACE,))}

@@ -37,6 +37,7 @@ from metaclaw.training.judging import Judging
 from metaclaw.training.registry import Registry
 from metaclaw.training.selection import Evidence
 from metaclaw.types import AdapterState, SkillState
+from support import support_turns
 
 RIGHT, WRONG = "20260304_budget.md", "budget.md"
 QUESTION = "Suggest a file name for the notes of the {} on 4 March 2026."
@@ -134,7 +135,7 @@ async def test_a_failure_becomes_a_skill_and_the_skill_becomes_weights(
             assert job.ready()
             await train_while_idle(job)
             assert [row[0] for row in database.read("SELECT state FROM jobs")] == ["done"]
-            check_promotion(tmp_path, registry, routes, catalog)
+            check_promotion(tmp_path, registry, routes, catalog, database)
 
 
 async def learn_the_skill(client: Client, database: Database, catalog: Catalog) -> None:
@@ -235,7 +236,9 @@ async def train_while_idle(job: TrainingJob) -> None:
     await asyncio.gather(running, return_exceptions=True)
 
 
-def check_promotion(folder: Path, registry: Registry, routes: Routes, catalog: Catalog) -> None:
+def check_promotion(
+    folder: Path, registry: Registry, routes: Routes, catalog: Catalog, database: Database
+) -> None:
     [adapter] = registry.all()
     assert adapter.state is AdapterState.PROMOTED
     assert routes.state().wanted == adapter.name
@@ -246,7 +249,7 @@ def check_promotion(folder: Path, registry: Registry, routes: Routes, catalog: C
     assert {row["generation"] for row in manifest} == {catalog.generation()}
     trained = {row["turn_id"] for row in manifest if row["split"] == "train"}
     assert trained
-    assert not trained & catalog.support_turns()
+    assert not trained & support_turns(database)
     [rows] = folder.glob("jobs/*/dataset.jsonl")
     taught = [json.loads(line) for line in rows.read_text(encoding="utf-8").splitlines()]
     practice = [row for row in taught if row["split"] == "train"]

@@ -28,7 +28,7 @@ from metaclaw.training.jobs import Jobs
 from metaclaw.training.registry import Registry
 from metaclaw.types import Adapter, AdapterState, Signal, Skill, SkillState, Turn, TurnKind, Verdict
 from small_adapter import write_adapter
-from support import keep, make_feedback, make_skill, make_turn
+from support import keep, make_feedback, make_skill, make_turn, support_turns
 
 CANARY = "zebra-quartz-9271"
 SECRET = "sk-" + "a1b2" * 8
@@ -340,7 +340,7 @@ def test_what_came_from_it_goes_out_of_use(shell: Shell) -> None:
                 registry.checked(name)
         [[state, progress]] = database.read("SELECT state, progress FROM jobs")
         assert (state, json.loads(progress)["error"]) == ("failed", "What it was made of was erased.")
-        assert catalog.support_turns() == {catalog.support_of(learned.bystander)[0]}
+        assert support_turns(database) == {catalog.support_of(learned.bystander)[0]}
         catalog.change_state(catalog.waiting()[0], SkillState.ACTIVE, "approved by a person")
         assert "names" in {skill.name for skill in catalog.live()}
         assert database.read("SELECT subject FROM stale WHERE subject LIKE 'skill:%'") == [("skill:names@1",)]

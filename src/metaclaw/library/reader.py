@@ -220,11 +220,6 @@ class Reader:
         )
         return [row[0] for row in rows]
 
-    def support_turns(self) -> frozenset[str]:
-        """The turns that any version of any skill was written from: they never train the policy."""
-        rows = self._database.read("SELECT turn_id FROM support WHERE namespace = ?", (self.namespace,))
-        return frozenset(row[0] for row in rows)
-
     def versions(self, name: str) -> list[Skill]:
         """Every version there was, oldest first. Raises `SkillError` where there is none."""
         rows = self._database.read(
