@@ -18,7 +18,7 @@ Insert = Callable[[Connection, Sequence[Any]], None]
 Told = Callable[[BaseException | None], None]
 
 ROWS_A_STATEMENT = 16
-GATHER_SECONDS = 0.002  # rows wait no longer for others, of which a commit makes twice as many together under load
+GATHER_SECONDS = 0.002  # at most so long do rows wait for others; under load a commit then takes twice as many
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,8 @@ class _InsertError(Exception):
 
 
 class RowWriter:
-    """Rows of one kind from one event loop, written many at a time: those that come one after the other, and those that
-    come while some are being written.
+    """Rows of one kind from one event loop: those that come while some are being written are written together, next, and
+    in a crowd those that come right behind each other.
 
     `insert` takes many at once; where that fails, each by itself. With each statement the two threads hand Python's
     lock to and fro, and wait for it: so there is one write for many rows, and no savepoint in it.
