@@ -33,8 +33,8 @@ class _InsertError(Exception):
 
 
 class RowWriter:
-    """Rows of one kind from one event loop: those that come while some are being written are written together, next, and
-    in a crowd those that come right behind each other.
+    """Rows of one kind from one event loop: those that come while some are being written are written together, next,
+    and in a crowd those that come right behind each other.
 
     `insert` takes many at once; where that fails, each by itself. With each statement the two threads hand Python's
     lock to and fro, and wait for it: so there is one write for many rows, and no savepoint in it.
