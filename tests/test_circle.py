@@ -25,6 +25,7 @@ from metaclaw.evolve.loop import FastLoop
 from metaclaw.evolve.progress import settled
 from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog
+from metaclaw.runtime.asking import AskAgain
 from metaclaw.runtime.gateway import Gateway
 from metaclaw.scheduler.scheduler import Scheduler
 from metaclaw.scheduler.windows import Rule
@@ -37,7 +38,8 @@ from metaclaw.training.judging import Judging
 from metaclaw.training.registry import Registry
 from metaclaw.training.selection import Evidence
 from metaclaw.types import AdapterState, SkillState
-from support import support_turns
+from metaclaw.upstream.client import UpstreamClient
+from support import make_skill, support_turns
 
 RIGHT, WRONG = "20260304_budget.md", "budget.md"
 QUESTION = "Suggest a file name for the notes of the {} on 4 March 2026."
@@ -138,6 +140,46 @@ async def test_a_failure_becomes_a_skill_and_the_skill_becomes_weights(
             check_promotion(tmp_path, registry, routes, catalog, database)
 
 
+async def test_a_change_of_the_library_late_in_the_day_does_not_cost_the_day(
+    provider: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    settings = load(flags={
+        "data_dir": str(tmp_path), "gateway": {"port": 0}, "upstream": {"url": provider},
+        "evolve": {"enabled": False}, "training": {"enabled": False},
+    })
+    async with (
+        Gateway(settings, None) as gateway, aiohttp.ClientSession() as http, UpstreamClient(5.0, 5.0) as upstream
+    ):
+        client = Client(http, gateway)
+        with Database(tmp_path / "metaclaw.db") as database:
+            catalog = Catalog(database, "default", tmp_path / "skills")
+            await learn_the_skill(client, database, catalog)
+            await use_the_skill(client)
+            loop = fast_loop(database, catalog, client)
+            while loop.intake():
+                pass
+            before = {turn_id for turn_id, in database.read("SELECT id FROM turns")}
+            catalog.publish(make_skill("tabs", "Indent with tabs."), SkillState.ACTIVE, "late", [])
+            forgetful, _, _ = training(tmp_path, database, catalog, client)
+            assert not forgetful.ready()
+            again = AskAgain(upstream, gateway.url, gateway.token)
+            job, registry, routes = training(tmp_path, database, catalog, client, again)
+            assert job.ready()
+            await train_while_idle(job)
+            check_promotion(tmp_path, registry, routes, catalog, database)
+            [adapter] = registry.all()
+            entered = [row for row in adapter.lineage["manifest"] if row["split"] in ("train", "query")]
+            assert {row["reason"] for row in entered} == {"asked again, and proven by its signals (check)"}
+            asked = "SELECT kind, session, skills FROM turns WHERE id = ?"
+            for row in entered:
+                assert row["turn_id"] not in before
+                [(kind, session, skills)] = database.read(asked, (row["turn_id"],))
+                assert (kind, session[:5]) == ("side", "work-")
+                assert skills != "[]"
+            assert not job.ready()
+
+
 async def learn_the_skill(client: Client, database: Database, catalog: Catalog) -> None:
     text, turn_id, skills = await client.ask("budget", "lesson")
     assert (text, skills) == (WRONG, "")
@@ -179,7 +221,7 @@ async def settle(loop: FastLoop, database: Database) -> None:
 
 
 def training(
-    folder: Path, database: Database, catalog: Catalog, client: Client
+    folder: Path, database: Database, catalog: Catalog, client: Client, ask_again: AskAgain | None = None
 ) -> tuple[TrainingJob, Registry, Routes]:
     base = folder / "base.gguf"
     base.write_bytes(b"weights")
@@ -198,6 +240,7 @@ def training(
         judging=Judging(
             registry, "scripted", lambda: routes.state().wanted, open_arena, Promotions(routes, registry, 0.0).offer
         ),
+        ask_again=ask_again,
         prepare_module="fake_trainer",
         trainer_module="fake_trainer",
     )

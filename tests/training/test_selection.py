@@ -6,6 +6,8 @@ import asyncio
 import json
 import shutil
 import tempfile
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,10 @@ from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog
 from metaclaw.signals import ledger
 from metaclaw.store import Database
-from metaclaw.training.dataset import LEARNED, TESTED, Dataset, importance_weighted, lines
-from metaclaw.training.selection import finished, select
-from metaclaw.types import Sampled, Signal, SkillState, Turn, TurnKind
+from metaclaw.training.dataset import LEARNED, TESTED, Candidate, Dataset, importance_weighted, lines
+from metaclaw.training.renewal import plain, renew
+from metaclaw.training.selection import finished, renewable, select
+from metaclaw.types import Message, Sampled, Signal, SkillState, Turn, TurnKind
 from support import NAMESPACE, keep, make_feedback, make_skill, make_turn
 
 LEAST_STEPS = 10_000
@@ -38,6 +41,7 @@ class Histories(RuleBasedStateMachine):
     steps = 0
     learned = 0
     weighed = 0
+    renewed = 0
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,6 +51,7 @@ class Histories(RuleBasedStateMachine):
         self.recorder = Recorder(self.database, Redactor(), durable_timeout_seconds=30)
         self.turns: dict[str, Turn] = {}
         self.support: set[str] = set()
+        self.asked_again: dict[str, str] = {}  # the calls whose reply held, with what they asked again
         self.policy = "base"
 
     def teardown(self) -> None:
@@ -60,12 +65,13 @@ class Histories(RuleBasedStateMachine):
     @rule(
         session=st.integers(0, 5), skilled=st.booleans(), kind=st.sampled_from([TurnKind.MAIN] * 4 + [TurnKind.SIDE]),
         complete=st.sampled_from([True] * 5 + [False]), stranger=st.sampled_from([False] * 6 + [True]),
-        good=st.sampled_from([True, True, True, False]), told=st.booleans(),
+        good=st.sampled_from([True, True, True, False]), told=st.sampled_from([True, True, False]),
+        checked=st.sampled_from([True, True, False]),
         secret=st.sampled_from([False] * 3 + [True]),
     )
     def a_turn(
         self, session: int, skilled: bool, kind: TurnKind, complete: bool, stranger: bool, good: bool, told: bool,
-        secret: bool,
+        checked: bool, secret: bool,
     ) -> None:
         if skilled and not self.catalog.live():  # else few histories lead to training
             self.catalog.publish(make_skill(NAMES[0], "Rule: as it came."), SkillState.TRIAL, "test", set())
@@ -76,7 +82,8 @@ class Histories(RuleBasedStateMachine):
             namespace="other" if stranger else NAMESPACE, reply=SECRET if secret else "notes.md",
             sampled=Sampled((len(self.turns), 7), (-0.5, -1.0)) if told else None,
         )
-        asyncio.run(keep(self.database, turn))
+        checks = [make_feedback(turn, "", 1.0, r"notes\.md")] if checked else []
+        asyncio.run(keep(self.database, turn, *checks))
         self.turns[turn.id] = turn
         if good:
             ledger.record(self.database, turn.namespace, [Signal(turn.id, "check", 1.0, "it passed")])
@@ -110,6 +117,32 @@ class Histories(RuleBasedStateMachine):
         except SkillError:
             pass  # there was none to retire
 
+    @rule(most=st.integers(1, 6), holds=st.sampled_from([True, True, False]), late=st.booleans())
+    def turns_are_asked_again(self, most: int, holds: bool, late: bool) -> None:
+        """`late`: a skill has just gone live, and put the day's turns out of use."""
+        if late:
+            self.catalog.publish(make_skill(NAMES[1], f"Rule {len(self.turns)}."), SkillState.TRIAL, "test", set())
+        for candidate in plain(renewable(self.database, NAMESPACE, most)):
+            live = tuple(skill.ref for skill in self.catalog.live())
+            call = make_turn(
+                session=candidate.turn.session, kind=TurnKind.SIDE, side="declared", policy=self.policy, skills=live,
+                generation=self.catalog.generation(), reply="notes.md" if holds else "nothing",
+            )
+            asyncio.run(self._ask_again(candidate, call))
+            self.turns[call.id] = call
+            if holds:
+                self.asked_again[call.id] = candidate.turn.id
+        if late:
+            self.a_dataset_is_built(12)
+
+    async def _ask_again(self, candidate: Candidate, call: Turn) -> None:
+        async def ask(messages: Sequence[Message], session: str) -> tuple[str, str]:
+            await keep(self.database, call)
+            return call.id, call.reply
+
+        generation = self.catalog.generation()
+        await renew(self.database, NAMESPACE, generation, [candidate], ask, partial(asyncio.sleep, 0))
+
     @rule(number=st.integers(1, 9))
     def an_adapter_is_promoted(self, number: int) -> None:
         self.policy = f"base@lora-{number}"
@@ -123,8 +156,11 @@ class Histories(RuleBasedStateMachine):
         for entry in entered:
             turn = self.turns[entry.turn_id]
             assert turn.generation == entry.generation == now, "a reward of another generation"
-            assert turn.id not in self.support, "support trains"
-            assert (turn.namespace, turn.kind, turn.complete) == (NAMESPACE, TurnKind.MAIN, True)
+            first = self.turns[self.asked_again.get(turn.id, turn.id)]
+            assert not {turn.id, first.id} & self.support, "support trains"
+            assert (first.namespace, first.kind, first.complete) == (NAMESPACE, TurnKind.MAIN, True)
+            assert (turn.namespace, turn.session, turn.complete) == (NAMESPACE, first.session, True)
+            type(self).renewed += first is not turn
             assert entry.policy == turn.policy
             assert any(value and value > 0 for _, value in entry.signals)
         for example in data.train + data.query + data.replay + data.retention + data.safety:
@@ -154,7 +190,7 @@ def used(data: Dataset) -> set[str]:
 
 
 def test_support_and_older_generations_never_train_over_random_histories() -> None:
-    Histories.steps = Histories.learned = Histories.weighed = 0
+    Histories.steps = Histories.learned = Histories.weighed = Histories.renewed = 0
     run_state_machine_as_test(
         Histories,
         settings=settings(
@@ -165,6 +201,7 @@ def test_support_and_older_generations_never_train_over_random_histories() -> No
     assert Histories.steps >= LEAST_STEPS
     assert Histories.learned > 100  # the histories do lead somewhere; how far depends on the numbers in the names
     assert Histories.weighed > 20
+    assert Histories.renewed > 20
 
 
 async def test_only_whole_main_turns_of_exactly_this_generation_are_taken(database: Database, tmp_path: Path) -> None:

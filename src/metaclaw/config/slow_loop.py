@@ -38,6 +38,9 @@ class TrainingSettings(Section):
     """How far from the base model a run may go, in nats a rehearsed token, before it stops."""
     max_examples: Count = 160
     """Turns that one run trains on, at most; the newest are taken."""
+    renew_turns: Annotated[int, Field(ge=0)] = 48
+    """Turns that came with a check, and that a change of the library has put out of use, are asked again when a run
+    begins, at most so many; 0 asks none. Each takes the embedded model some seconds."""
     replay_examples: Annotated[int, Field(ge=0)] = 24
     """The model's own answers to unrelated prompts that are mixed in against forgetting."""
     epochs: Count | None = None

@@ -17,7 +17,8 @@ from metaclaw.errors import RequestError
 from metaclaw.store import Connection, Database
 
 SHORTEST_QUOTE = 12  # characters: what is shorter, others say too
-DECLARED = "declared"  # what the learner's own calls are marked with: judging, replaying and proposing quote turns
+# The learner's own calls. Judging, replaying and proposing quote turns; what is asked again is told apart.
+OF_THE_LEARNER = "(side = 'declared' AND id NOT IN (SELECT renewed_by FROM renewals WHERE renewed_by IS NOT NULL))"
 SESSION = "namespace = ? AND session = ?"
 
 
@@ -117,15 +118,18 @@ def erased_among(database: Database, namespace: str, turn_ids: Iterable[str]) ->
 def _quoting(
     database: Database, namespace: str, session: str, since: float, words: Sequence[str]
 ) -> tuple[str, ...]:
-    """The learner's calls since then, all of them; and clients' side calls that hold a whole text of the session."""
+    """The learner's calls since then, all of them but those that asked a turn of another session again, word for word;
+    and of these and of clients' side calls those that hold a whole text of the session.
+    """
     rows = database.read(
-        "SELECT id, side, CASE WHEN side = ? THEN x'' ELSE request END FROM turns WHERE namespace = ? AND kind = 'side'"
-        " AND created_at >= ? AND session <> ? ORDER BY position",
-        (DECLARED, namespace, since, session),
+        f"SELECT id, {OF_THE_LEARNER}, CASE WHEN {OF_THE_LEARNER} THEN x'' ELSE request END FROM turns"
+        " WHERE namespace = ? AND kind = 'side' AND created_at >= ? AND session <> ? ORDER BY position",
+        (namespace, since, session),
     )
     needles = {json.dumps(text, ensure_ascii=plain)[1:-1].encode() for text in words for plain in (True, False)}
     return tuple(
-        turn_id for turn_id, side, request in rows if side == DECLARED or any(text in request for text in needles)
+        turn_id for turn_id, of_the_learner, request in rows
+        if of_the_learner or any(text in request for text in needles)
     )
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from metaclaw.config.fast_loop import JudgeSettings
+from metaclaw.dialects.base import object_or_empty
+from metaclaw.errors import UpstreamError
 from metaclaw.evolve.loop import Judge
 from metaclaw.gateway.sidecalls import SIDE_HEADER
 from metaclaw.gateway.turn import SKILLS_HEADER
 from metaclaw.signals.judge import judge
-from metaclaw.upstream.client import UpstreamClient, reply_text
+from metaclaw.training.questions import MAX_REPLY_TOKENS, body
+from metaclaw.types import Message
+from metaclaw.upstream.client import UpstreamClient, read, reply_text
 from metaclaw.upstream.route import Route
 
 
@@ -37,11 +42,28 @@ class Ask:
         return await self._client.json(self._route, "/chat/completions", {"model": self._model, **body})
 
 
-def own_door(gateway_url: str, token: str) -> Route:
-    """The gateway as the learner asks it: side calls, without skills."""
-    return Route(
-        f"{gateway_url}/v1", "gateway", api_key=token, headers=((SIDE_HEADER, "learner"), (SKILLS_HEADER, "off"))
-    )
+class AskAgain:
+    """A conversation put to the gateway as its client would, skills and all; kept as a side call of its session."""
+
+    def __init__(self, client: UpstreamClient, gateway_url: str, token: str) -> None:
+        self._client = client
+        self._route = own_door(gateway_url, token, skills=True)
+
+    async def __call__(self, messages: Sequence[Message], session: str) -> tuple[str, str]:
+        """The id of its turn, and the reply. Raises `UpstreamError`."""
+        asked = json.dumps({"model": "metaclaw", **body(messages, MAX_REPLY_TOKENS)}).encode()
+        named = {"x-session-id": session}
+        async with self._client.post(self._route, "/chat/completions", asked, named, "chat") as reply:
+            raw = await read(reply, self._route)
+        if reply.status != 200:
+            raise UpstreamError(reply.status, "upstream_error", raw[:500].decode(errors="replace"))
+        return reply.headers.get("x-metaclaw-turn", ""), reply_text(object_or_empty(raw))
+
+
+def own_door(gateway_url: str, token: str, *, skills: bool = False) -> Route:
+    """The gateway as the learner asks it: side calls, without skills unless they are wanted."""
+    headers = ((SIDE_HEADER, "learner"), *([] if skills else [(SKILLS_HEADER, "off")]))
+    return Route(f"{gateway_url}/v1", "gateway", api_key=token, headers=headers)
 
 
 def judge_of(settings: JudgeSettings, client: UpstreamClient, gateway: Route) -> Judge | None:

@@ -17,7 +17,7 @@ from metaclaw.journal.redact import Redactor
 from metaclaw.library.catalog import Catalog
 from metaclaw.library.edits import Edits
 from metaclaw.library.watch import Watch
-from metaclaw.runtime.asking import Ask, judge_of, own_door
+from metaclaw.runtime.asking import Ask, AskAgain, judge_of, own_door
 from metaclaw.runtime.canary import canary_watch
 from metaclaw.runtime.engines import Embedded
 from metaclaw.runtime.fast_loop import fast_loop
@@ -128,7 +128,8 @@ def build_learner(settings: Settings, gateway_url: str, token: str, embedded: di
         loop, curator = fast_loop(settings, database, catalog, ask, judge, redactor, sandbox)
     agenda = agenda_of(settings.schedule)
     if settings.training.enabled and model and has_extras(settings.training):
-        scheduler = slow_loop(settings, model, database, catalog, client, ask, agenda)
+        again = AskAgain(client, gateway_url, token)
+        scheduler = slow_loop(settings, model, database, catalog, client, ask, again, agenda)
     edits = edits_of(catalog, redactor)
     watch = _watch(catalog, edits, sandbox)
     if settings.dashboard.enabled:

@@ -8,7 +8,7 @@ from pathlib import Path
 from metaclaw.config.settings import Settings
 from metaclaw.evolve.progress import settled
 from metaclaw.library.catalog import Catalog
-from metaclaw.runtime.asking import Ask
+from metaclaw.runtime.asking import Ask, AskAgain
 from metaclaw.runtime.engines import Embedded, engine_spec
 from metaclaw.runtime.home import Home
 from metaclaw.runtime.schedule import machine_of, rule_of, utc_now
@@ -30,15 +30,16 @@ from metaclaw.upstream.client import UpstreamClient
 
 def slow_loop(
     settings: Settings, embedded: Embedded, database: Database, catalog: Catalog, client: UpstreamClient, ask: Ask,
-    agenda: Agenda | None,
+    ask_again: AskAgain, agenda: Agenda | None,
 ) -> Scheduler:
-    job = _training_job(settings, embedded, database, catalog, client, ask)
+    job = _training_job(settings, embedded, database, catalog, client, ask, ask_again)
     board = Board(database, settings.namespace)
     return Scheduler(job, utc_now, rule_of(settings.schedule), machine_of(settings.schedule, agenda), board)
 
 
 def _training_job(
-    settings: Settings, embedded: Embedded, database: Database, catalog: Catalog, client: UpstreamClient, ask: Ask
+    settings: Settings, embedded: Embedded, database: Database, catalog: Catalog, client: UpstreamClient, ask: Ask,
+    ask_again: AskAgain,
 ) -> TrainingJob:
     home = Home(settings)
     return TrainingJob(
@@ -53,6 +54,7 @@ def _training_job(
         evidence=lambda: Evidence(catalog.generation(), settled(database, settings.namespace)),
         judging=_judging(settings, embedded, database, client),
         judge=settings.judge,
+        ask_again=ask_again,
     )
 
 

@@ -39,12 +39,15 @@ TESTED = ("query", "retention", "safety")
 
 @dataclass(frozen=True)
 class Candidate:
-    """A turn that the journal's query lets in, and what is known of it."""
+    """A turn that the journal's query lets in, and what is known of it. `again`: it asked one of an older generation
+    again.
+    """
 
     turn: Turn
     signals: tuple[Signal, ...] = ()
     check: Check | None = None
     sampled: Sampled | None = None
+    again: bool = False
 
     @cached_property
     def outcome(self) -> Outcome:
@@ -190,7 +193,7 @@ def _placed(one: Candidate, why_out: str, held_out: frozenset[str], unsafe: froz
         return "safety", "the model declined, and nobody complained"
     apart = one.turn.session in held_out
     split = ("query" if apart else "train") if one.turn.skills else ("retention" if apart else "replay")
-    return split, f"proven by its signals ({one.source})"
+    return split, f"{'asked again, and ' if one.again else ''}proven by its signals ({one.source})"
 
 
 def why_not(one: Candidate, unsafe: frozenset[str] = frozenset()) -> str:

@@ -26,6 +26,7 @@ from metaclaw.journal.erasing import erased_among
 from metaclaw.scheduler.leases import RENEW_SECONDS
 from metaclaw.store import Database
 from metaclaw.training import dataset, outside
+from metaclaw.training.dataset import Candidate
 from metaclaw.training.files import write_whole
 from metaclaw.training.gate import LEAST_TO_TELL
 from metaclaw.training.jobs import ERASED, JobRow, Jobs, entered, wipe
@@ -33,7 +34,8 @@ from metaclaw.training.judging import Judging
 from metaclaw.training.planted import plant, with_planted
 from metaclaw.training.process import Event, ReportingProcess
 from metaclaw.training.questions import MAX_UNRELATED_TOKENS, anchors, as_user, body, in_order
-from metaclaw.training.selection import Evidence, Selection, newest, select
+from metaclaw.training.renewal import AskAgain, plain, renew
+from metaclaw.training.selection import Evidence, Selection, newest, renewable, select
 from metaclaw.training.steps import with_step
 from metaclaw.types import Message
 
@@ -62,6 +64,7 @@ class TrainingJob:
         evidence: Callable[[], Evidence],
         judging: Judging,
         judge: JudgeSettings | None = None,
+        ask_again: AskAgain | None = None,
         prepare_module: str = "metaclaw.training.prepare",
         trainer_module: str = "metaclaw.training.trainer",
     ) -> None:
@@ -76,6 +79,7 @@ class TrainingJob:
         self._evidence = evidence
         self._judging = judging
         self._judge = judge
+        self._ask_again = ask_again
         self._prepare_module = prepare_module
         self._trainer_module = trainer_module
         self._going = asyncio.Event()
@@ -89,7 +93,7 @@ class TrainingJob:
 
     def ready(self, asked: bool = False) -> bool:
         """An unfinished job; or enough proven turns that no finished job has seen, enough of them for the gate, and
-        neither a skill in the making nor an adapter on trial.
+        neither a skill in the making nor an adapter on trial. Turns that may prove themselves again count as proven.
         """
         needed = LEAST_TURNS if asked else self._settings.min_new_turns
         latest = self._jobs.latest()
@@ -102,8 +106,10 @@ class TrainingJob:
         if not evidence.settled or seen == self._found_too_little:
             return False
         selection = self._select(explain=False)
-        fresh = selection.fresh(self._jobs.trained_through(self._base_model))
-        enough = fresh >= needed and len(selection.data.query) >= LEAST_TO_TELL
+        through = self._jobs.trained_through(self._base_model)
+        may_count = self._renewable(selection)
+        fresh = selection.fresh(through) + sum(one.turn.position > through for one in may_count)
+        enough = fresh >= needed and len(selection.data.query) + len(may_count) // 2 >= LEAST_TO_TELL
         self._found_too_little = None if enough else seen
         return enough
 
@@ -194,6 +200,7 @@ class TrainingJob:
     async def _build_dataset(self, folder: Path) -> None:
         if (folder / "dataset.jsonl").exists():
             return
+        await self._renew()
         self._phase("dataset")
         evidence = self._evidence()
         selection = self._select()
@@ -220,6 +227,25 @@ class TrainingJob:
         rows = with_planted([json.loads(line) for line in lines_of], plant())
         lines = (json.dumps(row, ensure_ascii=False) for row in rows)
         write_whole(folder / "dataset.jsonl", "\n".join(lines) + "\n")
+
+    def _renewable(self, selection: Selection) -> list[Candidate]:
+        """What there is to be asked again, as far as there is room for it beside what is proven."""
+        if self._ask_again is None:
+            return []
+        room = min(self._settings.renew_turns, self._settings.max_examples - len(selection.data.train))
+        return plain(renewable(self._database, self._namespace, room)) if room > 0 else []
+
+    async def _renew(self) -> None:
+        """Ask turns of older generations again, so that a change of the library late in a day does not cost the day."""
+        candidates = self._renewable(self._select(explain=False))
+        if not candidates or self._ask_again is None:
+            return
+        self._phase("asking again")
+        generation = self._evidence().generation
+        hold = await renew(
+            self._database, self._namespace, generation, candidates, self._ask_again, self._may_ask
+        )
+        self._progress["asked_again"] = {"turns": len(candidates), "hold": hold}
 
     async def _rehearsals(self, data: dataset.Dataset) -> list[tuple[list[Message], str]]:
         """What the model is made to remember: a third its own good turns without skills, the rest general answers."""

@@ -1,7 +1,8 @@
 """What the journal has to offer for training now, by a query that cannot let the wrong turns in.
 
-Promise 4 stands in `ELIGIBLE`: only finished main turns that were sampled under the generation that the library has in
-the very moment of reading, that no skill was written from, and that carried none which nobody vouches for. Signals come
+Promise 4 stands in `ELIGIBLE`: only finished turns that were sampled under the generation that the library has in the
+very moment of reading, that no skill was written from, and that carried none which nobody vouches for. They are main
+turns, or side calls that asked one of an older generation again (`renewal.py`), to which the same applies. Signals come
 with their turn, in the same read.
 """
 
@@ -20,31 +21,47 @@ from metaclaw.training import dataset
 from metaclaw.training.dataset import OUT, Candidate, Entry
 from metaclaw.types import Check, Sampled, Signal
 
+MOST_CHECKS = 1_000  # clients' checks, the newest, whose turns may be asked again
 MOST_LISTED = 100_000  # turns of the manifest, the newest: beyond that, nobody reads the reasons
 GENERATION = "coalesce((SELECT generation FROM generations WHERE namespace = ?1), 0)"
 SIGNALS = (
     "(SELECT json_group_array(json_array(source, value)) FROM (SELECT source, value FROM signals"
     " WHERE signals.namespace = ?1 AND signals.turn_id = turns.id ORDER BY signals.id))"
 )
+RENEWED = "(SELECT turn_id FROM renewals WHERE renewals.namespace = ?1 AND renewals.renewed_by = turns.id)"
 CHECK = (
-    "(SELECT pattern FROM feedback WHERE feedback.namespace = ?1 AND feedback.turn_id = turns.id"
+    f"(SELECT pattern FROM feedback WHERE feedback.namespace = ?1 AND feedback.turn_id IN (turns.id, {RENEWED})"
     " AND pattern IS NOT NULL ORDER BY position DESC LIMIT 1)"
 )
+# A prompt stands where it was first asked: asked again, it is no news.
+POSITION = f"coalesce((SELECT first.position FROM turns AS first WHERE first.id = {RENEWED}), turns.position)"
 # What nobody vouches for is not taught for good: the skill may be somebody else's words, passed on in a conversation.
 IS_HEARSAY = (
     "EXISTS (SELECT 1 FROM json_each(turns.skills) AS carried JOIN hearsay ON hearsay.namespace = ?1"
     " AND carried.value = hearsay.name || '@' || hearsay.version)"
 )
-IS_SUPPORT = "EXISTS (SELECT 1 FROM support WHERE support.namespace = ?1 AND support.turn_id = turns.id)"
-TURNS = ", ".join(f"turns.{column}" for column in TURN_COLUMNS.split(", "))
-FINISHED = (
-    f"SELECT {TURNS}, turns.position, {SIGNALS}, {CHECK}, samples.tokens, samples.logprobs"
-    " FROM turns LEFT JOIN samples ON samples.turn_id = turns.id"
-    " WHERE turns.namespace = ?1 AND turns.kind = 'main' AND turns.complete = 1 AND turns.status = 200"
+IS_SUPPORT = (
+    f"EXISTS (SELECT 1 FROM support WHERE support.namespace = ?1 AND support.turn_id IN (turns.id, {RENEWED}))"
 )
+TURNS = ", ".join(f"turns.{column}" for column in TURN_COLUMNS.split(", "))
+COLUMNS = f"SELECT {TURNS}, {POSITION}, {SIGNALS}, {CHECK}, samples.tokens, samples.logprobs, {RENEWED} IS NOT NULL"
+SAMPLES = " LEFT JOIN samples ON samples.turn_id = turns.id"
+WHOLE = " WHERE turns.namespace = ?1 AND turns.complete = 1 AND turns.status = 200"
+MAIN = " AND turns.kind = 'main'"
+FINISHED = f"{COLUMNS} FROM turns{SAMPLES}{WHOLE}{MAIN}"
 THIS_GENERATION, NO_SUPPORT = f" AND turns.generation = {GENERATION}", f" AND NOT {IS_SUPPORT}"
 NO_HEARSAY = f" AND NOT {IS_HEARSAY}"
-ELIGIBLE = f"{FINISHED}{THIS_GENERATION}{NO_SUPPORT}{NO_HEARSAY} ORDER BY turns.position"
+IN_ORDER = f" ORDER BY {POSITION}, turns.position"
+ELIGIBLE = (
+    f"{COLUMNS} FROM turns{SAMPLES}{WHOLE} AND (turns.kind = 'main' OR {RENEWED} IS NOT NULL){THIS_GENERATION}{NO_SUPPORT}{NO_HEARSAY}{IN_ORDER}"
+)
+RENEWABLE = (
+    f"{COLUMNS} FROM (SELECT DISTINCT turn_id FROM (SELECT turn_id FROM feedback WHERE namespace = ?1 AND pattern IS NOT"
+    f" NULL ORDER BY position DESC LIMIT {MOST_CHECKS})) AS checked CROSS JOIN turns ON turns.id = checked.turn_id"
+    f"{SAMPLES}{WHOLE}{MAIN} AND turns.generation <> {GENERATION}{NO_SUPPORT} AND NOT EXISTS (SELECT 1 FROM renewals"
+    " WHERE renewals.namespace = ?1 AND renewals.turn_id = turns.id"
+    f" AND renewals.generation = {GENERATION}) ORDER BY turns.position DESC LIMIT ?2"
+)
 LEFT_OUT = (
     f"SELECT id, session, generation, policy, skills, {SIGNALS}, position, CASE"
     " WHEN kind <> 'main' THEN 'a side call'"
@@ -106,21 +123,28 @@ def finished(
 ) -> list[Candidate]:
     """What may leave for other trainers: by itself the same turns as for our own; the rest is for the person to ask."""
     narrowed = ("" if all_generations else THIS_GENERATION) + ("" if with_support else NO_SUPPORT) + NO_HEARSAY
-    return _candidates(database, f"{FINISHED}{narrowed} ORDER BY turns.position", namespace)
+    return _candidates(database, f"{FINISHED}{narrowed}{IN_ORDER}", namespace)
 
 
-def _candidates(database: Database, sql: str, namespace: str) -> list[Candidate]:
+def renewable(database: Database, namespace: str, most: int) -> list[Candidate]:
+    """The newest turns that only their generation keeps away, that a client's check can tell right from wrong, and that
+    were not asked again under this generation yet.
+    """
+    return _candidates(database, RENEWABLE, namespace, most)
+
+
+def _candidates(database: Database, sql: str, namespace: str, *values: object) -> list[Candidate]:
     bases = Bases(database)
     with database.one_moment():  # a session may be erased meanwhile
-        return [_candidate(row, bases) for row in database.read(sql, (namespace,))]
+        return [_candidate(row, bases) for row in database.read(sql, (namespace, *values))]
 
 
 def _candidate(row: tuple[Any, ...], bases: Bases) -> Candidate:
-    *columns, signals, pattern, tokens, logprobs = row
+    *columns, signals, pattern, tokens, logprobs, again = row
     turn = trajectories.as_turn(tuple(columns), bases)
     said = tuple(Signal(turn.id, source, value, "") for source, value in json.loads(signals))
     sampled = Sampled(_numbers("i", tokens), _numbers("f", logprobs)) if tokens else None
-    return Candidate(turn, said, Check(pattern) if pattern else None, sampled)
+    return Candidate(turn, said, Check(pattern) if pattern else None, sampled, again=bool(again))
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:

@@ -1,0 +1,158 @@
+"""What a change of the library put out of use is asked again; what holds stands for it, and nothing else does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metaclaw.journal import erasing
+from metaclaw.library.catalog import Catalog
+from metaclaw.signals import ledger
+from metaclaw.store import Database
+from metaclaw.training.dataset import Entry
+from metaclaw.training.renewal import plain, renew
+from metaclaw.training.selection import finished, renewable, select
+from metaclaw.types import Message, Signal, SkillState, ToolCall, ToolUse, Turn, TurnKind
+from support import NAMESPACE, keep, make_feedback, make_skill, make_turn, request_bytes
+
+PATTERN = r"\d{8}\.md"
+RIGHT, WRONG = "20260131.md", "notes.md"
+
+
+class Gateway:
+    """Answers what it is asked again by `replies`, session by session, and keeps the call as the gateway does."""
+
+    def __init__(self, database: Database, catalog: Catalog, replies: dict[str, str]) -> None:
+        self._database, self._catalog, self._replies = database, catalog, replies
+        self.asked: list[str] = []
+
+    async def __call__(self, messages: Sequence[Message], session: str) -> tuple[str, str]:
+        self.asked.append(session)
+        reply = self._replies.get(session, RIGHT)
+        call = make_turn(
+            str(messages[-1]["content"]), reply, session=session, kind=TurnKind.SIDE, side="declared",
+            generation=self._catalog.generation(), skills=tuple(skill.ref for skill in self._catalog.live()),
+        )
+        await keep(self._database, call)
+        return call.id, reply
+
+
+@pytest.fixture
+def catalog(database: Database, tmp_path: Path) -> Catalog:
+    return Catalog(database, NAMESPACE, tmp_path / "skills")
+
+
+def publish(catalog: Catalog, name: str = "b", support: Sequence[str] = ()) -> int:
+    return catalog.publish(make_skill(name), SkillState.ACTIVE, "test", support)[1]
+
+
+async def work(database: Database, catalog: Catalog, session: str, **changes: Any) -> Turn:
+    """A turn that went well and whose client sent a check."""
+    turn = make_turn(reply=RIGHT, **{
+        "session": session, "generation": catalog.generation(), "skills": ("a@1",), **changes,
+    })
+    await keep(database, turn, make_feedback(turn, "", 1.0, PATTERN))
+    ledger.record(database, NAMESPACE, [Signal(turn.id, "check", 1.0, "it passed")])
+    return turn
+
+
+async def nobody_is_there() -> None: ...
+
+
+async def renewed(database: Database, catalog: Catalog, replies: dict[str, str] | None = None) -> list[str]:
+    """The sessions that were asked."""
+    gateway = Gateway(database, catalog, replies or {})
+    found = plain(renewable(database, NAMESPACE, 48))
+    await renew(database, NAMESPACE, catalog.generation(), found, gateway, nobody_is_there)
+    return gateway.asked
+
+
+def entered(database: Database) -> list[Entry]:
+    return [one for one in select(database, NAMESPACE, 99).data.manifest if one.split != "out"]
+
+
+async def test_what_holds_under_the_new_generation_is_learned_from_again(database: Database, catalog: Catalog) -> None:
+    publish(catalog, "a")
+    turns = [await work(database, catalog, f"s{number}") for number in range(4)]
+    assert len(entered(database)) == 4
+    now = publish(catalog)
+    assert entered(database) == []
+    assert sorted(await renewed(database, catalog, {"s1": WRONG})) == ["s0", "s1", "s2", "s3"]
+    found = entered(database)
+    assert {(one.session, one.generation) for one in found} == {(f"s{number}", now) for number in (0, 2, 3)}
+    assert {one.reason for one in found} == {"asked again, and proven by its signals (check)"}
+    assert not {one.turn_id for one in found} & {turn.id for turn in turns}
+    assert all(one.signals == (("check", 1.0),) for one in found)
+    data = select(database, NAMESPACE, 99).data
+    assert {example.check.pattern for example in data.train + data.query if example.check} == {PATTERN}
+
+
+async def test_it_is_asked_once_a_generation(database: Database, catalog: Catalog) -> None:
+    publish(catalog, "a")
+    await work(database, catalog, "s0")
+    publish(catalog)
+    assert await renewed(database, catalog, {"s0": WRONG}) == ["s0"]
+    assert await renewed(database, catalog) == []
+    publish(catalog, "c")
+    assert entered(database) == []
+    assert await renewed(database, catalog) == ["s0"]
+    assert [one.session for one in entered(database)] == ["s0"]
+
+
+async def test_what_was_asked_again_stands_where_it_was_first_asked(database: Database, catalog: Catalog) -> None:
+    publish(catalog, "a")
+    first = [await work(database, catalog, f"s{number}") for number in range(3)]
+    through = select(database, NAMESPACE, 99).through
+    publish(catalog)
+    last = await work(database, catalog, "s3")
+    await renewed(database, catalog)
+    selection = select(database, NAMESPACE, 99, explain=False)
+    assert [one.session for one in selection.data.manifest] == [turn.session for turn in (*first, last)]
+    assert (selection.fresh(0), selection.fresh(through)) == (4, 1)
+
+
+async def test_only_what_a_check_can_tell_and_words_can_ask_is_asked(database: Database, catalog: Catalog) -> None:
+    publish(catalog, "a")
+    source = await work(database, catalog, "source")
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    called = request_bytes("Call it.", messages=[
+        {"role": "user", "content": "Call it."}, {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "1", "content": "done"},
+    ])
+    await work(database, catalog, "called", request=called)
+    await work(database, catalog, "tools", request=request_bytes("Call it.", tools=[{"type": "function"}]))
+    ran = ToolCall("sum@1", "{}", "3", ok=True, milliseconds=1.0)
+    await work(database, catalog, "computed", tools=ToolUse(("sum@1",), (ran,)))
+    await work(database, catalog, "offered", tools=ToolUse(("sum@1",)))
+    await work(database, catalog, "broken", complete=False)
+    await keep(database, make_turn(session="unchecked", reply=RIGHT, generation=catalog.generation()))
+    await work(database, catalog, "plain")
+    publish(catalog, support=[source.id])
+    await work(database, catalog, "current")
+    assert await renewed(database, catalog) == ["plain", "offered"]
+
+
+async def test_support_stays_out_also_when_it_became_that_later(database: Database, catalog: Catalog) -> None:
+    publish(catalog, "a")
+    turn = await work(database, catalog, "s0")
+    publish(catalog)
+    await renewed(database, catalog)
+    assert len(entered(database)) == 1
+    catalog.hold(make_skill("c"), "waits", [turn.id])  # the generation stays
+    assert entered(database) == []
+
+
+async def test_it_leaves_for_no_other_trainer_and_goes_with_its_session(database: Database, catalog: Catalog) -> None:
+    publish(catalog, "a")
+    await work(database, catalog, "s0")
+    await work(database, catalog, "s1", query="Another question, which is long enough to be quoted.")
+    publish(catalog)
+    await renewed(database, catalog)
+    assert finished(database, NAMESPACE) == []
+    calls = {one.session: one.turn_id for one in entered(database)}
+    trace = erasing.found(database, NAMESPACE, "s0")
+    assert calls["s0"] in trace.turns
+    assert calls["s1"] not in trace.all_turns
