@@ -53,12 +53,16 @@ THIS_GENERATION, NO_SUPPORT = f" AND turns.generation = {GENERATION}", f" AND NO
 NO_HEARSAY = f" AND NOT {IS_HEARSAY}"
 IN_ORDER = f" ORDER BY {POSITION}, turns.position"
 ELIGIBLE = (
-    f"{COLUMNS} FROM turns{SAMPLES}{WHOLE} AND (turns.kind = 'main' OR {RENEWED} IS NOT NULL){THIS_GENERATION}{NO_SUPPORT}{NO_HEARSAY}{IN_ORDER}"
+    f"{COLUMNS} FROM turns{SAMPLES}{WHOLE} AND (turns.kind = 'main' OR {RENEWED} IS NOT NULL)"
+    f"{THIS_GENERATION}{NO_SUPPORT}{NO_HEARSAY}{IN_ORDER}"
 )
-RENEWABLE = (
-    f"{COLUMNS} FROM (SELECT DISTINCT turn_id FROM (SELECT turn_id FROM feedback WHERE namespace = ?1 AND pattern IS NOT"
-    f" NULL ORDER BY position DESC LIMIT {MOST_CHECKS})) AS checked CROSS JOIN turns ON turns.id = checked.turn_id"
-    f"{SAMPLES}{WHOLE}{MAIN} AND turns.generation <> {GENERATION}{NO_SUPPORT} AND NOT EXISTS (SELECT 1 FROM renewals"
+CHECKED = (
+    "(SELECT DISTINCT turn_id FROM (SELECT turn_id FROM feedback WHERE namespace = ?1 AND pattern IS NOT NULL"
+    f" ORDER BY position DESC LIMIT {MOST_CHECKS}))"
+)
+RENEWABLE = (  # read from the checks on, which are fewer than the turns
+    f"{COLUMNS} FROM {CHECKED} AS checked CROSS JOIN turns ON turns.id = checked.turn_id{SAMPLES}{WHOLE}{MAIN}"
+    f" AND turns.generation <> {GENERATION}{NO_SUPPORT} AND NOT EXISTS (SELECT 1 FROM renewals"
     " WHERE renewals.namespace = ?1 AND renewals.turn_id = turns.id"
     f" AND renewals.generation = {GENERATION}) ORDER BY turns.position DESC LIMIT ?2"
 )
