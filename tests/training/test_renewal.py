@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from metaclaw.errors import UpstreamError
 from metaclaw.journal import erasing
 from metaclaw.library.catalog import Catalog
 from metaclaw.signals import ledger
@@ -23,7 +24,10 @@ RIGHT, WRONG = "20260131.md", "notes.md"
 
 
 class Gateway:
-    """Answers what it is asked again by `replies`, session by session, and keeps the call as the gateway does."""
+    """Answers what it is asked again by `replies`, session by session, and keeps the call as the gateway does.
+
+    A number is the status with which it refuses.
+    """
 
     def __init__(self, database: Database, catalog: Catalog, replies: dict[str, str]) -> None:
         self._database, self._catalog, self._replies = database, catalog, replies
@@ -32,6 +36,8 @@ class Gateway:
     async def __call__(self, messages: Sequence[Message], session: str) -> tuple[str, str]:
         self.asked.append(session)
         reply = self._replies.get(session, RIGHT)
+        if reply.isdigit():
+            raise UpstreamError(int(reply), "upstream_error", "no")
         call = make_turn(
             str(messages[-1]["content"]), reply, session=session, kind=TurnKind.SIDE, side="declared",
             generation=self._catalog.generation(), skills=tuple(skill.ref for skill in self._catalog.live()),
@@ -100,6 +106,18 @@ async def test_it_is_asked_once_a_generation(database: Database, catalog: Catalo
     assert entered(database) == []
     assert await renewed(database, catalog) == ["s0"]
     assert [one.session for one in entered(database)] == ["s0"]
+
+
+async def test_what_the_model_refuses_does_not_hold_and_where_there_is_none_it_waits(
+    database: Database, catalog: Catalog
+) -> None:
+    publish(catalog, "a")
+    await work(database, catalog, "s0")
+    publish(catalog)
+    with pytest.raises(UpstreamError):
+        await renewed(database, catalog, {"s0": "503"})
+    assert await renewed(database, catalog, {"s0": "400"}) == ["s0"]
+    assert (await renewed(database, catalog), entered(database)) == ([], [])
 
 
 async def test_what_was_asked_again_stands_where_it_was_first_asked(database: Database, catalog: Catalog) -> None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from metaclaw.dialects.base import object_or_empty
+from metaclaw.errors import UpstreamError
 from metaclaw.signals import ledger
 from metaclaw.signals.checks import passes
 from metaclaw.signals.sequel import conversation_of
@@ -37,12 +38,17 @@ async def renew(
     database: Database, namespace: str, generation: int, candidates: Sequence[Candidate], ask: AskAgain,
     may_ask: Callable[[], Awaitable[None]],
 ) -> int:
-    """Ask them again, and note what came of it. Returns how many hold."""
+    """Ask them again, and note what came of it. Returns how many hold. Raises `UpstreamError` where nobody answers."""
 
     async def one(candidate: Candidate) -> bool:
         await may_ask()
         turn, check = candidate.turn, candidate.check
-        called, reply = await ask(conversation_of(turn), turn.session)
+        try:
+            called, reply = await ask(conversation_of(turn), turn.session)
+        except UpstreamError as error:
+            if error.status >= 500:  # the model is not there: another time
+                raise
+            called, reply = "", ""  # too long by now, with the skills
         holds = check is not None and passes(check, reply) is True
         if holds:
             told = Signal(called, "check", 1.0, f"asked again under generation {generation}: the check passed", turn.id)
