@@ -49,7 +49,7 @@ async def renew(
             if error.status >= 500:  # the model is not there: another time
                 raise
             called, reply = "", ""  # too long by now, with the skills
-        holds = check is not None and passes(check, reply) is True
+        holds = bool(called) and check is not None and passes(check, reply) is True
         if holds:
             told = Signal(called, "check", 1.0, f"asked again under generation {generation}: the check passed", turn.id)
             ledger.record(database, namespace, [told])
