@@ -114,8 +114,9 @@ async def test_what_the_model_refuses_does_not_hold_and_where_there_is_none_it_w
     publish(catalog, "a")
     await work(database, catalog, "s0")
     publish(catalog)
-    with pytest.raises(UpstreamError):
-        await renewed(database, catalog, {"s0": "503"})
+    for status in ("503", "429"):
+        with pytest.raises(UpstreamError):
+            await renewed(database, catalog, {"s0": status})
     assert await renewed(database, catalog, {"s0": "400"}) == ["s0"]
     assert (await renewed(database, catalog), entered(database)) == ([], [])
 

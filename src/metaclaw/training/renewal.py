@@ -21,6 +21,7 @@ from metaclaw.training.dataset import Candidate
 from metaclaw.training.questions import in_order
 from metaclaw.types import Message, Signal, Turn
 
+LATER = (408, 429)
 SPOKEN = frozenset({"system", "developer", "user", "assistant"})
 
 AskAgain = Callable[[Sequence[Message], str], Awaitable[tuple[str, str]]]
@@ -46,7 +47,7 @@ async def renew(
         try:
             called, reply = await ask(conversation_of(turn), turn.session)
         except UpstreamError as error:
-            if error.status >= 500:  # the model is not there: another time
+            if error.status >= 500 or error.status in LATER:  # nobody there, or no room: another time
                 raise
             called, reply = "", ""  # too long by now, with the skills
         holds = bool(called) and check is not None and passes(check, reply) is True
