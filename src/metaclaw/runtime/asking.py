@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from metaclaw.config.fast_loop import JudgeSettings
-from metaclaw.dialects.base import object_or_empty
-from metaclaw.errors import UpstreamError
 from metaclaw.evolve.loop import Judge
 from metaclaw.gateway.sidecalls import SIDE_HEADER
 from metaclaw.gateway.turn import SKILLS_HEADER
 from metaclaw.signals.judge import judge
 from metaclaw.training.questions import MAX_REPLY_TOKENS, body
 from metaclaw.types import Message
-from metaclaw.upstream.client import UpstreamClient, read, reply_text
+from metaclaw.upstream.client import UpstreamClient, reply_text
 from metaclaw.upstream.route import Route
 
 
@@ -51,13 +48,10 @@ class AskAgain:
 
     async def __call__(self, messages: Sequence[Message], session: str) -> tuple[str, str]:
         """The id of its turn, and the reply. Raises `UpstreamError`."""
-        asked = json.dumps({"model": "metaclaw", **body(messages, MAX_REPLY_TOKENS)}).encode()
+        asked = {"model": "metaclaw", **body(messages, MAX_REPLY_TOKENS)}
         named = {"x-session-id": session}
-        async with self._client.post(self._route, "/chat/completions", asked, named, "chat") as reply:
-            raw = await read(reply, self._route)
-        if reply.status != 200:
-            raise UpstreamError(reply.status, "upstream_error", raw[:500].decode(errors="replace"))
-        return reply.headers.get("x-metaclaw-turn", ""), reply_text(object_or_empty(raw))
+        reply, headers = await self._client.exchange(self._route, "/chat/completions", asked, named)
+        return headers.get("x-metaclaw-turn", ""), reply_text(reply)
 
 
 def own_door(gateway_url: str, token: str, *, skills: bool = False) -> Route:

@@ -69,7 +69,11 @@ def attempt(connection: Connection, work: Callable[[Connection], Any]) -> tuple[
     except Exception as error:  # noqa: BLE001 - handed to whoever waits for this write
         connection.execute("ROLLBACK TO one")
         connection.execute("RELEASE one")
-        wrapped = StoreError(str(error)) if isinstance(error, apsw.Error) else error
-        return None, wrapped
+        return None, as_ours(error)
     connection.execute("RELEASE one")
     return result, None
+
+
+def as_ours(error: Exception) -> Exception:
+    """What went wrong in a piece of work, with SQLite's own errors as ours."""
+    return StoreError(str(error)) if isinstance(error, apsw.Error) else error

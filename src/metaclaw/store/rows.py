@@ -7,10 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import apsw
-
 from metaclaw.errors import StoreError
-from metaclaw.store.connection import Connection
+from metaclaw.store.connection import Connection, as_ours
 from metaclaw.store.database import LARGEST_GROUP, MOST_WAITING, MOST_WAITING_BYTES, Database
 
 T = TypeVar("T")
@@ -29,7 +27,11 @@ class _Row:
 
 
 class _InsertError(Exception):
-    """`insert` failed, not the transaction around it."""
+    """`insert` failed, with `cause`, not the transaction around it."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
 
 
 class RowWriter:
@@ -94,7 +96,7 @@ class RowWriter:
         try:
             self._insert(connection, [row.row for row in rows])
         except Exception as error:
-            raise _InsertError(str(error)) from error
+            raise _InsertError(error) from error
 
     def _written(self, rows: Sequence[_Row], failure: BaseException | None) -> None:
         if isinstance(failure, _InsertError):
@@ -102,8 +104,7 @@ class RowWriter:
                 for row in rows:
                     self._write_down([row])
                 return
-            cause = failure.__cause__
-            failure = StoreError(str(cause)) if isinstance(cause, apsw.Error) else cause
+            failure = as_ours(failure.cause)
         self._writing -= len(rows)
         self._bytes -= sum(row.size for row in rows)
         if self._next and not self._writing:

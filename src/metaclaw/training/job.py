@@ -14,7 +14,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -107,9 +107,12 @@ class TrainingJob:
             return False
         selection = self._select(explain=False)
         through = self._jobs.trained_through(self._base_model)
-        may_count = self._renewable(selection)
-        fresh = selection.fresh(through) + sum(one.turn.position > through for one in may_count)
-        enough = fresh >= needed and len(selection.data.query) + len(may_count) // 2 >= LEAST_TO_TELL
+        fresh, held_out = selection.fresh(through), len(selection.data.query)
+        if fresh < needed or held_out < LEAST_TO_TELL:
+            may_count = self._renewable(selection)
+            fresh += sum(one.turn.position > through for one in may_count)
+            held_out += len(may_count) // 2
+        enough = fresh >= needed and held_out >= LEAST_TO_TELL
         self._found_too_little = None if enough else seen
         return enough
 
@@ -200,10 +203,12 @@ class TrainingJob:
     async def _build_dataset(self, folder: Path) -> None:
         if (folder / "dataset.jsonl").exists():
             return
-        await self._renew()
         self._phase("dataset")
-        evidence = self._evidence()
-        selection = self._select()
+        evidence, selection = self._evidence(), self._select()
+        if self._ask_again and (candidates := self._renewable(selection)):
+            await self._renew(evidence.generation, candidates, self._ask_again)
+            self._phase("dataset")
+            evidence, selection = self._evidence(), self._select()
         data = selection.data
         if len(data.train) < LEAST_TURNS or len(data.query) < LEAST_TO_TELL:
             raise TrainingError(
@@ -235,16 +240,10 @@ class TrainingJob:
         room = min(self._settings.renew_turns, self._settings.max_examples - len(selection.data.train))
         return plain(renewable(self._database, self._namespace, room)) if room > 0 else []
 
-    async def _renew(self) -> None:
+    async def _renew(self, generation: int, candidates: Sequence[Candidate], ask: AskAgain) -> None:
         """Ask turns of older generations again, so that a change of the library late in a day does not cost the day."""
-        candidates = self._renewable(self._select(explain=False))
-        if not candidates or self._ask_again is None:
-            return
         self._phase("asking again")
-        generation = self._evidence().generation
-        hold = await renew(
-            self._database, self._namespace, generation, candidates, self._ask_again, self._may_ask
-        )
+        hold = await renew(self._database, self._namespace, generation, candidates, ask, self._may_ask)
         self._progress["asked_again"] = {"turns": len(candidates), "hold": hold}
 
     async def _rehearsals(self, data: dataset.Dataset) -> list[tuple[list[Message], str]]:

@@ -65,7 +65,13 @@ class UpstreamClient:
 
     async def json(self, route: Route, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """One whole exchange, for our own questions to the model. Raises `UpstreamError` for anything but a 200."""
-        async with self.post(route, path, json.dumps(body).encode(), wire_format="chat") as response:
+        return (await self.exchange(route, path, body))[0]
+
+    async def exchange(
+        self, route: Route, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    ) -> tuple[dict[str, Any], Headers]:
+        """The same, with headers of ours, and with the reply's."""
+        async with self.post(route, path, json.dumps(body).encode(), headers, wire_format="chat") as response:
             raw = await read(response, route)
         if response.status != 200:
             raise UpstreamError(response.status, "upstream_error", raw[:500].decode(errors="replace"))
@@ -75,7 +81,7 @@ class UpstreamClient:
             raise UpstreamError(502, "upstream_garbage", f"{route.url} answered something that is not JSON.") from error
         if not isinstance(reply, dict):
             raise UpstreamError(502, "upstream_garbage", f"{route.url} answered JSON that is not an object.")
-        return reply
+        return reply, response.headers
 
 
 class Asking:
