@@ -115,69 +115,70 @@ class Client:
             return str((await reply.json())["choices"][0]["message"]["content"])
 
 
+@asynccontextmanager
+async def one_skill_learned(provider: str, folder: Path) -> AsyncIterator[tuple[Gateway, Client, Database, Catalog]]:
+    """A gateway whose learner's parts run here, in the test's own process."""
+    settings = load(flags={
+        "data_dir": str(folder), "gateway": {"port": 0}, "upstream": {"url": provider},
+        "evolve": {"enabled": False}, "training": {"enabled": False},
+    })
+    async with Gateway(settings, None) as gateway, aiohttp.ClientSession() as http:
+        client = Client(http, gateway)
+        with Database(folder / "metaclaw.db") as database:
+            catalog = Catalog(database, "default", folder / "skills")
+            await learn_the_skill(client, database, catalog)
+            yield gateway, client, database, catalog
+
+
+async def work_a_day(client: Client, database: Database, catalog: Catalog) -> None:
+    await use_the_skill(client)
+    loop = fast_loop(database, catalog, client)
+    while loop.intake():
+        pass
+
+
 async def test_a_failure_becomes_a_skill_and_the_skill_becomes_weights(
     provider: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # for the child `fake_trainer`
-    settings = load(flags={
-        "data_dir": str(tmp_path), "gateway": {"port": 0}, "upstream": {"url": provider},
-        "evolve": {"enabled": False}, "training": {"enabled": False},
-    })  # the learner's parts run here, in the test's own process
-    async with Gateway(settings, None) as gateway, aiohttp.ClientSession() as http:
-        client = Client(http, gateway)
-        with Database(tmp_path / "metaclaw.db") as database:
-            catalog = Catalog(database, "default", tmp_path / "skills")
-            await learn_the_skill(client, database, catalog)
-            job, registry, routes = training(tmp_path, database, catalog, client)
-            assert not job.ready()
-            await use_the_skill(client)
-            loop = fast_loop(database, catalog, client)
-            while loop.intake():
-                pass
-            assert job.ready()
-            await train_while_idle(job)
-            assert [row[0] for row in database.read("SELECT state FROM jobs")] == ["done"]
-            check_promotion(tmp_path, registry, routes, catalog, database)
+    async with one_skill_learned(provider, tmp_path) as (_, client, database, catalog):
+        job, registry, routes = training(tmp_path, database, catalog, client)
+        assert not job.ready()
+        await work_a_day(client, database, catalog)
+        assert job.ready()
+        await train_while_idle(job)
+        assert [row[0] for row in database.read("SELECT state FROM jobs")] == ["done"]
+        check_promotion(tmp_path, registry, routes, catalog, database)
 
 
 async def test_a_change_of_the_library_late_in_the_day_does_not_cost_the_day(
     provider: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
-    settings = load(flags={
-        "data_dir": str(tmp_path), "gateway": {"port": 0}, "upstream": {"url": provider},
-        "evolve": {"enabled": False}, "training": {"enabled": False},
-    })
     async with (
-        Gateway(settings, None) as gateway, aiohttp.ClientSession() as http, UpstreamClient(5.0, 5.0) as upstream
+        one_skill_learned(provider, tmp_path) as (gateway, client, database, catalog),
+        UpstreamClient(5.0, 5.0) as upstream,
     ):
-        client = Client(http, gateway)
-        with Database(tmp_path / "metaclaw.db") as database:
-            catalog = Catalog(database, "default", tmp_path / "skills")
-            await learn_the_skill(client, database, catalog)
-            await use_the_skill(client)
-            loop = fast_loop(database, catalog, client)
-            while loop.intake():
-                pass
-            before = {turn_id for turn_id, in database.read("SELECT id FROM turns")}
-            catalog.publish(make_skill("tabs", "Indent with tabs."), SkillState.ACTIVE, "late", [])
-            forgetful, _, _ = training(tmp_path, database, catalog, client)
-            assert not forgetful.ready()
-            again = AskAgain(upstream, gateway.url, gateway.token)
-            job, registry, routes = training(tmp_path, database, catalog, client, again)
-            assert job.ready()
-            await train_while_idle(job)
-            check_promotion(tmp_path, registry, routes, catalog, database)
-            [adapter] = registry.all()
-            entered = [row for row in adapter.lineage["manifest"] if row["split"] in ("train", "query")]
-            assert {row["reason"] for row in entered} == {"asked again, and proven by its signals (check)"}
-            asked = "SELECT kind, session, skills FROM turns WHERE id = ?"
-            for row in entered:
-                assert row["turn_id"] not in before
-                [(kind, session, skills)] = database.read(asked, (row["turn_id"],))
-                assert (kind, session[:5]) == ("side", "work-")
-                assert skills != "[]"
-            assert not job.ready()
+        await work_a_day(client, database, catalog)
+        before = {turn_id for turn_id, in database.read("SELECT id FROM turns")}
+        catalog.publish(make_skill("tabs", "Indent with tabs."), SkillState.ACTIVE, "late", [])
+        forgetful, _, _ = training(tmp_path, database, catalog, client)
+        assert not forgetful.ready()
+        again = AskAgain(upstream, gateway.url, gateway.token)
+        job, registry, routes = training(tmp_path, database, catalog, client, again)
+        assert job.ready()
+        await train_while_idle(job)
+        check_promotion(tmp_path, registry, routes, catalog, database)
+        [adapter] = registry.all()
+        entered = [row for row in adapter.lineage["manifest"] if row["split"] in ("train", "query")]
+        assert {row["reason"] for row in entered} == {"asked again, and proven by its signals (check)"}
+        asked = "SELECT kind, session, skills FROM turns WHERE id = ?"
+        for row in entered:
+            assert row["turn_id"] not in before
+            [(kind, session, skills)] = database.read(asked, (row["turn_id"],))
+            assert (kind, session[:5]) == ("side", "work-")
+            assert skills != "[]"
+        assert not job.ready()
 
 
 async def learn_the_skill(client: Client, database: Database, catalog: Catalog) -> None:
