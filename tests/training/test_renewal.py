@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from metaclaw.library.catalog import Catalog
 from metaclaw.signals import ledger
 from metaclaw.store import Database
 from metaclaw.training.dataset import Entry
+from metaclaw.training.questions import MAX_REPLY_TOKENS
 from metaclaw.training.renewal import plain, renew
 from metaclaw.training.selection import finished, renewable, select
-from metaclaw.types import Message, Signal, SkillState, ToolCall, ToolUse, Turn, TurnKind
+from metaclaw.types import Signal, SkillState, ToolCall, ToolUse, Turn, TurnKind
 from support import NAMESPACE, keep, make_feedback, make_skill, make_turn, request_bytes
 
 PATTERN = r"\d{8}\.md"
@@ -32,14 +34,16 @@ class Gateway:
     def __init__(self, database: Database, catalog: Catalog, replies: dict[str, str]) -> None:
         self._database, self._catalog, self._replies = database, catalog, replies
         self.asked: list[str] = []
+        self.bodies: list[Mapping[str, Any]] = []
 
-    async def __call__(self, messages: Sequence[Message], session: str) -> tuple[str, str]:
+    async def __call__(self, body: Mapping[str, Any], session: str) -> tuple[str, str]:
         self.asked.append(session)
+        self.bodies.append(body)
         reply = self._replies.get(session, RIGHT)
         if reply.isdigit():
             raise UpstreamError(int(reply), "upstream_error", "no")
         call = make_turn(
-            str(messages[-1]["content"]), reply, session=session, kind=TurnKind.SIDE, side="declared",
+            str(body["messages"][-1]["content"]), reply, session=session, kind=TurnKind.SIDE, side="declared",
             generation=self._catalog.generation(), skills=tuple(skill.ref for skill in self._catalog.live()),
         )
         await keep(self._database, call)
@@ -57,8 +61,8 @@ def publish(catalog: Catalog, name: str = "b", support: Sequence[str] = ()) -> i
 
 async def work(database: Database, catalog: Catalog, session: str, **changes: Any) -> Turn:
     """A turn that went well and whose client sent a check."""
-    turn = make_turn(reply=RIGHT, **{
-        "session": session, "generation": catalog.generation(), "skills": ("a@1",), **changes,
+    turn = make_turn(**{
+        "reply": RIGHT, "session": session, "generation": catalog.generation(), "skills": ("a@1",), **changes,
     })
     await keep(database, turn, make_feedback(turn, "", 1.0, PATTERN))
     ledger.record(database, NAMESPACE, [Signal(turn.id, "check", 1.0, "it passed")])
@@ -152,6 +156,29 @@ async def test_only_what_a_check_can_tell_and_words_can_ask_is_asked(database: D
     publish(catalog, support=[source.id])
     await work(database, catalog, "current")
     assert await renewed(database, catalog) == ["plain", "offered"]
+
+
+async def test_the_reply_is_wanted_in_the_form_that_the_client_wanted(database: Database, catalog: Catalog) -> None:
+    publish(catalog, "a")
+    schema = {"name": "file", "schema": {"type": "object"}, "strict": True}
+    in_chat = {"type": "json_schema", "json_schema": schema}
+    asked = json.loads(request_bytes("Name it.", response_format=in_chat))
+    in_responses = {"input": "Name it.", "text": {"format": {"type": "json_schema", **schema}}}
+    kept_elsewhere = in_responses | {"previous_response_id": "resp_1"}
+    await work(database, catalog, "chat", request=json.dumps(asked).encode())
+    await work(database, catalog, "responses", dialect="responses", request=json.dumps(in_responses).encode())
+    await work(database, catalog, "elsewhere", dialect="responses", request=json.dumps(kept_elsewhere).encode())
+    await work(database, catalog, "long", reply="It is in 20260131.md. " * 100)
+    publish(catalog)
+    gateway = Gateway(database, catalog, {})
+    found = plain(renewable(database, NAMESPACE, 48))
+    await renew(database, NAMESPACE, catalog.generation(), found, gateway, nobody_is_there)
+    bodies = dict(zip(gateway.asked, gateway.bodies, strict=True))
+    assert {session: body.get("response_format") for session, body in bodies.items()} == {
+        "chat": in_chat, "responses": in_chat, "elsewhere": None, "long": None,
+    }
+    assert all(body["messages"][-1]["content"] for body in bodies.values())
+    assert (bodies["chat"]["max_tokens"], bodies["long"]["max_tokens"]) == (MAX_REPLY_TOKENS, 1100)
 
 
 async def test_support_stays_out_also_when_it_became_that_later(database: Database, catalog: Catalog) -> None:

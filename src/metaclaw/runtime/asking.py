@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -11,8 +11,6 @@ from metaclaw.evolve.loop import Judge
 from metaclaw.gateway.sidecalls import SIDE_HEADER
 from metaclaw.gateway.turn import SKILLS_HEADER
 from metaclaw.signals.judge import judge
-from metaclaw.training.questions import MAX_REPLY_TOKENS, body
-from metaclaw.types import Message
 from metaclaw.upstream.client import UpstreamClient, reply_text
 from metaclaw.upstream.route import Route
 
@@ -40,15 +38,15 @@ class Ask:
 
 
 class AskAgain:
-    """A conversation put to the gateway as its client would, skills and all; kept as a side call of its session."""
+    """A request put to the gateway as its client would, skills and all; kept as a side call of its session."""
 
     def __init__(self, client: UpstreamClient, gateway_url: str, token: str) -> None:
         self._client = client
         self._route = own_door(gateway_url, token, skills=True)
 
-    async def __call__(self, messages: Sequence[Message], session: str) -> tuple[str, str]:
+    async def __call__(self, body: Mapping[str, Any], session: str) -> tuple[str, str]:
         """The id of its turn, and the reply. Raises `UpstreamError`."""
-        asked = {"model": "metaclaw", **body(messages, MAX_REPLY_TOKENS)}
+        asked = {"model": "metaclaw", **body}
         named = {"x-session-id": session}
         reply, headers = await self._client.exchange(self._route, "/chat/completions", asked, named)
         return headers.get("x-metaclaw-turn", ""), reply_text(reply)

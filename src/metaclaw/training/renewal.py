@@ -9,23 +9,27 @@ under it, and stands for the turn in the dataset. Each turn is asked once a gene
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 from metaclaw.dialects.base import object_or_empty
-from metaclaw.errors import UpstreamError
+from metaclaw.dialects.translation import as_chat
+from metaclaw.errors import RequestError, UpstreamError
 from metaclaw.signals import ledger
 from metaclaw.signals.checks import passes
 from metaclaw.signals.sequel import conversation_of
 from metaclaw.store import Connection, Database
 from metaclaw.training.dataset import Candidate
-from metaclaw.training.questions import in_order
+from metaclaw.training.questions import MAX_REPLY_TOKENS, body, in_order
 from metaclaw.types import Message, Signal, Turn
 
 LATER = (408, 429)
 SPOKEN = frozenset({"system", "developer", "user", "assistant"})
 
-AskAgain = Callable[[Sequence[Message], str], Awaitable[tuple[str, str]]]
-"From a conversation and its session's name to the id of the call's turn, and the reply."
+CHARACTERS_A_TOKEN = 2  # at least, in most languages: a reply as long as the first one fits
+
+AskAgain = Callable[[Mapping[str, Any], str], Awaitable[tuple[str, str]]]
+"From a chat completion's body and its session's name to the id of the call's turn, and the reply."
 
 
 def plain(candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -45,7 +49,7 @@ async def renew(
         await may_ask()
         turn, check = candidate.turn, candidate.check
         try:
-            called, reply = await ask(conversation_of(turn), turn.session)
+            called, reply = await ask(_question(turn), turn.session)
         except UpstreamError as error:
             if error.status >= 500 or error.status in LATER:  # nobody there, or no room: another time
                 raise
@@ -63,6 +67,16 @@ async def renew(
 
 def _note(connection: Connection, values: tuple[str, str, int, str | None, float]) -> None:
     connection.execute("INSERT OR REPLACE INTO renewals VALUES (?, ?, ?, ?, ?)", values)
+
+
+def _question(turn: Turn) -> dict[str, Any]:
+    """The turn's conversation, with the form that its client wanted the reply in."""
+    asked = body(conversation_of(turn), max(MAX_REPLY_TOKENS, len(turn.reply) // CHARACTERS_A_TOKEN))
+    try:
+        form = as_chat(turn.dialect, object_or_empty(turn.request)).get("response_format")
+    except RequestError:  # it has what a chat completion cannot say; its words can be asked all the same
+        form = None
+    return {**asked, "response_format": form} if form else asked
 
 
 def _is_plain(turn: Turn) -> bool:
