@@ -16,11 +16,13 @@ from metaclaw.types import Check, Turn
 MAX_EXPECTED = 1_000
 MARKS = " \n\t.,;>`\"'“”„«»‘’「」『』"
 ANNOUNCED = (
-    r"(?:should (?:have been|be|look like|read)|correct(?: answer| one)?(?: is| would be)?|expected|instead|like"
-    r"|e\.g\.|example)"
+    r"(?:(?P<plainly>should (?:have been|be|look like|read))|correct(?: answer| one)?(?: is| would be)?|expected"
+    r"|instead(?! of\b)|like|e\.g\.|example)"
 )
-FENCED = re.compile(ANNOUNCED + r"[^`\n]{0,40}:?\s*```[\w-]*\n(.+?)\n?```", re.IGNORECASE | re.DOTALL)
-TICKED = re.compile(ANNOUNCED + r"[^`\n]{0,40}`([^`\n]+)`", re.IGNORECASE)
+DENIED = re.compile(r"\b(?:not|never|no longer|cannot)\b|n['’]t\b", re.IGNORECASE)
+CLAUSE_END = re.compile(r"[.,;:!?`\n]|\bbut\b", re.IGNORECASE)
+FENCED = re.compile(ANNOUNCED + r"[^`\n]{0,40}:?\s*```[\w-]*\n(?P<answer>.+?)\n?```", re.IGNORECASE | re.DOTALL)
+TICKED = re.compile(ANNOUNCED + r"[^`\n]{0,40}`(?P<answer>[^`\n]+)`", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +88,16 @@ class Failure:
 
     @property
     def expected(self) -> str:
-        """The right answer, where the user wrote it down in code marks; else empty."""
+        """The right answer, where the user wrote it down in code marks; else empty.
+
+        Of several the last, but one that the failed reply holds only where it holds them all: `A` instead of `B`.
+        """
         own = self.words.own
         for pattern in (FENCED, TICKED):
-            found = pattern.findall(own)
-            if found:
-                return str(found[-1]).strip()[:MAX_EXPECTED]
+            announced = [match for match in pattern.finditer(own) if not _is_denied(match, own)]
+            if found := [match["answer"].strip()[:MAX_EXPECTED] for match in announced]:
+                missed = [answer for answer in found if not _holds(self.turn.reply, answer)]
+                return (missed or found)[-1]
         return ""
 
     @property
@@ -103,8 +109,19 @@ class Failure:
         """By the check if there is one, else by the right answer that the user wrote down."""
         if self.check is not None:
             return passes(self.check, reply) is True
-        wanted = bare(self.expected)
-        return any(wanted in text for text in (bare(reply), *_texts_in(reply)))
+        return _holds(reply, self.expected)
+
+
+def _is_denied(announced: re.Match[str], text: str) -> bool:
+    """Whether it is shown as what is wrong ('not like', 'don't write dates like'). 'Should be' says it plainly."""
+    if announced["plainly"]:
+        return False
+    return bool(DENIED.search(CLAUSE_END.split(text[: announced.start()])[-1]))
+
+
+def _holds(reply: str, answer: str) -> bool:
+    wanted = bare(answer)
+    return any(wanted in text for text in (bare(reply), *_texts_in(reply)))
 
 
 def _stands_in(source: str, passage: str) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from metaclaw.evolve.parts import rule_of
+from metaclaw.evolve.parts import differ_in_particulars, rule_of
 from metaclaw.library.catalog import Catalog
 from metaclaw.types import Skill, SkillKind
 
@@ -55,9 +55,10 @@ class Nearest:
         return [(skill, cosine) for skill, cosine in self._ranked(text, 0.0) if skill.kind is SkillKind.INSTRUCTION]
 
     def same(self, skill: Skill, *, but: Sequence[str] = ()) -> Skill | None:
-        """The live skill that says the same, if there is one; those named `but` aside."""
-        found = [near for near, cosine in self._ranked(_told(skill), SAME_RULE) if near.name not in but]
-        return found[0] if found else None
+        """The live skill that says the same, if there is one; those named `but` aside. What says it of other things
+        does not: 'in cm' beside 'in mm'."""
+        found = (near for near, cosine in self._ranked(_told(skill), SAME_RULE) if near.name not in but)
+        return next((near for near in found if not differ_in_particulars(_told(skill), _told(near))), None)
 
     def near(self, text: str, most: int) -> list[Skill]:
         """The instruction skills nearest to a text, the nearest first."""

@@ -27,14 +27,16 @@ SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+")
 RULE = re.compile(r"^Rule, in the user's words: (.*?)(?:\n\n|\Z)", re.DOTALL)
 TEMPLATE = 0.4  # of two sentences' words, shared: 99 % of pairs of different rules share less than 0.26
 IN_ORDER = 0.5  # of their words, in the same order: a rule said in other words shuffles them
+SAYS_LITTLE = STOP_WORDS - frozenset("up down before after above under over always never starts begin begins ends".split())
 LONG_ENOUGH = 16  # characters of a rule that may be recognised inside another text
 # Says that what holds now did not hold before, in twelve languages.
 CHANGED = re.compile(
-    r"\b(?:no longer|not any ?more|anymore|from (?:now|today) on|as of (?:now|today)|starting (?:now|today)"
-    r"|(?:has|have|was) changed|changed (?:our|my|the)|(?:is|are|we|i) now|new rule|forget (?:the|what)"
-    r"|nicht mehr|ab (?:jetzt|heute|sofort)|gilt nun|plus jamais|n'est plus|ne (?:\w+ )?plus|désormais|dorénavant"
-    r"|ya no|a partir de (?:ahora|hoy|agora|hoje)|non (?:\w+ )?più|d'ora in poi|não mais|já não"
-    r"|niet meer|vanaf (?:nu|vandaag)|voortaan|już nie|od (?:teraz|dziś|dzisiaj)"
+    r"\b(?:no longer(?! than\b)|(?:not any ?more|anymore)(?! than\b)|from (?:now|today) on|as of (?:now|today)"
+    r"|starting (?:now|today)|(?:has|have|was) changed|changed (?:our|my|the)|(?:is|are|we|i) now(?! too\b)|new rule"
+    r"|forget (?:the|what)|nicht mehr(?! als\b)|ab (?:jetzt|heute|sofort)|gilt nun|plus jamais|désormais|dorénavant"
+    r"|(?:n'est|ne (?:\w+ )?)plus(?! de\b| que\b| d')|ya no|a partir de (?:ahora|hoy|agora|hoje)|d'ora in poi"
+    r"|non (?:\w+ )?più(?! di\b| che\b)|não mais(?! de\b| d?o? ?que\b)|já não|niet meer(?! dan\b)"
+    r"|vanaf (?:nu|vandaag)|voortaan|już nie|od (?:teraz|dziś|dzisiaj)"
     r"|больше не|отныне|впредь|с сегодняшнего)"
     r"\b|不再|从现在起|从今天起|改为|もう.{1,12}ない|今後は|これからは|더 이상|앞으로는|이제부터",
     re.IGNORECASE,
@@ -121,8 +123,15 @@ def changes(part: str, asked: str, rule: str, asked_before: str) -> bool:
     """
     if not same_template(part, rule):
         return False
-    mine, theirs = _words(rule_in(part)), _words(rule)
-    return not ((mine - theirs) & _words(asked)) and not ((theirs - mine) & _words(asked_before))
+    mine, theirs = _stems(rule_in(part)), _stems(rule)
+    return not ((mine - theirs) & _stems(asked)) and not ((theirs - mine) & _stems(asked_before))
+
+
+def differ_in_particulars(one: str, other: str) -> bool:
+    """Whether two rules are one sentence about two things: each tells something in the place where the other tells
+    something else. Where only one of them tells more, it is the same rule, said longer."""
+    mine, theirs = _tokens(one), _tokens(other)
+    return same_template(one, other) and bool(mine - theirs - SAYS_LITTLE and theirs - mine - SAYS_LITTLE)
 
 
 def speaks_of_change(words: str) -> bool:
@@ -152,6 +161,16 @@ def _plain(text: str) -> str:
     """Without what does not change a rule: capitals, line ends, points at its end."""
     lowered = " ".join(text.split())
     return "".join(one.lower() if len(one.lower()) == 1 else one for one in lowered).rstrip(" .!,;:")
+
+
+def _tokens(text: str) -> frozenset[str]:
+    """The words with their signs: a rule may be about nothing else."""
+    return frozenset(token.strip(".,;:") for token in _plain(text).split())
+
+
+def _stems(text: str) -> frozenset[str]:
+    """The words, in the singular: a rule speaks of invoices, a request of one."""
+    return frozenset(re.sub(r"(?<=\w\w)(?:(?<!i)es|s)$", "", re.sub(r"ies$", "y", word)) for word in _words(text))
 
 
 def _words(text: str) -> frozenset[str]:
