@@ -12,7 +12,7 @@ import pytest
 from metaclaw.bench.curation import data
 from metaclaw.context.holdout import DAY_SECONDS
 from metaclaw.evolve.curate import Curator
-from metaclaw.evolve.exposures import lifts_of
+from metaclaw.evolve.exposures import erase, lifts_of
 from metaclaw.evolve.extractive import propose
 from metaclaw.evolve.failure import Failure
 from metaclaw.evolve.progress import FEEDBACK_CURSOR, advance, write_unsettled
@@ -71,6 +71,16 @@ async def test_a_trial_that_helps_becomes_active_with_its_verdict(database: Data
     assert (verdict.n, verdict.evidence["policy"], verdict.evidence["with"]) == (80, "base", {"n": 40, "failed": 4})
     assert verdict.confidence >= 0.99
     assert catalog.history(skill.name)[-1][4].endswith("(base)")
+
+
+async def test_tries_that_are_erased_are_counted_no_more(database: Database, catalog: Catalog) -> None:
+    skill, _ = catalog.publish(make_skill(), ACTIVE, "new", [])
+    turn = tried(skill, withheld=False, session="erased")
+    await play(database, [turn], [False])
+    curator = curator_of(catalog, database)
+    curator.round()
+    database.write(lambda connection: erase(connection, NAMESPACE, "erased", [turn.id]))
+    assert curator.round() == []
 
 
 @pytest.mark.parametrize("state", [TRIAL, ACTIVE])

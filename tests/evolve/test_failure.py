@@ -39,6 +39,32 @@ def test_the_last_of_several_counts_and_blocks_come_before_words() -> None:
     assert expected("It should be `x`. Example:\n```\nline 1\nline 2\n```") == "line 1\nline 2"
 
 
+@pytest.mark.parametrize("correction", [
+    "It should have been `2026-03-04` instead of `04/03/2026`.",
+    "Dates should look like `2026-03-04`, not like `04/03/2026`.",
+    "Please not like `04/03/2026`, it should be `2026-03-04`.",
+    "Write it like `2026-03-04`, and don't write dates like `04/03/2026`.",
+    "The correct answer is `2026-03-04`; expected by nobody is `04/03/2026`.",
+])
+def test_what_it_should_not_have_been_is_not_the_right_answer(correction: str) -> None:
+    failure = Failure(make_turn(reply="The launch is on 04/03/2026."), correction)
+    assert failure.expected == "2026-03-04"
+    assert not failure.is_right(failure.turn.reply)
+
+
+@pytest.mark.parametrize("correction", [
+    "Use `2026-03-04` instead of `04/03/2026`.", "Don't write dates like `04/03/2026`.",
+    "We never put it like `04/03/2026`, we put the year first.",
+])
+def test_what_was_wrong_alone_is_no_right_answer(correction: str) -> None:
+    assert Failure(make_turn(reply="It is 04/03/2026."), correction).expected == ""
+
+
+def test_an_answer_that_the_reply_hides_is_one_all_the_same() -> None:
+    failure = Failure(make_turn(reply="The name is notes.md, I think."), "Only the name. It should be `notes.md`.")
+    assert failure.expected == "notes.md"
+
+
 def test_it_is_bounded() -> None:
     assert len(expected(f"It should be `{'x' * 5_000}`")) == MAX_EXPECTED
 

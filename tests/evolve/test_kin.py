@@ -52,6 +52,14 @@ async def test_what_is_like_it_is_a_case_and_what_went_well_an_example(database:
     ]
 
 
+async def test_a_check_measures_only_what_a_probe_can_hold(database: Database) -> None:
+    failed = await said_of(database, QUERY.format("party"), -1)
+    await said_of(database, "Which tea is green?", 1, ".*", reply="Sencha.")
+    await said_of(database, "Which birds sing at night?", 1, ".*", reply="The nightingale does. " * 20)
+    found = {probe.asked: probe.passes is not None for probe in kin(database, failed).probes[len(BUILT_IN) :]}
+    assert found == {"Which tea is green?": True, "Which birds sing at night?": False}
+
+
 def test_a_reply_is_spoilt_where_the_skills_words_take_the_place_of_its_own() -> None:
     probe, block = Probe("How long does tea steep?"), "## files\nA file name starts with the date as YYYYMMDD."
     assert spill(probe, "Two minutes.", "20260304 file name date", block) is not None

@@ -342,7 +342,7 @@ class FailsOnce(ScriptedModel):
         return await super().__call__(body)
 
 
-@pytest.mark.parametrize("error", [UpstreamError(503, "unreachable", "The provider is away."), KeyError("content")])
+@pytest.mark.parametrize("error", [UpstreamError(400, "too_long", "The request is too long."), KeyError("content")])
 async def test_an_error_proves_nothing_disproves_nothing_and_spares_the_next(
     database: Database, catalog: Catalog, error: Exception
 ) -> None:
@@ -352,6 +352,52 @@ async def test_an_error_proves_nothing_disproves_nothing_and_spares_the_next(
     await settle(loop_over(catalog, database, FailsOnce(error)), database)
     state_of = {catalog.support_of(skill)[0]: skill.state for skill in catalog.live()}
     assert state_of == {first.id: TRIAL, second.id: ACTIVE}
+
+
+class Loading(ScriptedModel):
+    """Not there for the first questions."""
+
+    def __init__(self, refusals: int) -> None:
+        super().__init__(WRONG, RIGHT)
+        self.refusals = refusals
+
+    async def __call__(self, body: dict[str, Any]) -> str:
+        if self.refusals:
+            self.refusals -= 1
+            raise UpstreamError(503, "model_loading", "The model is not ready.")
+        return await super().__call__(body)
+
+
+@pytest.mark.parametrize(("refusals", "state"), [(2, ACTIVE), (1000, TRIAL)])
+async def test_what_finds_no_model_is_tried_again_a_few_times(
+    database: Database, catalog: Catalog, monkeypatch: pytest.MonkeyPatch, refusals: int, state: SkillState
+) -> None:
+    monkeypatch.setattr(evolve_loop, "PUT_OFF_SECONDS", (0.0, 0.01))
+    await told_off(database)
+    await settle(loop_over(catalog, database, Loading(refusals)), database)
+    assert [skill.state for skill in catalog.live()] == [state]
+
+
+async def test_what_was_taken_back_meanwhile_costs_no_call(database: Database, catalog: Catalog) -> None:
+    await told_off(database)
+    model = ScriptedModel(WRONG, RIGHT)
+    loop = loop_over(catalog, database, model)
+    loop.intake()
+    catalog.retire(catalog.live()[0].name, "taken back")
+    async with verifying(loop):
+        await until(lambda: settled(database, NAMESPACE))
+    assert model.asked == []
+
+
+async def test_a_longer_version_of_what_was_always_right_is_not_replayed(database: Database, catalog: Catalog) -> None:
+    await told_off(database, "", query="Suggest a file name for the notes of the party.", reply=RIGHT)
+    await told_off(database, query="Suggest a file name for the notes of the budget.")
+    longer = f"{MODELS_RULE[:-1]}: first the year, then the month, then the day, then an underscore and the subject."
+    model = ScriptedModel(WRONG, RIGHT, json.dumps(json.loads(PROPOSAL) | {"rule": longer, "not_for": longer}))
+    await settle(loop_over(catalog, database, model), database)
+    assert model.proposals == 1
+    assert "response_format" in model.asked[-1]
+    assert [edit.reason for edit in newest(database, NAMESPACE)] == ["not better than what it would replace"]
 
 
 async def test_a_restart_takes_up_what_the_next_message_taught(database: Database, catalog: Catalog) -> None:

@@ -49,6 +49,16 @@ def test_it_finds_what_says_the_same_and_follows_what_changes(catalog: Catalog) 
     assert [skill.name for skill in nearest.near("How long does green tea steep?", 3)] == ["tea"]
 
 
+def test_the_same_sentence_about_another_thing_does_not_say_the_same(catalog: Catalog) -> None:
+    rule = "Rule, in the user's words: Lengths are converted to {} and written as a whole number."
+    catalog.publish(make_skill("cm", rule.format("cm")), SkillState.ACTIVE, "new", [])
+    nearest = Nearest(catalog, embedder().embed)
+    assert nearest.same(make_skill("mm", rule.format("mm"))) is None
+    again = nearest.same(make_skill("again", rule.format("cm") + " Always."))
+    assert again is not None
+    assert again.name == "cm"
+
+
 def test_the_library_is_embedded_once_and_then_only_what_is_new(catalog: Catalog) -> None:
     for number in range(100):
         catalog.publish(make_skill(f"s{number}", f"Rule number {number}."), SkillState.ACTIVE, "new", [])

@@ -8,7 +8,18 @@ from hypothesis import strategies as st
 
 from metaclaw.evolve.extractive import propose
 from metaclaw.evolve.failure import Failure
-from metaclaw.evolve.parts import about, changes, parts_of, rule_in, rule_of, same_template, taken_back, without
+from metaclaw.evolve.parts import (
+    about,
+    changes,
+    differ_in_particulars,
+    parts_of,
+    rule_in,
+    rule_of,
+    same_template,
+    speaks_of_change,
+    taken_back,
+    without,
+)
 from support import make_skill, make_turn
 
 NAMES = "File names start with the date as YYYYMMDD."
@@ -83,6 +94,43 @@ def test_what_differs_by_what_was_asked_changes_nothing() -> None:
     assert not changes(american, "A letter to a client in America.", german, "A letter to a client in Germany.")
     assert changes("File names start with the date as DDMMYY.", "Name the notes.", NAMES, "Name the plan.")
     assert not changes(NAMES, "Name the notes.", NAMES, "Name the plan.")
+
+
+def test_a_request_speaks_of_one_where_its_rule_speaks_of_many() -> None:
+    invoices = "File names of invoices start with INV and the year."
+    offers = "File names of offers start with OFF and the year."
+    assert same_template(offers, invoices)
+    assert not changes(offers, "Name the file of the offer.", invoices, "Name the file of the invoice.")
+    stories, reports = "Titles of stories are in lower case.", "Titles of reports are in capitals."
+    assert not changes(stories, "A title for the story on rain.", reports, "A title for the report on rain.")
+
+
+@pytest.mark.parametrize(("one", "other"), [
+    ("Lengths are written in cm, without a blank.", "Lengths are written in mm, without a blank."),
+    ("Shares are rounded up to one decimal.", "Shares are rounded down to one decimal."),
+    ("What nobody knows is written as TBC, never left out.", "What nobody knows is written as --, never left out."),
+])
+def test_rules_about_two_things_differ_in_their_particulars(one: str, other: str) -> None:
+    assert differ_in_particulars(one, other)
+    assert not differ_in_particulars(one, one.upper())
+
+
+def test_a_rule_that_is_said_longer_is_no_other_rule() -> None:
+    assert not differ_in_particulars(NAMES, f"{NAMES.rstrip('.')} always.")
+    assert not differ_in_particulars("Dates are written as 2026-03-04.", "Dates are written in 2026-03-04 format.")
+
+
+@pytest.mark.parametrize("words", [
+    "Summaries are no longer than 50 words.", "Zeilen sind nicht mehr als 80 Zeichen lang.",
+    "Un résumé ne fait plus de 50 mots.", "Zinnen hebben niet meer dan tien woorden.", "It is now too long.",
+])
+def test_a_limit_is_no_change(words: str) -> None:
+    assert not speaks_of_change(words)
+
+
+@pytest.mark.parametrize("words", ["It no longer holds a date.", "Das gilt nicht mehr.", "It is now in capitals."])
+def test_a_change_is_heard(words: str) -> None:
+    assert speaks_of_change(words)
 
 
 def test_a_failure_is_narrowed_to_one_of_its_rules() -> None:

@@ -178,6 +178,14 @@ async def test_a_skill_that_shows_where_it_has_no_business_is_rejected(spoiled: 
     assert (harmed["n"], len(harmed["harmed"])) == (len(BUILT_IN), spoiled)
 
 
+async def test_a_probe_that_fails_by_itself_is_not_asked_with_the_skill() -> None:
+    model = ScriptedModel(WRONG, RIGHT)
+    found = await compared(model, probes=BUILT_IN)
+    assert (found.probed, found.spilled) == (len(BUILT_IN), ())
+    asked = [body for body in model.asked if body["messages"][-1]["content"] in {probe.asked for probe in BUILT_IN}]
+    assert [has_skill(body["messages"]) for body in asked] == [False] * len(BUILT_IN)
+
+
 # --- which of two ---
 
 

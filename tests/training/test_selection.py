@@ -126,7 +126,8 @@ class Histories(RuleBasedStateMachine):
             live = tuple(skill.ref for skill in self.catalog.live())
             call = make_turn(
                 session=candidate.turn.session, kind=TurnKind.SIDE, side="declared", policy=self.policy, skills=live,
-                generation=self.catalog.generation(), reply="notes.md" if holds else "nothing", sampled=Sampled((len(self.turns), 7), (-0.5, -1.0)),
+                generation=self.catalog.generation(), reply="notes.md" if holds else "nothing",
+                sampled=Sampled((len(self.turns), 7), (-0.5, -1.0)),
             )
             asyncio.run(self._ask_again(candidate, call))
             self.turns[call.id] = call

@@ -59,6 +59,8 @@ class Curator:
                 await asyncio.to_thread(self.round)
             except MetaClawError as error:
                 log.error("the library was not curated, trying again: %s", error)
+            except Exception:  # one odd skill must not end all curation; the log has its trace
+                log.exception("the library was not curated, trying again")
             await asyncio.sleep(EVERY_SECONDS)
 
     def round(self) -> list[str]:
@@ -79,9 +81,10 @@ class Curator:
     def _heed_evidence(self) -> list[str]:
         tries, pinned, done = settled_tries(self._database, self._catalog.namespace), self._catalog.pinned(), []
         for skill in self._catalog.live():
-            if skill.name in pinned or tries.get(skill.name, 0) == self._judged.get(skill.name, 0):
+            counted = tries.get(skill.name, 0)  # fewer than before where a session was erased
+            if skill.name in pinned or counted == self._judged.get(skill.name, 0):
                 continue
-            self._judged[skill.name] = tries[skill.name]
+            self._judged[skill.name] = counted
             for policy, lift in lifts_of(self._database, self._catalog, skill.ref).items():
                 if change := decide(skill, lift):
                     done += self._follow(skill, change, policy, lift)

@@ -26,6 +26,7 @@ SAME_RULE = 0.5  # of what was said of them: two different rules reach it in 1 o
 MOST_CASES, MOST_SUCCESSES, MOST_OTHERS = 3, 2, 2
 TRIED = 40  # neighbours that are read in full, at most: a request may be long
 MOST_OTHER_BYTES = 4_000
+SHORT_REPLY = 64  # characters, which a probe's few tokens hold: of a longer one, the check would see a piece
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,5 +105,6 @@ def _others(turn_ids: Sequence[str], database: Database, namespace: str) -> list
             continue
         case = failure_of(turn_id, database, namespace)
         if case and len(case.turn.request) <= MOST_OTHER_BYTES:
-            found.append(Probe(case.turn.query, case.is_right if case.check else None, case.turn))
+            checked = case.check is not None and len(case.turn.reply) <= SHORT_REPLY
+            found.append(Probe(case.turn.query, case.is_right if checked else None, case.turn))
     return found

@@ -42,6 +42,7 @@ MOST_NEAR = 3  # skills that the model is shown
 CHANGED_IN = "its user says that this has changed, in"
 MISSED = "its rule was missed in {}: found by that request too"
 Cues = tuple[tuple[str, str], ...]
+NO_BETTER = "not better than what it would replace"
 REPLACES = "would take the place of what somebody vouched for, with words that nobody does"
 
 
@@ -152,7 +153,9 @@ class Lessons:
             vouch_if_corroborated(self._database, self._catalog, known)
 
     async def settle(self, failure: Failure, skill: Skill | None) -> None:
-        """Verify what is on trial, and let the model try where that may help."""
+        """Verify what is on trial, and let the model try where that may help. What has ended meanwhile is left."""
+        if skill is not None and skill.ref not in {one.ref for one in self._catalog.live()}:
+            return
         kin = await asyncio.to_thread(kin_of, failure, self._database, self._embed)
         replays = self._replays([failure, *kin.cases], kin)
         stands: Comparison | None = None
@@ -214,6 +217,9 @@ class Lessons:
             ruling = self._admission.ruling_on_hearsay(ruling, skill.body)
         if not self._admission.passes(skill, failure, ruling, edit.kind):
             return False
+        if edit.kind is EditKind.CREATE and confirmed and stands and self._is_no_better(skill, confirmed, stands):
+            self._admission.reject(edit, failure, NO_BETTER, None)
+            return False
         if edit.kind is EditKind.MERGE:  # what they were written for must hold under the one skill too
             replays = self._replays([*replays.cases, *self._support_of(changed)], kin)
         compared = await replays.compare(skill)
@@ -226,7 +232,7 @@ class Lessons:
         elif reason and edit.kind is EditKind.CREATE and confirmed:
             reason = self._why(skill, confirmed, compared, stands)
         if not reason:
-            why = "not better than what it would replace" if compared.admitted else compared.decision
+            why = NO_BETTER if compared.admitted else compared.decision
             self._admission.reject(edit, failure, why, compared)
             return False
         if edit.kind is EditKind.CREATE and (stood_in := confirmed or unproved):  # its version of that
@@ -239,6 +245,10 @@ class Lessons:
 
     def _why(self, skill: Skill, old: Skill, compared: Comparison, before: Comparison | None) -> str:
         return why_better(compared, before, self._tokens(skill), self._tokens(old)) if before else ""
+
+    def _is_no_better(self, skill: Skill, confirmed: Skill, stands: Comparison) -> bool:
+        """Whether no replay could tell so: what stands was right each time, and says it in no more words."""
+        return all(pair.passed[1] for pair in stands.pairs) and self._tokens(skill) >= self._tokens(confirmed)
 
     def _take(
         self, edit: Edit, skill: Skill, changed: Sequence[Skill], failure: Failure, reason: str, compared: Comparison,

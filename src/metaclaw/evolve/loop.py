@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from typing import Literal
 
-from metaclaw.errors import MetaClawError
+from metaclaw.errors import MetaClawError, UpstreamError
 from metaclaw.evolve.failure import Failure
 from metaclaw.evolve.in_use import WentWell
 from metaclaw.evolve.kin import failure_of, kin_of
@@ -56,6 +56,8 @@ LOOK_BACK = 8  # turns of a session among which a turn's predecessor is looked f
 AT_ONCE = 100  # turns, and feedbacks, that are read in one round
 CLOSED_EVERY_SECONDS = 10.0  # how often sessions are looked for that have closed
 CLOSED_AT_ONCE = 20  # of them at most, so that intake stays quick after a long absence
+PUT_OFF_SECONDS = (2.0, 8.0, 30.0)  # until what found no model is tried again, each time
+NOT_NOW = (408, 429)  # as is all from 500 on
 MOST_TO_JUDGE = 50  # turns that may wait for the judge: a slow one sees a sample, and falls behind no further
 
 Judge = Callable[[str, Sequence[Part]], Awaitable[Signal]]
@@ -69,6 +71,7 @@ class _Pending:
     number: int
     turn_id: str
     work: Callable[[], Awaitable[None]] = dataclasses.field(compare=False)
+    put_off: int = 0
 
 
 class FastLoop:
@@ -133,7 +136,8 @@ class FastLoop:
         return len(turns)
 
     def resume(self) -> None:
-        """Queue the trial skills whose verification a restart interrupted."""
+        """Queue the trial skills whose verification a restart interrupted. Programs, the judge's turns and failures
+        that had no skill yet are not taken up again."""
         self._count_unsettled(0)
         self._lessons.warm()
         for skill in self._catalog.live():
@@ -152,10 +156,20 @@ class FastLoop:
                 await pending.work()
             except MetaClawError as error:  # stays on trial: not proved, and not disproved either
                 log.warning("verification put off for turn %s: %s", pending.turn_id, error)
+                if self._try_later(pending, error):
+                    continue
             except Exception:  # one odd case must not end all verification; the log has its trace
                 log.exception("verification of turn %s failed", pending.turn_id)
-            finally:
-                self._count_unsettled(-1)
+            self._count_unsettled(-1)
+
+    def _try_later(self, pending: _Pending, error: MetaClawError) -> bool:
+        """Whether it waits for a model that is not there just now, such as one that is being loaded."""
+        nobody_there = isinstance(error, UpstreamError) and (error.status >= 500 or error.status in NOT_NOW)
+        if not nobody_there or pending.put_off == len(PUT_OFF_SECONDS):
+            return False
+        again = dataclasses.replace(pending, put_off=pending.put_off + 1)
+        asyncio.get_running_loop().call_later(PUT_OFF_SECONDS[pending.put_off], self._pending.put_nowait, again)
+        return True
 
     def _queue(self, failure: Failure, skill: Skill | None) -> None:
         self._wait_for(failure.turn.id, partial(self._lessons.settle, failure, skill), judging=False)

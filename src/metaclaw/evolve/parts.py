@@ -27,7 +27,9 @@ SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+")
 RULE = re.compile(r"^Rule, in the user's words: (.*?)(?:\n\n|\Z)", re.DOTALL)
 TEMPLATE = 0.4  # of two sentences' words, shared: 99 % of pairs of different rules share less than 0.26
 IN_ORDER = 0.5  # of their words, in the same order: a rule said in other words shuffles them
-SAYS_LITTLE = STOP_WORDS - frozenset("up down before after above under over always never starts begin begins ends".split())
+SAYS_LITTLE = STOP_WORDS - frozenset(
+    "up down before after above under over always never starts begin begins ends".split()
+)
 LONG_ENOUGH = 16  # characters of a rule that may be recognised inside another text
 # Says that what holds now did not hold before, in twelve languages.
 CHANGED = re.compile(

@@ -136,11 +136,15 @@ class Replays:
         return Pair(case.turn.id, without, with_skill, (case.is_right(without), case.is_right(with_skill)))
 
     async def _probe(self, probe: Probe, block: str) -> Spill | None:
-        """Asked a second time where the skill seems to have done harm: once may be chance."""
+        """Asked a second time where the skill seems to have done harm: once may be chance. Not at all where there is
+        nothing to harm: the reply is wrong without it.
+        """
         model = self.cases[0].turn
         key = model.policy, probe.asked
         if key not in self._plain:
             self._plain[key] = await self._ask(probe.body(model, ""))
+        if probe.passes is not None and not probe.passes(self._plain[key]):
+            return None
         for _ in range(2):
             found = spill(probe, self._plain[key], await self._ask(probe.body(model, block)), block)
             if found is None:
