@@ -208,6 +208,24 @@ async def test_what_was_not_given_stands_beside_what_is_said_now(
     assert sorted(rules(catalog).values()) == sorted([NAMES, changed])
 
 
+async def test_what_says_nearly_the_same_is_said_anew_also_where_it_was_not_given(
+    database: Database, catalog: Catalog, loop: FastLoop
+) -> None:
+    lengths = "Lengths are converted to {0} and written as a whole number and {0}, without a blank."
+    await fail(loop, database, lengths.format("cm"), "The cable run is 4.5 metres. Write it down.")
+    await fail(loop, database, lengths.format("mm"), "The fence is 9.1 metres long. Write its length.")
+    assert list(rules(catalog).values()) == [lengths.format("mm")]
+
+
+async def test_what_says_nearly_the_same_of_what_else_was_asked_stands_beside_it(
+    database: Database, catalog: Catalog, loop: FastLoop
+) -> None:
+    reports = "Reports for {} are written in {} spelling."
+    await fail(loop, database, reports.format("Ann", "British"), "Which word for the hue goes into Ann's report?")
+    await fail(loop, database, reports.format("Bob", "American"), "Write the word for the hue that Bob will read.")
+    assert sorted(rules(catalog).values()) == [reports.format("Ann", "British"), reports.format("Bob", "American")]
+
+
 async def test_a_rule_that_is_taken_back_is_gone_and_the_rest_of_the_message_is_heard(
     database: Database, catalog: Catalog, loop: FastLoop
 ) -> None:

@@ -144,11 +144,12 @@ def is_to_blame(skill: Skill, failure: Failure, heard: Sequence[Heard]) -> bool:
 def _changed(
     words: str, failure: Failure, ranked: Sequence[tuple[Skill, float]], pinned: frozenset[str]
 ) -> list[Skill]:
-    """The skills of the prompt that hold no longer: the first is the one whose place the words take.
+    """The skills that hold no longer: the first is the one whose place the words take.
 
-    The same sentence with other particulars, or, where the user says that something has changed, what is near.
+    The same sentence with other particulars, or, where the user says that something has changed, what is near and was
+    in the prompt.
     """
-    if outdated := _outdated(words, failure, [skill for skill, _ in ranked if skill.name not in pinned]):
+    if outdated := _outdated(words, failure, [one for one in ranked if one[0].name not in pinned]):
         return [outdated]
     return _given(failure, ranked, pinned) if speaks_of_change(words) else []
 
@@ -162,10 +163,13 @@ def _given(failure: Failure, ranked: Sequence[tuple[Skill, float]], pinned: froz
     ]
 
 
-def _outdated(words: str, failure: Failure, skills: Sequence[Skill]) -> Skill | None:
-    """The skill that was in the prompt and says the same sentence otherwise."""
-    given = (skill for skill in skills if skill.ref in failure.turn.skills and skill.origin in OWN)
-    return next((one for one in given if changes(words, failure.turn.query, rule_of(one), _asked(one))), None)
+def _outdated(words: str, failure: Failure, ranked: Sequence[tuple[Skill, float]]) -> Skill | None:
+    """The skill that says the same sentence otherwise, and was in the prompt or is as near as what says the same."""
+    learned = (
+        skill for skill, cosine in ranked
+        if skill.origin in OWN and (skill.ref in failure.turn.skills or cosine >= SAME_RULE)
+    )
+    return next((one for one in learned if changes(words, failure.turn.query, rule_of(one), _asked(one))), None)
 
 
 def _asked(skill: Skill) -> str:
