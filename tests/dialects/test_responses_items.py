@@ -146,8 +146,21 @@ def test_images_files_and_sound() -> None:
             ],
         }
     ]
-    seen = {"type": "function_call_output", "call_id": "c", "output": parts[1:2]}
-    assert chat(seen)[0]["content"][0]["type"] == "image_url"
+
+
+def test_what_outputs_hold_beside_text_comes_behind_the_last_of_them() -> None:
+    """A chat message of role `tool` holds text alone."""
+    images = [{"type": "input_image", "image_url": f"data:image/png;base64,{data}"} for data in ("AA", "BB")]
+    outputs = [answered("a", images[:1]), answered("b", [{"type": "input_text", "text": "B"}, *images[1:]])]
+    hurry = {"role": "user", "content": "Hurry."}
+    told: list[dict[str, Any]] = [
+        {"role": "tool", "tool_call_id": "a", "content": "See the next message."},
+        {"role": "tool", "tool_call_id": "b", "content": "B"},
+        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": one["image_url"]}} for one in images]},
+    ]
+    assert chat(made("a"), made("b"), *outputs)[1:] == told
+    assert chat(made("a"), made("b"), hurry, *outputs)[1:] == [*told, hurry]
+    assert chat(*outputs, thought("Hm."), made("c"))[:3] == told
 
 
 def test_thoughts_go_back_to_the_model_that_had_them_and_no_others_do() -> None:

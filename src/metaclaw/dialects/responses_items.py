@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from metaclaw.dialects.base import storable
+from metaclaw.dialects.blocks import ELSEWHERE
 from metaclaw.dialects.boilerplate import strip_boilerplate
 from metaclaw.dialects.responses_tools import flat_name, tools_in
 
@@ -82,6 +83,7 @@ def messages(body: Mapping[str, Any]) -> list[dict[str, Any]]:
     for index, item in enumerate(items):
         if index not in leading:
             told.add(item, is_answered=index in answered)
+    told.catch_up()
     return told.said
 
 
@@ -102,17 +104,21 @@ def _answered(items: list[dict[str, Any]]) -> set[int]:
 class _Conversation:
     """What has been `said`, item by item.
 
-    Chat wants the outputs of all calls of a message right behind it. So while some are `awaited`, what the assistant
-    adds goes into the message that made them, and what others say is `held` until the last output has come.
+    Chat wants the outputs of all calls of a message right behind it, and text alone in them. So while some are
+    `awaited`, what the assistant adds goes into the message that made them, and what others say is `held` until the
+    last output has come; what outputs hold beside text is `shown` behind them, in the user's name.
     """
 
     said: list[dict[str, Any]] = field(default_factory=list)
     awaited: set[str] = field(default_factory=set)
     held: list[dict[str, Any]] = field(default_factory=list)
+    shown: list[dict[str, Any]] = field(default_factory=list)
     thought: str = ""  # of the message that comes next
 
     def add(self, item: Mapping[str, Any], *, is_answered: bool) -> None:
         kind, role = item.get("type"), role_of(item)
+        if kind not in OUTPUTS:
+            self.catch_up()
         if kind == "reasoning":
             self._think(_thoughts(item))
             return
@@ -125,6 +131,15 @@ class _Conversation:
         elif role:
             (self.held if self.awaited else self.said).append(_by_others(role, item))
         self.thought = ""
+
+    def catch_up(self) -> None:
+        """Say what had to wait for the last output, once that has come."""
+        if self.awaited:
+            return
+        if self.shown:
+            self.said.append({"role": "user", "content": self.shown})
+        self.said += self.held
+        self.shown, self.held = [], []
 
     def _think(self, thought: str) -> None:
         if self.awaited and thought:
@@ -149,12 +164,12 @@ class _Conversation:
             self.awaited.add(_call_id(item))
 
     def _answer(self, item: Mapping[str, Any]) -> None:
-        call_id = _call_id(item)
-        self.said.append({"role": "tool", "tool_call_id": call_id, "content": _output(item)})
+        call_id, content = _call_id(item), _output(item)
+        if not isinstance(content, str):
+            self.shown += [part for part in content if part["type"] != "text"]
+            content = "\n".join(part["text"] for part in content if part["type"] == "text") or ELSEWHERE
+        self.said.append({"role": "tool", "tool_call_id": call_id, "content": content})
         self.awaited.discard(call_id)
-        if not self.awaited:
-            self.said += self.held
-            self.held.clear()
 
     def _begin(self, content: Any) -> None:
         thought = {"reasoning_content": self.thought} if self.thought else {}
