@@ -60,6 +60,12 @@ def test_what_is_not_asked_for_is_not_sent() -> None:
     assert responses_on_chat.request(as_json)["response_format"] == {"type": "json_object"}
 
 
+@pytest.mark.parametrize(("model", "limit"), [("gpt-5.6", "max_completion_tokens"), ("gpt-4o", "max_tokens")])
+def test_the_limit_goes_by_the_name_that_the_model_takes(model: str, limit: str) -> None:
+    body = responses_on_chat.request({"model": model, "input": "Hi", "max_output_tokens": 7})
+    assert {name: value for name, value in body.items() if "max" in name} == {limit: 7}
+
+
 FILE = {"role": "user", "content": [{"type": "input_text", "text": "x"}, {"type": "input_image", "file_id": "f"}]}
 HI = {"role": "user", "content": "Hi"}
 IMPOSSIBLE = [
