@@ -208,6 +208,17 @@ def test_calls_that_share_an_index_differ_by_their_id() -> None:
     assert [(block["id"], block["input"]) for block in content] == [("c1", {"a": 1}), ("c2", {"b": 2})]
 
 
+@pytest.mark.parametrize("number", [{}, {"index": 0}])
+@pytest.mark.parametrize("name", [{}, {"id": ""}])
+def test_calls_without_ids_or_numbers_of_their_own_are_told_apart(number: dict[str, int], name: dict[str, str]) -> None:
+    functions = [("f", '{"a":'), (None, " 1}"), ("g", '{"b": 2}'), ("g", "{}")]
+    pieces = [{**number, **name, "function": {"name": said, "arguments": piece}} for said, piece in functions]
+    events = [*(chunk({"tool_calls": [one]}) for one in pieces), chunk({}, "tool_calls"), DONE]
+    content = built(translated(events))["content"]
+    assert [(block["name"], block["input"]) for block in content] == [("f", {"a": 1}), ("g", {"b": 2}), ("g", {})]
+    assert [block["id"] for block in content] == [f"toolu_chatcmpl-1_{count}" for count in range(3)]
+
+
 def test_text_behind_a_call_is_a_block_of_its_own() -> None:
     late = call_chunk(0, "late")
     events = [call_chunk(0, "{}", "f", "c1"), chunk({"content": "done"}), late, chunk({}, "stop"), DONE]

@@ -333,6 +333,14 @@ def test_calls_with_one_number_and_two_ids_are_two() -> None:
     assert [item["call_id"] for item in response["output"]] == ["call_0", "call_1"]
 
 
+@pytest.mark.parametrize("number", [{}, {"index": 0, "id": ""}])
+def test_calls_without_ids_are_two_where_the_first_was_complete(number: dict[str, Any]) -> None:
+    both = [{**number, "function": {"name": name, "arguments": '{"a": 1}'}} for name in ("weather", "unknown")]
+    response = follow(translated([*(chunk({"tool_calls": [one]}) for one in both), chunk({}, "tool_calls"), DONE]))
+    made = [(item["call_id"], item["name"], item["arguments"]) for item in response["output"]]
+    assert made == [("call_fc_abc_0", "weather", '{"a": 1}'), ("call_fc_abc_1", "unknown", '{"a": 1}')]
+
+
 def test_a_stream_that_breaks_off_is_owed_nothing() -> None:
     events = translated([chunk({"content": "half"})])
     assert events[-1]["type"] == "response.output_text.delta"
