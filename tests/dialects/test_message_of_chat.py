@@ -227,6 +227,14 @@ def test_text_behind_a_call_is_a_block_of_its_own() -> None:
     assert message["stop_reason"] == "tool_use"
 
 
+def test_a_comment_keeps_the_connection_alive_also_before_the_reply_begins() -> None:
+    alive = b": keep-alive\n\n"
+    stream = Stream(ASKED)
+    assert [list(stream.feed(alive)), kinds(list(stream.feed(CHAT_HELLO[0]))), list(stream.feed(alive))] == [
+        [alive], ["message_start"], [alive],
+    ]
+
+
 def test_the_end_waits_for_the_usage() -> None:
     stream = Stream(ASKED)
     assert kinds([out for one in CHAT_HELLO[:4] for out in stream.feed(one)])[-1] == "content_block_stop"

@@ -57,7 +57,11 @@ class Stream:
 
     def feed(self, event: bytes) -> Iterator[bytes]:
         data = sse.data_of(event)
-        if self._over or not data:
+        if self._over:
+            return
+        if not data:
+            if event.startswith(b":"):
+                yield event  # a comment keeps the connection alive in any format
             return
         if data == DONE:
             yield from self._close()
