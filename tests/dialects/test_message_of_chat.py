@@ -157,6 +157,20 @@ def test_what_is_no_completion_is_the_upstreams_failure(body: dict[str, Any]) ->
     assert (failed.value.status, failed.value.code) == (502, "upstream_garbage")
 
 
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        ({"message": "Theirs.", "code": 429}, 429, "429"),
+        ({"message": "Theirs.", "type": "server_error"}, 502, "server_error"),
+        ("Theirs.", 502, "upstream_error"),
+    ],
+)
+def test_an_error_that_came_with_200_keeps_the_providers_words(error: Any, status: int, code: str) -> None:
+    with pytest.raises(UpstreamError, match=r"^Theirs\.$") as failed:
+        whole({"error": error}, ASKED)
+    assert (failed.value.status, failed.value.code) == (status, code)
+
+
 # -- streams -----------------------------------------------------------------------------------------------------------
 
 

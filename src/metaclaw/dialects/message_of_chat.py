@@ -26,10 +26,12 @@ CALL_DELTA = ("input_json_delta", "partial_json")
 
 
 def whole(body: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Raises `UpstreamError` (502) where `body` is no chat completion."""
+    """Raises `UpstreamError` where `body` is no chat completion: with what it says where it is an error, else 502."""
     choice = next(iter(dicts_of(body.get("choices"))), {})
     message = choice.get("message")
     if not isinstance(message, dict):
+        if body.get("error"):
+            raise UpstreamError(error_status(body), *error_in(body))
         raise UpstreamError(502, "upstream_garbage", "The upstream's reply is not a chat completion. Try again.")
     content = [
         *({"type": "thinking", "thinking": thought, "signature": ""} for thought in [_thought(message)] if thought),
