@@ -124,11 +124,13 @@ CHAT_INTERLEAVED = [
 
 
 def told(events: list[bytes]) -> list[dict[str, Any]]:
-    """The bodies of events, each of which must be framed as the HTML standard has it."""
+    """The bodies of events, each of which must be framed as the HTML standard has it; comments have none."""
     bodies = []
     for one in events:
         assert one.endswith(b"\n\n")
         assert one.count(b"\n\n") == 1
+        if one.startswith(b":"):
+            continue
         data = next(line[6:] for line in one.split(b"\n") if line.startswith(b"data: "))
         bodies.append({"type": "done"} if data == b"[DONE]" else json.loads(data))
     return bodies

@@ -128,6 +128,12 @@ def test_a_stream_of_text() -> None:
         assert "usage" not in body
 
 
+@pytest.mark.parametrize("alive", [event("ping"), b": alive\n\n"])
+def test_what_keeps_the_connection_alive_goes_on_as_a_comment(alive: bytes) -> None:
+    (told,) = Stream(with_usage=False).feed(alive)
+    assert (told.startswith(b": "), told.endswith(b"\n\n"), told.count(b"\n")) == (True, True, 2)
+
+
 def test_usage_comes_last_where_it_is_asked_for() -> None:
     *chunks, usage, _ = told(translated(THINKING_THEN_TOOLS, with_usage=True))
     assert (usage["choices"], usage["usage"]) == ([], COUNTED)

@@ -244,6 +244,34 @@ def test_any_json_is_asked_for_in_words() -> None:
     assert "output_config" not in body
 
 
-def test_no_reasoning_is_asked_for_as_no_thinking() -> None:
-    body = sent(reasoning_effort="none")
+@pytest.mark.parametrize(
+    ("model", "efforts"),
+    [
+        (OLD, {}), ("claude-sonnet-4-5-20250929", {}), ("claude-opus-4-20250514", {}), ("claude-opus-4-1", {}),
+        ("claude-3-7-sonnet-latest", {}), ("MiniMax-M2.5", {}), (None, {}),
+        ("claude-opus-4-5-20251101", {"low": "low", "xhigh": "high", "max": "high"}),
+        ("anthropic/claude-opus-4.6", {"low": "low", "xhigh": "high", "max": "max"}),
+        ("us.anthropic.claude-sonnet-4-6-v1:0", {"low": "low", "xhigh": "high", "max": "max"}),
+        ("claude-mythos-preview", {"low": "low", "xhigh": "high", "max": "max"}),
+        ("claude-opus-4-7", {"low": "low", "xhigh": "xhigh", "max": "max"}),
+        ("claude-haiku-5-5", {"low": "low", "xhigh": "xhigh", "max": "max"}),
+    ],
+)
+def test_only_models_that_take_an_effort_get_one_and_none_above_what_they_know(
+    model: Any, efforts: dict[str, str]
+) -> None:
+    bodies = {asked: sent(model=model, reasoning_effort=asked) for asked in ("low", "xhigh", "max")}
+    told = {asked: body["output_config"]["effort"] for asked, body in bodies.items() if "output_config" in body}
+    assert told == efforts
+
+
+@pytest.mark.parametrize("model", [OLD, "claude-opus-4-8", "claude-opus-5", "claude-sonnet-5-5"])
+def test_no_reasoning_is_asked_for_as_no_thinking(model: str) -> None:
+    body = sent(model=model, reasoning_effort="none")
     assert (body["thinking"], "output_config" in body) == ({"type": "disabled"}, False)
+
+
+@pytest.mark.parametrize("model", ["claude-opus-5-5", "claude-fable-5.1", "claude-mythos-preview"])
+def test_models_that_always_think_are_asked_for_little_of_it(model: str) -> None:
+    body = sent(model=model, reasoning_effort="none")
+    assert ("thinking" in body, body["output_config"]) == (False, {"effort": "low"})

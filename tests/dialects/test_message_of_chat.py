@@ -157,6 +157,20 @@ def test_what_is_no_completion_is_the_upstreams_failure(body: dict[str, Any]) ->
     assert (failed.value.status, failed.value.code) == (502, "upstream_garbage")
 
 
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        ({"message": "Theirs.", "code": 429}, 429, "429"),
+        ({"message": "Theirs.", "type": "server_error"}, 502, "server_error"),
+        ("Theirs.", 502, "upstream_error"),
+    ],
+)
+def test_an_error_that_came_with_200_keeps_the_providers_words(error: Any, status: int, code: str) -> None:
+    with pytest.raises(UpstreamError, match=r"^Theirs\.$") as failed:
+        whole({"error": error}, ASKED)
+    assert (failed.value.status, failed.value.code) == (status, code)
+
+
 # -- streams -----------------------------------------------------------------------------------------------------------
 
 
@@ -208,12 +222,31 @@ def test_calls_that_share_an_index_differ_by_their_id() -> None:
     assert [(block["id"], block["input"]) for block in content] == [("c1", {"a": 1}), ("c2", {"b": 2})]
 
 
+@pytest.mark.parametrize("number", [{}, {"index": 0}])
+@pytest.mark.parametrize("name", [{}, {"id": ""}])
+def test_calls_without_ids_or_numbers_of_their_own_are_told_apart(number: dict[str, int], name: dict[str, str]) -> None:
+    functions = [("f", '{"a":'), (None, " 1}"), ("g", '{"b": 2}'), ("g", "{}")]
+    pieces = [{**number, **name, "function": {"name": said, "arguments": piece}} for said, piece in functions]
+    events = [*(chunk({"tool_calls": [one]}) for one in pieces), chunk({}, "tool_calls"), DONE]
+    content = built(translated(events))["content"]
+    assert [(block["name"], block["input"]) for block in content] == [("f", {"a": 1}), ("g", {"b": 2}), ("g", {})]
+    assert [block["id"] for block in content] == [f"toolu_chatcmpl-1_{count}" for count in range(3)]
+
+
 def test_text_behind_a_call_is_a_block_of_its_own() -> None:
     late = call_chunk(0, "late")
     events = [call_chunk(0, "{}", "f", "c1"), chunk({"content": "done"}), late, chunk({}, "stop"), DONE]
     message = built(translated(events))
     assert [block["type"] for block in message["content"]] == ["tool_use", "text"]
     assert message["stop_reason"] == "tool_use"
+
+
+def test_a_comment_keeps_the_connection_alive_also_before_the_reply_begins() -> None:
+    alive = b": keep-alive\n\n"
+    stream = Stream(ASKED)
+    assert [list(stream.feed(alive)), kinds(list(stream.feed(CHAT_HELLO[0]))), list(stream.feed(alive))] == [
+        [alive], ["message_start"], [alive],
+    ]
 
 
 def test_the_end_waits_for_the_usage() -> None:

@@ -303,6 +303,15 @@ def test_calls_without_numbers_of_their_own(number: dict[str, int]) -> None:
     assert [one["choices"][0]["finish_reason"] for one in told(events)] == [None]
 
 
+@pytest.mark.parametrize("number", [{}, {"index": 0, "id": ""}])
+def test_calls_without_ids_of_their_own(number: dict[str, Any]) -> None:
+    _, rounds = fed([
+        call(**number, function={"name": OWN, "arguments": '{"x":'}), call(**number, function={"arguments": " 1}"}),
+        call(**number, function={"name": OWN, "arguments": "{}"}), chunk({}, "tool_calls"), DONE,
+    ])
+    assert rounds.calls == [OwnCall("call_0", OWN, '{"x": 1}'), OwnCall("call_1", OWN, "{}")]
+
+
 def test_what_a_provider_wants_back_with_a_call_goes_back() -> None:
     signed = {"google": {"thought_signature": "sig"}}
     details = [{"type": "reasoning.text", "text": "Hm.", "index": 0}]

@@ -58,6 +58,15 @@ def test_the_same_message_from_every_format(form: str, raw: bytes) -> None:
     assert reply_message(form, raw) == SAID
 
 
+@pytest.mark.parametrize("number", [{}, {"index": 0, "id": ""}])
+def test_calls_without_numbers_of_their_own_are_several(number: dict[str, Any]) -> None:
+    pieces = [("look", '{"at"'), ("", ": 1}"), ("go", "{}")]
+    told = [{"tool_calls": [{**number, "function": {"name": name, "arguments": piece}}]} for name, piece in pieces]
+    functions = [CALL["function"], {"name": "go", "arguments": "{}"}]
+    made = [{"id": "", "type": "function", "function": function} for function in functions]
+    assert reply_message("chat", deltas(*told)) == {"role": "assistant", "content": None, "tool_calls": made}
+
+
 @pytest.mark.parametrize("form", ["chat", "messages", "responses", "unheard-of"])
 @pytest.mark.parametrize("raw", [
     b"", b"{}", b"no json", b'{"error": {"message": "busy"}}', b"data: {}\n\n", b'{"choices": [{"message": 1}]}',

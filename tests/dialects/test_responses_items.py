@@ -18,6 +18,18 @@ def call(call_id: str, name: str, arguments: str) -> dict[str, Any]:
     return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
+def made(call_id: str) -> dict[str, Any]:
+    return {"type": "function_call", "call_id": call_id, "name": "ls", "arguments": "{}"}
+
+
+def answered(call_id: str, output: Any) -> dict[str, Any]:
+    return {"type": "function_call_output", "call_id": call_id, "output": output}
+
+
+def thought(text: str) -> dict[str, Any]:
+    return {"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": text}]}
+
+
 def test_instructions_and_leading_system_messages_become_one() -> None:
     string, parts = {"role": "developer", "content": "B"}, [{"type": "input_text", "text": "C"}]
     late = {"role": "developer", "content": "Late."}
@@ -49,6 +61,35 @@ def test_calls_join_what_was_said_before_them_and_each_other() -> None:
         {"role": "tool", "tool_call_id": "a", "content": "A"},
         {"role": "assistant", "content": None, "tool_calls": [call("c", "ls", "{}")]},
     ]
+
+
+def test_what_comes_between_a_call_and_its_output_does_not_part_them() -> None:
+    """OpenAI refuses a call whose output does not stand right behind it."""
+    said = chat(
+        thought("Two."), made("a"), thought("And b."), made("b"), {"role": "assistant", "content": "Looking."},
+        {"role": "user", "content": "Hurry."}, answered("a", "A"), {"role": "assistant", "content": "One more."},
+        {"role": "developer", "content": "Late."}, made("c"), answered("c", "C"), thought("Hm."), answered("b", "B"),
+        {"role": "assistant", "content": "Done."},
+    )
+    assert said == [
+        {
+            "role": "assistant", "content": "Looking.\n\nOne more.", "reasoning_content": "Two.\n\nAnd b.\n\nHm.",
+            "tool_calls": [call(one, "ls", "{}") for one in "abc"],
+        },
+        {"role": "tool", "tool_call_id": "a", "content": "A"},
+        {"role": "tool", "tool_call_id": "c", "content": "C"},
+        {"role": "tool", "tool_call_id": "b", "content": "B"},
+        {"role": "user", "content": "Hurry."},
+        {"role": "user", "content": "<system-reminder>\nLate.\n</system-reminder>"},
+        {"role": "assistant", "content": "Done."},
+    ]
+
+
+def test_a_call_without_an_output_holds_nothing_back() -> None:
+    hurry, told = {"role": "user", "content": "Hurry."}, {"role": "assistant", "content": "Yes."}
+    said = chat(made("a"), hurry, told, thought("Again."), made("a"), answered("a", "A"))
+    assert [one["role"] for one in said] == ["assistant", "user", "assistant", "assistant", "tool"]
+    assert said[1:3] == [hurry, told]
 
 
 @pytest.mark.parametrize(
@@ -105,22 +146,32 @@ def test_images_files_and_sound() -> None:
             ],
         }
     ]
-    seen = {"type": "function_call_output", "call_id": "c", "output": parts[1:2]}
-    assert chat(seen)[0]["content"][0]["type"] == "image_url"
+
+
+def test_what_outputs_hold_beside_text_comes_behind_the_last_of_them() -> None:
+    """A chat message of role `tool` holds text alone."""
+    images = [{"type": "input_image", "image_url": f"data:image/png;base64,{data}"} for data in ("AA", "BB")]
+    outputs = [answered("a", images[:1]), answered("b", [{"type": "input_text", "text": "B"}, *images[1:]])]
+    hurry = {"role": "user", "content": "Hurry."}
+    told: list[dict[str, Any]] = [
+        {"role": "tool", "tool_call_id": "a", "content": "See the next message."},
+        {"role": "tool", "tool_call_id": "b", "content": "B"},
+        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": one["image_url"]}} for one in images]},
+    ]
+    assert chat(made("a"), made("b"), *outputs)[1:] == told
+    assert chat(made("a"), made("b"), hurry, *outputs)[1:] == [*told, hurry]
+    assert chat(*outputs, thought("Hm."), made("c"))[:3] == told
 
 
 def test_thoughts_go_back_to_the_model_that_had_them_and_no_others_do() -> None:
-    def thought(**fields: Any) -> dict[str, Any]:
-        return {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "no"}], **fields}
-
-    in_full = thought(content=[{"type": "reasoning_text", "text": "Hm."}])
-    ls = {"type": "function_call", "call_id": "c1", "name": "ls", "arguments": "{}"}
+    shown = {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "no"}]}
+    in_full, ls = thought("Hm.") | shown, made("c1")
     assert chat(in_full, ls)[0]["reasoning_content"] == "Hm."
     assert chat(in_full, {"role": "assistant", "content": "Yes."}) == [
         {"role": "assistant", "content": "Yes.", "reasoning_content": "Hm."}
     ]
     assert [len(one["tool_calls"]) for one in chat(ls, in_full, ls)] == [1, 1]
-    assert "reasoning_content" not in chat(thought(encrypted_content="gAAA"), ls)[0]
+    assert "reasoning_content" not in chat({**shown, "encrypted_content": "gAAA"}, ls)[0]
 
 
 def test_what_only_the_provider_can_read_or_run_is_left_out() -> None:

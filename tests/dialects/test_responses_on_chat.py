@@ -60,6 +60,12 @@ def test_what_is_not_asked_for_is_not_sent() -> None:
     assert responses_on_chat.request(as_json)["response_format"] == {"type": "json_object"}
 
 
+@pytest.mark.parametrize(("model", "limit"), [("gpt-5.6", "max_completion_tokens"), ("gpt-4o", "max_tokens")])
+def test_the_limit_goes_by_the_name_that_the_model_takes(model: str, limit: str) -> None:
+    body = responses_on_chat.request({"model": model, "input": "Hi", "max_output_tokens": 7})
+    assert {name: value for name, value in body.items() if "max" in name} == {limit: 7}
+
+
 FILE = {"role": "user", "content": [{"type": "input_text", "text": "x"}, {"type": "input_image", "file_id": "f"}]}
 HI = {"role": "user", "content": "Hi"}
 IMPOSSIBLE = [
@@ -325,6 +331,14 @@ def test_calls_with_one_number_and_two_ids_are_two() -> None:
     both = [{"index": 0, **call("weather", "{}", 0)}, {"index": 0, **call("weather", "{}", 1)}]
     response = follow(translated([*(chunk({"tool_calls": [one]}) for one in both), chunk({}, "tool_calls"), DONE]))
     assert [item["call_id"] for item in response["output"]] == ["call_0", "call_1"]
+
+
+@pytest.mark.parametrize("number", [{}, {"index": 0, "id": ""}])
+def test_calls_without_ids_are_two_where_the_first_was_complete(number: dict[str, Any]) -> None:
+    both = [{**number, "function": {"name": name, "arguments": '{"a": 1}'}} for name in ("weather", "unknown")]
+    response = follow(translated([*(chunk({"tool_calls": [one]}) for one in both), chunk({}, "tool_calls"), DONE]))
+    made = [(item["call_id"], item["name"], item["arguments"]) for item in response["output"]]
+    assert made == [("call_fc_abc_0", "weather", '{"a": 1}'), ("call_fc_abc_1", "unknown", '{"a": 1}')]
 
 
 def test_a_stream_that_breaks_off_is_owed_nothing() -> None:

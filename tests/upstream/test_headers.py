@@ -51,6 +51,34 @@ def test_passed_through_the_clients_keys_go_on_as_they_came(wire_format: str) ->
     assert found["anthropic-beta"] == "oauth-2025-04-20"
 
 
+ANTHROPICS = {"Anthropic-Version": "2023-06-01"}  # a client of that format
+LONE = {"Authorization": "Bearer sk-client"}, {"X-Api-Key": "sk-client"}
+
+
+@pytest.mark.parametrize("key", [*LONE, {"Authorization": "Bearer ", "X-Api-Key": "sk-client"}])
+def test_passed_through_a_lone_key_goes_where_a_provider_of_another_format_reads_it(key: dict[str, str]) -> None:
+    assert sent(key, CLIENTS, "messages")["x-api-key"] == "sk-client"
+    for wire_format in ("chat", "responses"):
+        found = sent(key | ANTHROPICS, CLIENTS, wire_format)
+        assert (found["authorization"], "x-api-key" in found) == ("Bearer sk-client", False)
+
+
+@pytest.mark.parametrize(("wire_format", "version"), [("chat", {}), ("messages", ANTHROPICS)])
+@pytest.mark.parametrize("key", LONE)
+def test_passed_through_in_the_clients_own_format_a_lone_key_stays_where_it_was(
+    wire_format: str, version: dict[str, str], key: dict[str, str]
+) -> None:
+    ((name, value),) = key.items()
+    found = sent(key | version, CLIENTS, wire_format)
+    assert {one: found[one] for one in ("authorization", "x-api-key") if one in found} == {name.lower(): value}
+
+
+@pytest.mark.parametrize("value", ["Bearer sk-ant-oat01-client", "Basic c2s="])
+def test_what_is_no_key_stays_where_it_was(value: str) -> None:
+    found = sent({"Authorization": value}, CLIENTS, "messages")
+    assert (found["authorization"], "x-api-key" in found) == (value, False)
+
+
 @pytest.mark.parametrize("route", [OURS, CLIENTS, NO_KEY])
 @given(
     name=st.sampled_from(["authorization", "x-api-key", "api-key", "x-metaclaw-token", "x-original-url", "x-any"]),

@@ -198,10 +198,10 @@ def error_in(body: Mapping[str, Any], raw: bytes = b"") -> tuple[str, str]:
 
 
 def error_status(body: Mapping[str, Any]) -> int:
-    """The status of an error inside a stream, which some providers give as its code."""
+    """The status of an error that came with a 200, which some providers give as its code; else 502."""
     error = body.get("error")
     code = error.get("code") if isinstance(error, dict) else None
-    return code if isinstance(code, int) and 400 <= code < 600 else 500
+    return code if isinstance(code, int) and 400 <= code < 600 else 502
 
 
 def storable(text: str) -> str:

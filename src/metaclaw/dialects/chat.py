@@ -6,6 +6,7 @@ Source: the OpenAI API reference, chat completions and their streaming events.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,6 +22,7 @@ PATH = "/chat/completions"
 DONE = b"[DONE]"
 CONTENT = ("messages", 0, "content")
 SYSTEM_ROLES = ("system", "developer")
+NEWER_LIMIT = re.compile(r"(?:.*/)?(?:o\d|gpt-[5-9])")  # OpenAI's reasoning models
 
 
 def parse(raw: bytes) -> Request:
@@ -86,6 +88,11 @@ def _injection(raw: bytes, messages: list[Message], text: str) -> splice.Edit:
 def _paragraph(text: str) -> bytes:
     """As it stands inside a JSON string."""
     return splice.encode(f"\n\n{text}")[1:-1]
+
+
+def limit_name(model: Any) -> str:
+    """The name of the limit of a reply: OpenAI's reasoning models refuse the older one, which all others take."""
+    return "max_completion_tokens" if NEWER_LIMIT.match(str(model)) else "max_tokens"
 
 
 def last_words(messages: Sequence[Message]) -> str:

@@ -21,6 +21,7 @@ FINISH_REASONS = {
     "model_context_window_exceeded": "length", "tool_use": "tool_calls", "refusal": "content_filter",
 }
 THINKING = ("thinking", "redacted_thinking")
+ALIVE = b": ping\n\n"  # a comment keeps the connection alive in any format
 NO_TIME = 0  # an Anthropic message does not tell when it was made, and this room has no clock
 
 
@@ -76,6 +77,10 @@ class Stream:
             case "error":
                 self._over = True
                 yield chat.error_event(status_of(dict_of(body.get("error")).get("type")), *error_in(body))
+            case "ping":
+                yield ALIVE
+            case _ if event.startswith(b":"):
+                yield event
 
     def end(self) -> Iterator[bytes]:
         if self._finished and not self._over:

@@ -18,7 +18,9 @@ from metaclaw.dialects.loose import dict_of, dicts_of, list_of, string_of
 from metaclaw.errors import RequestError
 
 USUAL_MAX_TOKENS = 16_384  # Anthropic wants a limit; every model of theirs that is served allows this one
-EFFORTS = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "max"}
+EFFORTS = {
+    "none": "low", "minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "max",
+}
 ROLES = {"user": "user", "tool": "user", "assistant": "assistant"}
 DATA_URL = re.compile(r"data:([^;,]*)(?:;[^;,]*)*;base64,(.*)", re.DOTALL)
 NOT_IN_AN_ID = re.compile(r"[^a-zA-Z0-9_-]")
@@ -26,6 +28,11 @@ JSON_ONLY = "Answer with one JSON object and nothing else."
 
 # Claude's newer models refuse `temperature` and `top_p`, these still take one of the two.
 SAMPLED = re.compile(r"claude-(?:[1-3]\b|instant|(?:opus|sonnet|haiku)-4(?![-.][7-9]\b))")
+# Only the newer ones take an effort, the first of them not all of `EFFORTS`; some cannot be told not to think.
+TAKES_EFFORT = re.compile(r"claude-(?:opus-4[-.][5-9]|sonnet-4[-.][6-9]|mythos-preview|[a-z]+-[5-9])\b")
+NO_XHIGH = re.compile(r"claude-(?:(?:opus|sonnet)-4[-.][56]|mythos-preview)\b")
+NO_MAX = re.compile(r"claude-opus-4[-.]5\b")
+ALWAYS_THINKS = re.compile(r"claude-(?:opus-5[-.]5|fable|mythos)\b")
 
 
 def request(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,7 +68,9 @@ def _sampling(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def _output(body: Mapping[str, Any]) -> dict[str, Any]:
     config: dict[str, Any] = {}
-    if effort := EFFORTS.get(str(body.get("reasoning_effort"))):
+    model, asked = str(body.get("model")), str(body.get("reasoning_effort"))
+    thinks = asked != "none" or ALWAYS_THINKS.search(model)
+    if thinks and (effort := _effort(model, asked)):
         config["effort"] = effort
     wanted = dict_of(body.get("response_format"))
     if wanted.get("type") == "json_schema":
@@ -69,8 +78,15 @@ def _output(body: Mapping[str, Any]) -> dict[str, Any]:
         config["format"] = {"type": "json_schema", "schema": schema}
     return {
         **({"output_config": config} if config else {}),
-        **({"thinking": {"type": "disabled"}} if body.get("reasoning_effort") == "none" else {}),
+        **({} if thinks else {"thinking": {"type": "disabled"}}),
     }
+
+
+def _effort(model: str, asked: str) -> str | None:
+    """The nearest effort that the model takes; None where it takes none."""
+    effort = EFFORTS.get(asked) if TAKES_EFFORT.search(model) else None
+    too_high = (effort == "xhigh" and NO_XHIGH.search(model)) or (effort == "max" and NO_MAX.search(model))
+    return "high" if too_high else effort
 
 
 def _closed(schema: Any) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from metaclaw.dialects import messages, sse
+from metaclaw.dialects import call_deltas, messages, sse
 from metaclaw.dialects.base import error_in, error_status, object_or_empty
 from metaclaw.dialects.chat import DONE, text_of
 from metaclaw.dialects.loose import count_of, dict_of, dicts_of, list_of
@@ -26,10 +26,12 @@ CALL_DELTA = ("input_json_delta", "partial_json")
 
 
 def whole(body: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Raises `UpstreamError` (502) where `body` is no chat completion."""
+    """Raises `UpstreamError` where `body` is no chat completion: with what it says where it is an error, else 502."""
     choice = next(iter(dicts_of(body.get("choices"))), {})
     message = choice.get("message")
     if not isinstance(message, dict):
+        if body.get("error"):
+            raise UpstreamError(error_status(body), *error_in(body))
         raise UpstreamError(502, "upstream_garbage", "The upstream's reply is not a chat completion. Try again.")
     content = [
         *({"type": "thinking", "thinking": thought, "signature": ""} for thought in [_thought(message)] if thought),
@@ -57,7 +59,11 @@ class Stream:
 
     def feed(self, event: bytes) -> Iterator[bytes]:
         data = sse.data_of(event)
-        if self._over or not data:
+        if self._over:
+            return
+        if not data:
+            if event.startswith(b":"):
+                yield event  # a comment keeps the connection alive in any format
             return
         if data == DONE:
             yield from self._close()
@@ -105,13 +111,11 @@ class Stream:
         self._blocks[-1].take(text)
 
     def _call(self, call: Mapping[str, Any]) -> None:
-        number, name = call.get("index"), call.get("id")
-        known = [b for b in self._blocks if b.kind == "tool_use" and number in (None, b.number)]
-        block = known[-1] if known and name in (None, "", known[-1].start["id"]) else None
+        block = call_deltas.known([one for one in self._blocks if one.kind == "tool_use"], call)
         if block is None:
             if not dict_of(call.get("function")).get("name"):
                 return  # more of a call that was complete
-            block = _Block(_tool_use(call, f"{self._id}_{self._calls}", {}), number)
+            block = _Block(_tool_use(call, f"{self._id}_{self._calls}", {}), call.get("index"))
             self._blocks.append(block)
             self._calls += 1
         block.take(_arguments(call))
@@ -138,13 +142,13 @@ class Stream:
 
 @dataclass(slots=True)
 class _Block:
-    """`start` is the content block as it begins; `number` the index of its call in the chat stream, `input` what the
-    call has said so far. Of text nothing is kept: there may be any amount of it.
+    """`start` is the content block as it begins; `number` the index of its call in the chat stream, `arguments` what
+    has come of them. Of text nothing is kept: there may be any amount of it.
     """
 
     start: dict[str, Any]
     number: Any = None
-    input: str = ""
+    arguments: str = ""
     waiting: list[str] = field(default_factory=list)
     begun: bool = False
 
@@ -152,15 +156,23 @@ class _Block:
     def kind(self) -> str:
         return str(self.start["type"])
 
+    @property
+    def call_id(self) -> Any:
+        return self.start["id"]
+
+    @property
+    def name(self) -> Any:
+        return self.start["name"]
+
     def take(self, piece: str) -> None:
         if piece:
             self.waiting.append(piece)
             if self.kind == "tool_use":
-                self.input += piece
+                self.arguments += piece
 
     def complete(self) -> bool:
-        """Whether nothing can follow. A JSON object that has been closed takes no more."""
-        return self.kind != "tool_use" or (self.input.rstrip().endswith("}") and _object(self.input) is not None)
+        """Whether nothing can follow."""
+        return self.kind != "tool_use" or call_deltas.is_complete(self.arguments)
 
     def tell(self, index: int) -> Iterator[bytes]:
         if not self.begun:

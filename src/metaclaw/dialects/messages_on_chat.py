@@ -7,25 +7,24 @@ unasked, while many upstreams refuse what they do not know.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from metaclaw.dialects import blocks, message_of_chat
+from metaclaw.dialects.chat import limit_name
 from metaclaw.dialects.loose import dict_of, dicts_of
 from metaclaw.errors import RequestError
 
-SAME = ("model", "max_tokens", "temperature", "top_p", "stream")
+SAME = ("model", "temperature", "top_p", "stream")
 ROLES = ("user", "assistant", "system")
-NEWER_LIMIT = re.compile(r"(?:.*/)?(?:o\d|gpt-[5-9])")  # OpenAI's reasoning models refuse `max_tokens`
 READABLE = {"image": ("base64", "url"), "document": ("base64", "text", "content")}  # kinds of source
 
 
 def request(body: Mapping[str, Any]) -> dict[str, Any]:
     _refuse_unreadable(body["messages"])
     sent = {name: body[name] for name in SAME if name in body}
-    if "max_tokens" in sent and NEWER_LIMIT.match(str(body.get("model"))):
-        sent["max_completion_tokens"] = sent.pop("max_tokens")
+    if "max_tokens" in body:
+        sent[limit_name(body.get("model"))] = body["max_tokens"]
     sent["messages"] = blocks.as_chat(body.get("system"), body["messages"])
     if body.get("stop_sequences"):
         sent["stop"] = body["stop_sequences"]

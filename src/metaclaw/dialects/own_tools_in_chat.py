@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from metaclaw.dialects import chat, sse
+from metaclaw.dialects import call_deltas, chat, sse
 from metaclaw.dialects.base import Request, object_or_empty
 from metaclaw.dialects.loose import dict_of, dicts_of, list_of, string_of
 from metaclaw.dialects.own_tools import Answer, OwnCall, Rounds, Spec, exactly, extended, sendable
@@ -67,21 +67,33 @@ class _Call:
         """Arguments come in pieces; everything else in one."""
         function, more = dict(dict_of(self.whole.get("function"))), dict_of(delta.get("function"))
         function["name"] = function.get("name") or more.get("name")
-        function["arguments"] = string_of(function.get("arguments")) + _arguments(more)
+        function["arguments"] = self.arguments + _arguments(more)
         others = {name: value for name, value in delta.items() if value not in (None, "") and name != "function"}
         self.whole = {**self.whole, **others, "function": function}
+
+    @property
+    def number(self) -> Any:
+        return self.whole.get("index")
+
+    @property
+    def call_id(self) -> Any:
+        return self.whole.get("id")
 
     @property
     def name(self) -> str:
         return string_of(dict_of(self.whole.get("function")).get("name"))
 
+    @property
+    def arguments(self) -> str:
+        return string_of(dict_of(self.whole.get("function")).get("arguments"))
+
     def own(self) -> OwnCall:
-        return OwnCall(self.sent_back()["id"], self.name, self.whole["function"]["arguments"])
+        return OwnCall(self.sent_back()["id"], self.name, self.arguments)
 
     def sent_back(self) -> dict[str, Any]:
         """As the next request carries it."""
-        function = {**self.whole["function"], "arguments": sendable(self.whole["function"]["arguments"])}
-        call_id = str(self.whole.get("id") or f"call_{self.place}")
+        function = {**self.whole["function"], "arguments": sendable(self.arguments)}
+        call_id = str(self.call_id or f"call_{self.place}")
         others = {name: value for name, value in self.whole.items() if name != "index"}
         return {"type": "function", **others, "id": call_id, "function": function}
 
@@ -167,7 +179,10 @@ class ChatRounds(Rounds):
 
     def _call(self, delta: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Nothing of a call of ours, nor of one that has no name yet; else as it came, but for its number."""
-        call = self._known(delta)
+        call = call_deltas.known(self._calls, delta)
+        if call is None:
+            call = _Call(len(self._calls))
+            self._calls.append(call)
         held = bool(call.whole) and call.is_own is None
         call.take(delta)
         if call.is_own is None and call.name:
@@ -176,20 +191,6 @@ class ChatRounds(Rounds):
             delta = call.whole if held else delta
         if call.is_own is False:
             yield delta if call.index == call.place else {**delta, "index": call.index}
-
-    def _known(self, delta: Mapping[str, Any]) -> _Call:
-        """The call that a delta belongs to. Some servers give no number, some the same to every call, some an id with
-        each delta: a new call is one with a new id and a name.
-        """
-        number, call_id, name = delta.get("index"), delta.get("id"), dict_of(delta.get("function")).get("name")
-        for call in reversed(self._calls):
-            known = call.whole.get("id")
-            if call_id and known == call_id:
-                return call
-            if number in (None, call.whole.get("index")) and not (call_id and name and known):
-                return call
-        self._calls.append(_Call(len(self._calls)))
-        return self._calls[-1]
 
     @property
     def _theirs(self) -> int:

@@ -7,11 +7,12 @@ there is none. For the learning rooms: they teach, count and export what was sai
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from metaclaw.dialects import chat, chat_of_message, messages, responses, responses_items, sse
+from metaclaw.dialects import call_deltas, chat, chat_of_message, messages, responses, responses_items, sse
 from metaclaw.dialects.base import object_or_empty
-from metaclaw.dialects.loose import count_of, dict_of, dicts_of, list_of, string_of
+from metaclaw.dialects.loose import dict_of, dicts_of, list_of, string_of
 from metaclaw.errors import UpstreamError
 from metaclaw.types import Message
 
@@ -59,9 +60,9 @@ def _last_response(raw: bytes) -> dict[str, Any]:
 
 
 def _of_deltas(bodies: Iterable[dict[str, Any]]) -> Message | None:
-    """A stream of chat completions put together again: text in pieces, calls in pieces, by their index."""
+    """A stream of chat completions put together again: text in pieces, calls in pieces."""
     text: list[str] = []
-    calls: dict[int, dict[str, Any]] = {}
+    calls: list[_Call] = []
     for body in bodies:
         for choice in dicts_of(body.get("choices")):
             if choice.get("index"):
@@ -69,19 +70,30 @@ def _of_deltas(bodies: Iterable[dict[str, Any]]) -> Message | None:
             delta = dict_of(choice.get("delta"))
             text.append(string_of(delta.get("content")))
             for piece in dicts_of(delta.get("tool_calls")):
-                _add(calls.setdefault(count_of(piece, "index"), {"id": "", "name": "", "arguments": ""}), piece)
-    made = [
-        {"id": call["id"], "type": "function", "function": {"name": call["name"], "arguments": call["arguments"]}}
-        for _, call in sorted(calls.items())
-    ]
-    return _message({"content": "".join(text), "tool_calls": made})
+                call = call_deltas.known(calls, piece)
+                if call is None:
+                    call = _Call(piece.get("index"))
+                    calls.append(call)
+                call.take(piece)
+    return _message({"content": "".join(text), "tool_calls": [call.whole() for call in calls]})
 
 
-def _add(call: dict[str, str], piece: dict[str, Any]) -> None:
-    function = dict_of(piece.get("function"))
-    call["id"] = call["id"] or string_of(piece.get("id"))
-    call["name"] += string_of(function.get("name"))
-    call["arguments"] += string_of(function.get("arguments"))
+@dataclass(slots=True)
+class _Call:
+    number: Any
+    call_id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+    def take(self, piece: dict[str, Any]) -> None:
+        function = dict_of(piece.get("function"))
+        self.call_id = self.call_id or string_of(piece.get("id"))
+        self.name = self.name or string_of(function.get("name"))
+        self.arguments += string_of(function.get("arguments"))
+
+    def whole(self) -> dict[str, Any]:
+        function = {"name": self.name, "arguments": self.arguments}
+        return {"id": self.call_id, "type": "function", "function": function}
 
 
 def _message(said: dict[str, Any]) -> Message | None:

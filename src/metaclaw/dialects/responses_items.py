@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from metaclaw.dialects.base import storable
+from metaclaw.dialects.blocks import ELSEWHERE
 from metaclaw.dialects.boilerplate import strip_boilerplate
 from metaclaw.dialects.responses_tools import flat_name, tools_in
 
@@ -74,20 +76,108 @@ def text_of(content: Any) -> str:
 def messages(body: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The whole request as a conversation. One system message leads it, as most chat templates demand."""
     items = items_of(body)
-    leading = set(leading_system(body))
-    said: list[dict[str, Any]] = []
+    leading, answered = set(leading_system(body)), _answered(items)
+    told = _Conversation()
     if system := system_text(body):
-        said.append({"role": "system", "content": system})
-    reasoning = ""
+        told.said.append({"role": "system", "content": system})
     for index, item in enumerate(items):
-        if index in leading:
-            continue
-        if item.get("type") == "reasoning":
-            reasoning += _thoughts(item)
+        if index not in leading:
+            told.add(item, is_answered=index in answered)
+    told.catch_up()
+    return told.said
+
+
+def _answered(items: list[dict[str, Any]]) -> set[int]:
+    """Where the calls stand whose outputs follow."""
+    found, outputs = set[int](), set[str]()
+    for index in reversed(range(len(items))):
+        kind, call_id = items[index].get("type"), _call_id(items[index])
+        if kind in OUTPUTS:
+            outputs.add(call_id)
+        elif kind in CALLS and call_id in outputs:
+            outputs.discard(call_id)
+            found.add(index)
+    return found
+
+
+@dataclass(slots=True)
+class _Conversation:
+    """What has been `said`, item by item.
+
+    Chat wants the outputs of all calls of a message right behind it, and text alone in them. So while some are
+    `awaited`, what the assistant adds goes into the message that made them, and what others say is `held` until the
+    last output has come; what outputs hold beside text is `shown` behind them, in the user's name.
+    """
+
+    said: list[dict[str, Any]] = field(default_factory=list)
+    awaited: set[str] = field(default_factory=set)
+    held: list[dict[str, Any]] = field(default_factory=list)
+    shown: list[dict[str, Any]] = field(default_factory=list)
+    thought: str = ""  # of the message that comes next
+
+    def add(self, item: Mapping[str, Any], *, is_answered: bool) -> None:
+        kind, role = item.get("type"), role_of(item)
+        if kind not in OUTPUTS:
+            self.catch_up()
+        if kind == "reasoning":
+            self._think(_thoughts(item))
+            return
+        if kind in OUTPUTS:
+            self._answer(item)
+        elif kind in CALLS:
+            self._call(item, is_answered)
+        elif role == "assistant":
+            self._speak(_content(item.get("content")))
+        elif role:
+            (self.held if self.awaited else self.said).append(_by_others(role, item))
+        self.thought = ""
+
+    def catch_up(self) -> None:
+        """Say what had to wait for the last output, once that has come."""
+        if self.awaited:
+            return
+        if self.shown:
+            self.said.append({"role": "user", "content": self.shown})
+        self.said += self.held
+        self.shown, self.held = [], []
+
+    def _think(self, thought: str) -> None:
+        if self.awaited and thought:
+            asking = self._asking()
+            asking["reasoning_content"] = _joined(asking.get("reasoning_content"), thought)
         else:
-            _add(said, item, reasoning)
-            reasoning = ""
-    return said
+            self.thought += thought
+
+    def _speak(self, content: Any) -> None:
+        if self.awaited:
+            asking = self._asking()
+            asking["content"] = _joined(asking["content"], content)
+        else:
+            self._begin(content)
+
+    def _call(self, item: Mapping[str, Any], is_answered: bool) -> None:
+        """A call belongs to what the assistant said right before it; so do calls that follow each other."""
+        if not self.awaited and (self.thought or not self.said or self.said[-1]["role"] != "assistant"):
+            self._begin(None)
+        self._asking().setdefault("tool_calls", []).append(_call(item))
+        if is_answered:
+            self.awaited.add(_call_id(item))
+
+    def _answer(self, item: Mapping[str, Any]) -> None:
+        call_id, content = _call_id(item), _output(item)
+        if not isinstance(content, str):
+            self.shown += [part for part in content if part["type"] != "text"]
+            content = "\n".join(part["text"] for part in content if part["type"] == "text") or ELSEWHERE
+        self.said.append({"role": "tool", "tool_call_id": call_id, "content": content})
+        self.awaited.discard(call_id)
+
+    def _begin(self, content: Any) -> None:
+        thought = {"reasoning_content": self.thought} if self.thought else {}
+        self.said.append({"role": "assistant", "content": content, **thought})
+
+    def _asking(self) -> dict[str, Any]:
+        """The assistant's last message."""
+        return next(message for message in reversed(self.said) if message["role"] == "assistant")
 
 
 def _thoughts(item: Mapping[str, Any]) -> str:
@@ -97,26 +187,27 @@ def _thoughts(item: Mapping[str, Any]) -> str:
     return "\n".join(str(part["text"]) for part in parts if isinstance(part, dict) and part.get("text"))
 
 
-def _add(said: list[dict[str, Any]], item: Mapping[str, Any], reasoning: str) -> None:
-    """One item more. A call belongs to what the assistant said right before it; so do calls that follow each other.
-
-    Instructions in the middle, as Codex sends them, come in the user's name and marked as agents mark theirs: many chat
-    templates take a system message at the beginning only.
+def _by_others(role: str, item: Mapping[str, Any]) -> dict[str, Any]:
+    """Instructions in the middle, as Codex sends them, come in the user's name and marked as agents mark theirs: many
+    chat templates take a system message at the beginning only.
     """
-    kind, role = item.get("type"), role_of(item)
-    thought = {"reasoning_content": reasoning} if reasoning else {}
     if role in SYSTEM_ROLES:
         text = text_of(item.get("content"))
-        said.append({"role": "user", "content": f"<system-reminder>\n{text}\n</system-reminder>"})
-    elif role:
-        thought = thought if role == "assistant" else {}
-        said.append({"role": role, "content": _content(item.get("content")), **thought})
-    elif kind in CALLS:
-        if not said or said[-1]["role"] != "assistant" or thought:
-            said.append({"role": "assistant", "content": None, **thought})
-        said[-1].setdefault("tool_calls", []).append(_call(item))
-    elif kind in OUTPUTS:
-        said.append({"role": "tool", "tool_call_id": _call_id(item), "content": _output(item)})
+        return {"role": "user", "content": f"<system-reminder>\n{text}\n</system-reminder>"}
+    return {"role": role, "content": _content(item.get("content"))}
+
+
+def _joined(before: Any, more: Any) -> Any:
+    """Two contents of one message."""
+    if not before or not more:
+        return before or more
+    if isinstance(before, str) and isinstance(more, str):
+        return f"{before}\n\n{more}"
+    return [*_as_parts(before), *_as_parts(more)]
+
+
+def _as_parts(content: Any) -> list[dict[str, Any]]:
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
 def _call(item: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,18 +20,15 @@ from metaclaw.dialects.responses_items import items_of, messages
 from metaclaw.dialects.responses_reply import Event, Reply
 from metaclaw.errors import RequestError, UpstreamError
 
-# `max_tokens`, not `max_completion_tokens`: the older name, and the one that local servers have always taken.
-RENAMED = {
-    "model": "model", "temperature": "temperature", "top_p": "top_p", "user": "user", "max_output_tokens": "max_tokens",
-}
+SAME = ("model", "temperature", "top_p", "user")
 KEPT_ELSEWHERE = ("previous_response_id", "conversation")
 
 
 def request(body: Mapping[str, Any]) -> dict[str, Any]:
     _refuse(body)
-    translated: dict[str, Any] = {
-        renamed: body[name] for name, renamed in RENAMED.items() if body.get(name) is not None
-    }
+    translated: dict[str, Any] = {name: body[name] for name in SAME if body.get(name) is not None}
+    if body.get("max_output_tokens") is not None:
+        translated[chat.limit_name(body.get("model"))] = body["max_output_tokens"]
     translated["messages"] = messages(body)
     if not translated["messages"]:
         raise RequestError(400, "invalid_input", "'input' holds no message that the upstream could answer.")

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from metaclaw.dialects import call_deltas
 from metaclaw.dialects.responses import failed
 from metaclaw.dialects.responses_tools import Tool, free_text, offered
 
@@ -70,6 +71,10 @@ class Call:
     index: int = -1
     arguments: str = ""
     told: int = 0  # characters of the arguments that went out as deltas
+
+    @property
+    def name(self) -> str:
+        return self.tool.name if self.tool else ""
 
     def item(self, status: str, *, begun: bool = False) -> dict[str, Any]:
         assert self.tool  # noqa: S101
@@ -192,20 +197,13 @@ class Reply:
             yield from _arguments(call)
 
     def _known(self, delta: Mapping[str, Any]) -> Call:
-        """The call that a delta belongs to, or a new one.
-
-        Servers number them, and give an id with the first delta. Some give no number, some the same one to every
-        call, some an id with each delta: a new call is one with a new id and a name.
-        """
-        number, call_id, name = delta.get("index"), str(delta.get("id") or ""), _function(delta).get("name")
-        for call in reversed(self.calls):
-            if call_id and call.call_id == call_id:
-                return call
-            if number in (None, call.number) and not (call_id and name and call.call_id):
-                call.call_id = call.call_id or call_id
-                return call
-        self.calls.append(Call(call_id, number if isinstance(number, int) else None))
-        return self.calls[-1]
+        """The call that a delta belongs to, or a new one."""
+        number, call = delta.get("index"), call_deltas.known(self.calls, delta)
+        if call is None:
+            call = Call("", number if isinstance(number, int) else None)
+            self.calls.append(call)
+        call.call_id = call.call_id or str(delta.get("id") or "")
+        return call
 
     def _end_call(self, call: Call, status: str) -> Iterator[Event]:
         if call.tool is None:

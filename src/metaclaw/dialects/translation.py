@@ -36,7 +36,7 @@ class Translation(Protocol):
     def whole(self, body: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
         """The client's reply from the upstream's. `asked` is the client's request.
 
-        Raises `UpstreamError` (502) for what is no reply of the upstream's format.
+        Raises `UpstreamError` for what is no reply of the upstream's format.
         """
 
     def stream(self, asked: Mapping[str, Any]) -> StreamTranslation: ...
@@ -69,7 +69,7 @@ class Leg:
     def whole(self, raw: bytes, status: int, asked: Mapping[str, Any]) -> bytes:
         """The bytes for the client, from a reply that was not streamed. Errors that are no JSON get the client's form.
 
-        Raises `UpstreamError` (502) for what says that all is well and is no reply.
+        Raises `UpstreamError` for what says that all is well and is no reply.
         """
         if self.translation is None and status < 400:
             return raw

@@ -19,8 +19,11 @@ KEPT_FROM_CLIENT = frozenset(
     "connection content-encoding content-length date keep-alive server trailer transfer-encoding upgrade".split()
 )
 NO_KEY = re.compile(r"\s*(?:bearer\s*)?", re.IGNORECASE)  # what clients send whose key is not set
+KEY = re.compile(r"\s*(?:bearer\s+)?(\S+)\s*", re.IGNORECASE)
+OAUTH = "sk-ant-oat"  # how the token of an Anthropic subscription begins, which is a bearer there
 OUR_HEADERS = "x-metaclaw-"
 MESSAGES = "messages"
+VERSION_HEADER = "anthropic-version"  # every client of that format sends it, and no other one does
 ANTHROPIC_VERSION = "2023-06-01"  # required there; what a client of its own sends wins
 
 
@@ -43,8 +46,10 @@ class OutgoingHeaders:
         ])
         sent.setdefault("content-type", "application/json")
         sent["accept-encoding"] = "identity"  # replies pass through as they come
+        if route.auth == "passthrough" and (VERSION_HEADER in sent) != (wire_format == MESSAGES):
+            _move_key(sent, wire_format)
         if wire_format == MESSAGES:
-            sent.setdefault("anthropic-version", ANTHROPIC_VERSION)
+            sent.setdefault(VERSION_HEADER, ANTHROPIC_VERSION)
         if route.api_key:
             sent.update([_key(route.api_key, wire_format)])
         sent.update(route.headers)
@@ -54,6 +59,15 @@ class OutgoingHeaders:
         """Whether the client sent a key that is not for us."""
         shown = [value for name in KEYS if (value := headers.get(name, "")) and not NO_KEY.fullmatch(value)]
         return any(not self._as_a_word.search(value) for value in shown)
+
+
+def _move_key(sent: Headers, wire_format: str) -> None:
+    """Put a client's key, where it sent one alone, where the providers of this format look for it."""
+    shown = [name for name in KEYS if not NO_KEY.fullmatch(sent.get(name, ""))]
+    key = KEY.fullmatch(sent[shown[0]]) if len(shown) == 1 else None
+    if key and not key[1].startswith(OAUTH):
+        del sent[shown[0]]
+        sent.update([_key(key[1], wire_format)])
 
 
 def _key(key: str, wire_format: str) -> tuple[str, str]:
