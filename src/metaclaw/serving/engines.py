@@ -11,7 +11,10 @@ from metaclaw.upstream.route import Route
 
 
 class NoRoomError(EngineError):
-    """One more engine would leave the machine too little memory. Nothing is wrong with what was to be served."""
+    """The machine has no place for one more engine: too little memory, or no process or file to be had.
+
+    Nothing is wrong with what was to be served.
+    """
 
 
 class RunningEngine(Protocol):
