@@ -112,6 +112,16 @@ def test_rollback_undoes_the_trial_first_and_then_what_serves(stage: Stage) -> N
     assert stage.said(a)[-1] == "rolled back: a person said so"
 
 
+def test_one_whose_engine_does_not_come_up_gives_way_to_the_base_unless_another_is_wanted(stage: Stage) -> None:
+    a, b = stage.adapter("a"), stage.adapter("b")
+    stage.routes.want(a, "test")
+    stage.promotions.drop(a, "it does not come back")
+    assert stage.routes.state().wanted is None
+    stage.routes.want(b, "test")
+    stage.promotions.drop(a, "it does not come back")
+    assert stage.routes.state().wanted == b
+
+
 def test_what_a_person_insists_on_is_recorded_with_the_reason(stage: Stage) -> None:
     bad = judged_adapter(stage.registry, stage.folder, "bad", "rejected: not better").name
     stage.promotions.insist(bad, "the checks are wrong", at_once=True)

@@ -103,7 +103,7 @@ class EngineHost:
         except REFUSALS as error:
             if wanted is None:
                 raise
-            self._routes.give_up(None, f"{wanted} could not be served: {error}")
+            self._routes.give_up(wanted, None, f"{wanted} could not be served: {error}")
             await self._swap(None)
 
     async def _look(self) -> None:
@@ -196,10 +196,10 @@ class EngineHost:
             await self._swap(wanted)
         except NoRoomError as error:
             self._refuse(wanted, str(error))
-            self._routes.give_up(self._serving, f"swap to {wanted or 'base'} refused: {error}")
+            self._routes.give_up(wanted, self._serving, f"swap to {wanted or 'base'} refused: {error}")
         except REFUSALS as error:
             log.error("swap to %s failed, %s goes on: %s", wanted, self._serving or "the base model", error)
-            self._routes.give_up(self._serving, f"swap to {wanted or 'base'} failed: {error}")
+            self._routes.give_up(wanted, self._serving, f"swap to {wanted or 'base'} failed: {error}")
 
     async def _swap(self, wanted: str | None) -> None:
         """To an engine that is there already, or else to a new one, as soon as there is room for it."""
@@ -288,7 +288,7 @@ class EngineHost:
             self._restarts.failed(time.monotonic(), str(error))
             log.error("the engine does not come back, trying again: %s", error)
             if wanted != self._serving:  # asked for meanwhile
-                self._routes.give_up(self._serving, f"swap to {wanted or 'base'} failed: {error}")
+                self._routes.give_up(wanted, self._serving, f"swap to {wanted or 'base'} failed: {error}")
         if self._main is None and self._serving and self._restarts.in_a_row >= ADAPTER_TRIES:
             self._promotions.drop(self._serving, f"its engine does not come back: {self._restarts.last_failure}")
             self._serving = None

@@ -92,10 +92,10 @@ class Promotions:
             self.next()
 
     def drop(self, name: str, why: str) -> None:
-        """Its engine does not come up any more: the base model serves all instead."""
+        """Its engine does not come up any more: the base model serves all instead, if it is still wanted."""
         verdict = _verdict(self._registry.get(name), name, f"rolled back: {why}", {})
         self._registry.note(name, verdict, AdapterState.ROLLED_BACK)
-        self._routes.want(None, f"rolled back {name}: {why}")
+        self._routes.give_up(name, None, f"rolled back {name}: {why}")
 
     def roll_back(self) -> tuple[str, str | None]:
         """Undo the newest step: the canary, or else the adapter that serves all, in whose place its parent comes, or

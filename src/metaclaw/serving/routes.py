@@ -55,9 +55,14 @@ class Routes:
         """Say that a swap is done."""
         self._set(detail, serving=adapter)
 
-    def give_up(self, serving: str | None, detail: str) -> None:
-        """Say that a swap failed: what serves goes on, and is wanted again."""
-        self._set(detail, wanted=serving)
+    def give_up(self, tried: str | None, instead: str | None, detail: str) -> None:
+        """Say that `tried` cannot serve, and what is wanted instead; unless something else has been wanted meanwhile."""
+        self._database.write(
+            lambda connection: connection.execute(
+                "UPDATE routes SET wanted = ?, detail = ?, updated_at = ? WHERE namespace = ? AND wanted IS ?",
+                (instead, detail, time.time(), self._namespace, tried),
+            )
+        )
 
     def begin_canary(self, adapter: str, share: float, detail: str) -> bool:
         """Put an adapter on trial; where one is already, it waits, in place of any other that did. Whether it began."""
