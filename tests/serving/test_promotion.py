@@ -112,6 +112,42 @@ def test_rollback_undoes_the_trial_first_and_then_what_serves(stage: Stage) -> N
     assert stage.said(a)[-1] == "rolled back: a person said so"
 
 
+def test_a_rollback_passes_over_what_was_rolled_back_and_what_is_stale(stage: Stage) -> None:
+    a = stage.adapter("a")
+    b = stage.adapter("b", parent=a)
+    c = stage.adapter("c", parent=b)
+    stage.routes.want(b, "test")
+    assert stage.promotions.roll_back() == (b, a)
+    stage.routes.want(c, "test")
+    assert stage.promotions.roll_back() == (c, a)
+    stage.promotions.serve(c, at_once=True)
+    stage.registry.mark_stale([stage.registry.get(a)], "erased", "test")
+    assert stage.promotions.roll_back() == (c, None)
+
+
+def test_erasing_does_not_bring_back_what_was_rolled_back(stage: Stage) -> None:
+    a = stage.adapter("a")
+    b = stage.adapter("b", parent=a)
+    stage.routes.want(a, "test")
+    stage.promotions.roll_back()
+    stage.promotions.serve(b, at_once=True)
+    assert roll_back_stale(stage.routes, stage.registry, [b]) is None
+    assert stage.routes.state().wanted is None
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25])
+def test_what_the_gate_admits_is_not_tried_where_another_serves_than_it_was_compared_with(
+    database: Database, tmp_path: Path, share: float
+) -> None:
+    stage = Stage(database, tmp_path, share)
+    a = stage.adapter("a")
+    b = stage.adapter("b", parent=a)
+    assert stage.offer(b) == f"{b} never served: it was compared with {a}, not base"
+    assert (stage.routes.state().wanted, stage.routes.state().canary) == (None, None)
+    assert stage.registry.get(b).state is AdapterState.ROLLED_BACK
+    assert stage.promotions.serve(b).startswith(f"{b} serves")  # a person may try it against what serves now
+
+
 def test_one_whose_engine_does_not_come_up_gives_way_to_the_base_unless_another_is_wanted(stage: Stage) -> None:
     a, b = stage.adapter("a"), stage.adapter("b")
     stage.routes.want(a, "test")

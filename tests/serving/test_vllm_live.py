@@ -144,7 +144,8 @@ async def test_a_server_that_was_started_again_gets_its_adapter_again(tmp_path: 
 
 async def test_a_trial_goes_on_when_the_server_was_started_again(tmp_path: Path) -> None:
     async with vllm() as server, before(server, tmp_path) as live:
-        a, b = live.adapter("a"), live.adapter("b")
+        a = live.adapter("a")
+        b = live.adapter("b", parent=a)
         await live.serve(a)
         live.promotions.offer(live.registry.get(b))
         await until(lambda: live.routes.state().canary_since is not None)
