@@ -80,6 +80,31 @@ def test_a_second_adapter_waits_and_is_tried_when_the_first_has_failed(stage: St
     assert (stage.routes.state().canary, stage.routes.state().waiting) == (b, None)
 
 
+def test_one_that_is_in_service_stays_as_it_is_when_it_is_offered_again(stage: Stage) -> None:
+    a, b = stage.adapter("a"), stage.adapter("b")
+    stage.offer(a)
+    stage.offer(b)
+    assert stage.offer(a) == f"{a} about to go on trial"
+    assert stage.offer(b) == f"{b} waits for a trial"
+    assert (stage.routes.state().canary, stage.routes.state().waiting) == (a, b)
+    stage.promotions.take_back(a, "it fails", {})
+    stage.promotions.pass_on(b, "no harm", {})
+    assert stage.offer(b) == f"{b} about to serve"
+    assert (stage.routes.state().wanted, stage.routes.state().canary) == (b, None)
+    assert len(stage.said(b)) == 2
+
+
+def test_an_adapter_does_not_wait_for_itself(stage: Stage) -> None:
+    a, b = stage.adapter("a"), stage.adapter("b")
+    stage.offer(a)
+    assert stage.routes.begin_canary(a, 0.25, "test")
+    assert stage.routes.state().waiting is None
+    stage.offer(b)
+    stage.routes.end_canary(a, "test", to_all=False)
+    assert stage.routes.begin_canary(b, 0.25, "test")
+    assert (stage.routes.state().canary, stage.routes.state().waiting) == (b, None)
+
+
 def test_one_that_was_compared_with_what_no_longer_serves_is_not_tried(stage: Stage) -> None:
     a, b = stage.adapter("a"), stage.adapter("b")
     stage.offer(a)

@@ -26,11 +26,13 @@ class Promotions:
         self._share = share
 
     def offer(self, adapter: Adapter) -> str:
-        """Put what the gate admitted to the test of real use, if what it was compared with still serves.
-
-        Returns what became of it, in words.
+        """Put what the gate admitted to the test of real use, if what it was compared with still serves. What is in
+        service already stays as it is. Returns what became of it, in words.
         """
-        wanted = self._wanted
+        state = self._routes.state()
+        if service := state.service_of(adapter.name):
+            return f"{adapter.name} {service}"
+        wanted = state.wanted
         if adapter.parent == wanted:
             return self._try(adapter)
         words = f"never served: it was compared with {adapter.parent or 'base'}, not {wanted or 'base'}"

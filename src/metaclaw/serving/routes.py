@@ -65,14 +65,22 @@ class Routes:
         )
 
     def begin_canary(self, adapter: str, share: float, detail: str) -> bool:
-        """Put an adapter on trial; where one is already, it waits, in place of any other that did. Whether it began."""
+        """Put an adapter on trial; where another one is already, it waits, in place of any other that did. Whether it
+        began.
+        """
 
         def work(connection: Connection) -> bool:
-            row = connection.execute("SELECT canary FROM routes WHERE namespace = ?", (self._namespace,)).fetchone()
-            if row and row[0] is not None:
-                self._write(connection, f"{adapter} waits: {row[0]} is on trial", waiting=adapter)
+            row = connection.execute(
+                "SELECT canary, waiting FROM routes WHERE namespace = ?", (self._namespace,)
+            ).fetchone()
+            canary, waiting = row or (None, None)
+            if canary == adapter:
+                return True
+            if canary is not None:
+                self._write(connection, f"{adapter} waits: {canary} is on trial", waiting=adapter)
                 return False
-            self._write(connection, detail, canary=adapter, canary_share=share, canary_since=None)
+            still = None if waiting == adapter else waiting
+            self._write(connection, detail, canary=adapter, canary_share=share, canary_since=None, waiting=still)
             return True
 
         return self._database.write(work)
