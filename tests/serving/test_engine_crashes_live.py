@@ -24,6 +24,7 @@ from metaclaw.serving.restarts import Restarts
 from metaclaw.types import AdapterState
 from metaclaw.upstream import route
 from running_gateway import client_of, until
+from small_adapter import write_adapter
 from stand_in_engine import Live, StandIn, serving, settings_of
 
 PATIENT = ClientTimeout(total=120)
@@ -139,6 +140,25 @@ async def test_an_adapter_that_does_not_come_back_gives_way_to_the_base(
         assert await live.ask("s") == "tiny@base"
         assert live.registry.verdicts(a)[-1].decision.startswith("rolled back: its engine does not come back: ")
         assert live.registry.get(a).state is AdapterState.ROLLED_BACK
+
+
+@pytest.mark.usefixtures("stand_ins")
+async def test_an_adapter_whose_engine_dies_at_its_first_words_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(tmp_path) as live:
+        lineage = {"parity": {"prompt": "Hello.", "reply": "Hello to you."}}
+        a = live.registry.register(write_adapter(tmp_path / "a"), "tiny", None, lineage).name
+
+        async def probe(engine: StandIn) -> str:
+            await engine.die()
+            return "yes"
+
+        monkeypatch.setattr(StandIn, "probe", probe)
+        live.routes.want(a, "test")
+        await until(lambda: live.routes.state().wanted is None)
+        assert f"The engine of '{a}' does not answer" in live.routes.state().detail
+        assert await live.ask("s") == "tiny@base"
 
 
 @pytest.mark.usefixtures("stand_ins")

@@ -56,7 +56,7 @@ class Routes:
         self._set(detail, serving=adapter)
 
     def give_up(self, tried: str | None, instead: str | None, detail: str) -> None:
-        """Say that `tried` cannot serve, and what is wanted instead; unless something else has been wanted meanwhile."""
+        """Say that `tried` cannot serve, and what is wanted instead; unless something else was wanted meanwhile."""
         self._database.write(
             lambda connection: connection.execute(
                 "UPDATE routes SET wanted = ?, detail = ?, updated_at = ? WHERE namespace = ? AND wanted IS ?",
