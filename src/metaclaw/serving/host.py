@@ -153,7 +153,7 @@ class EngineHost:
             self._promotions.take_back(canary, why, {})
 
     def _refuse(self, adapter: str | None, why: str) -> None:
-        """For want of memory: nothing speaks against the adapter."""
+        """For want of room: nothing speaks against the adapter."""
         self._refused += 1
         log.error("%s is refused: %s", adapter or "the base model", why)
         if adapter:
