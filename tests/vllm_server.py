@@ -24,7 +24,9 @@ BASE = "org/tiny-instruct"
 
 @dataclass
 class VllmServer:
-    """`holding` makes requests wait in the middle of their reply until it is cleared."""
+    """`holding` makes requests wait in the middle of their reply until it is cleared. While it is `away`, connections
+    break off, or a proxy before it answers with that status. Loading a path that ends in `deadly` ends it.
+    """
 
     api_key: str = ""
     allows_updating: bool = True
@@ -32,6 +34,9 @@ class VllmServer:
     max_cpu_loras: int = 2
     url: str = ""
     well: bool = True
+    away: bool | int = False
+    turned_away: int = 0
+    deadly: str | None = None
     loaded: dict[str, str] = field(default_factory=dict)  # name to path
     resident: list[str] = field(default_factory=list)  # names in memory, the one used last at the end
     names: list[str] = field(default_factory=list)  # every name ever loaded
@@ -60,6 +65,9 @@ class VllmServer:
 
     @web.middleware
     async def _door(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        if self.away:
+            self.turned_away += 1
+            return cut(request) if self.away is True else web.Response(status=self.away, text="<html>")
         if self.api_key and request.path.startswith("/v1") and (
             request.headers.get("authorization") != f"Bearer {self.api_key}"
         ):
@@ -82,6 +90,9 @@ class VllmServer:
         name, path = asked.get("lora_name"), asked.get("lora_path")
         if not name or not path:
             return refusal(400, "InvalidUserInput", "Both 'lora_name' and 'lora_path' must be provided.")
+        if self.deadly and path.endswith(self.deadly):
+            self.restart()
+            return cut(request)
         if name in self.loaded:
             return refusal(400, "InvalidUserInput", f"The lora adapter '{name}' has already been loaded.")
         try:
@@ -151,6 +162,12 @@ class VllmServer:
     async def _hold(self) -> None:
         self.held.set()
         await self.let_go.wait()
+
+
+def cut(request: web.Request) -> web.Response:
+    if request.transport:
+        request.transport.abort()
+    return web.Response()
 
 
 def card(name: str, root: str, parent: str | None) -> dict[str, Any]:

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from metaclaw.errors import EngineError
 from metaclaw.runtime.home import Home
 from metaclaw.serving import local
+from metaclaw.serving.promotion import roll_back_stale
 from metaclaw.types import AdapterState
 from running_gateway import stored_turns, until
 from shell import Shell
@@ -99,6 +101,31 @@ async def test_never_more_than_two_engines_and_a_spare_makes_room(tmp_path: Path
         await until(lambda: {engine.policy for engine in StandIn.running} == {f"tiny@{b}", f"tiny@{c}"})
         assert set((await live.sides()).values()) == {f"tiny@{b}", f"tiny@{c}"}
         assert StandIn.most == 2
+
+
+async def test_what_was_wanted_while_a_swap_failed_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(tmp_path, spare_minutes=0) as live:
+        a, b = live.adapter("a"), live.adapter("b")
+        live.routes.want(a, "test")
+        await until(lambda: live.routes.state().serving == a)
+
+        async def probe(engine: StandIn) -> str:
+            if engine.policy == f"tiny@{b}":
+                raise EngineError("it does not answer")
+            return "yes"
+
+        ready = asyncio.Event()
+        monkeypatch.setattr(StandIn, "ready", ready)
+        monkeypatch.setattr(StandIn, "probe", probe)
+        live.routes.want(b, "test")
+        await until(lambda: StandIn.waiting == 1)
+        roll_back_stale(live.routes, live.registry, [a, b])
+        ready.set()
+        await until(lambda: live.routes.state().serving is None)
+        assert live.routes.state().wanted is None
+        assert await live.ask("s") == "tiny@base"
 
 
 async def test_without_time_for_a_spare_the_old_engine_ends(tmp_path: Path) -> None:

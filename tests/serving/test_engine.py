@@ -19,6 +19,7 @@ import pytest
 
 from metaclaw.errors import EngineError
 from metaclaw.serving.engine import Engine, EngineSpec
+from metaclaw.serving.engines import NoRoomError
 from metaclaw.upstream import sampled
 from metaclaw.upstream.client import UpstreamClient, read
 
@@ -195,6 +196,17 @@ async def test_a_file_that_is_no_model_is_an_error_and_the_log_is_kept(tmp_path:
     with pytest.raises(EngineError, match="invalid magic"):
         await Engine.start(small(tmp_path / "junk.gguf", log_path=tmp_path / "log"), timeout_seconds=START_SECONDS)
     assert "invalid magic" in (tmp_path / "log").read_text()
+
+
+async def test_where_the_system_gives_no_process_or_no_log_there_is_no_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NoRoomError, match=r"smol@v1 cannot be started here: .*File exists"):
+        await Engine.start(small(tmp_path / "m.gguf", log_path=tmp_path / "file" / "log"), timeout_seconds=1)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "none"))
+    with pytest.raises(NoRoomError, match=r"smol@v1 cannot be started here: .*No such file"):
+        await Engine.start(small(tmp_path / "m.gguf"), timeout_seconds=1)
 
 
 async def test_a_load_that_takes_too_long_is_given_up(tmp_path: Path) -> None:

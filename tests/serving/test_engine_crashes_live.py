@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,14 @@ from metaclaw.runtime import engines
 from metaclaw.runtime.engines import Embedded
 from metaclaw.runtime.gateway import Gateway
 from metaclaw.serving import local
+from metaclaw.serving.engine import Engine
 from metaclaw.serving.memory import MIB, Memory
 from metaclaw.serving.promotion import admitted
 from metaclaw.serving.restarts import Restarts
 from metaclaw.types import AdapterState
 from metaclaw.upstream import route
 from running_gateway import client_of, until
+from small_adapter import write_adapter
 from stand_in_engine import Live, StandIn, serving, settings_of
 
 PATIENT = ClientTimeout(total=120)
@@ -140,6 +143,25 @@ async def test_an_adapter_that_does_not_come_back_gives_way_to_the_base(
 
 
 @pytest.mark.usefixtures("stand_ins")
+async def test_an_adapter_whose_engine_dies_at_its_first_words_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(tmp_path) as live:
+        lineage = {"parity": {"prompt": "Hello.", "reply": "Hello to you."}}
+        a = live.registry.register(write_adapter(tmp_path / "a"), "tiny", None, lineage).name
+
+        async def probe(engine: StandIn) -> str:
+            await engine.die()
+            return "yes"
+
+        monkeypatch.setattr(StandIn, "probe", probe)
+        live.routes.want(a, "test")
+        await until(lambda: live.routes.state().wanted is None)
+        assert f"The engine of '{a}' does not answer" in live.routes.state().detail
+        assert await live.ask("s") == "tiny@base"
+
+
+@pytest.mark.usefixtures("stand_ins")
 async def test_a_swap_for_which_there_is_no_memory_is_refused_with_its_reason_stored(
     tmp_path: Path, machine: Machine
 ) -> None:
@@ -171,6 +193,21 @@ async def test_a_canary_for_which_there_is_no_memory_is_refused(tmp_path: Path, 
         assert live.registry.verdicts(a)[-1].decision.startswith("refused: not enough memory")
         assert live.registry.get(a).state is AdapterState.ROLLED_BACK
         assert StandIn.started == ["tiny@base"]
+
+
+@pytest.mark.usefixtures("stand_ins")
+async def test_a_canary_for_which_the_system_gives_no_process_is_refused_and_the_old_one_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(tmp_path) as live:
+        a = live.adapter("a")
+        monkeypatch.setattr(local, "Engine", Engine)
+        monkeypatch.setattr(sys, "executable", str(tmp_path / "none"))
+        live.promotions.offer(live.registry.get(a))
+        await until(lambda: live.routes.state().canary is None)
+        assert live.registry.verdicts(a)[-1].decision.startswith(f"refused: The engine for tiny@{a} cannot be started")
+        assert admitted(live.registry.verdicts(a))
+        assert await live.ask("s") == "tiny@base"
 
 
 @pytest.mark.usefixtures("stand_ins")

@@ -80,6 +80,31 @@ def test_a_second_adapter_waits_and_is_tried_when_the_first_has_failed(stage: St
     assert (stage.routes.state().canary, stage.routes.state().waiting) == (b, None)
 
 
+def test_one_that_is_in_service_stays_as_it_is_when_it_is_offered_again(stage: Stage) -> None:
+    a, b = stage.adapter("a"), stage.adapter("b")
+    stage.offer(a)
+    stage.offer(b)
+    assert stage.offer(a) == f"{a} about to go on trial"
+    assert stage.offer(b) == f"{b} waits for a trial"
+    assert (stage.routes.state().canary, stage.routes.state().waiting) == (a, b)
+    stage.promotions.take_back(a, "it fails", {})
+    stage.promotions.pass_on(b, "no harm", {})
+    assert stage.offer(b) == f"{b} about to serve"
+    assert (stage.routes.state().wanted, stage.routes.state().canary) == (b, None)
+    assert len(stage.said(b)) == 2
+
+
+def test_an_adapter_does_not_wait_for_itself(stage: Stage) -> None:
+    a, b = stage.adapter("a"), stage.adapter("b")
+    stage.offer(a)
+    assert stage.routes.begin_canary(a, 0.25, "test")
+    assert stage.routes.state().waiting is None
+    stage.offer(b)
+    stage.routes.end_canary(a, "test", to_all=False)
+    assert stage.routes.begin_canary(b, 0.25, "test")
+    assert (stage.routes.state().canary, stage.routes.state().waiting) == (b, None)
+
+
 def test_one_that_was_compared_with_what_no_longer_serves_is_not_tried(stage: Stage) -> None:
     a, b = stage.adapter("a"), stage.adapter("b")
     stage.offer(a)
@@ -110,6 +135,52 @@ def test_rollback_undoes_the_trial_first_and_then_what_serves(stage: Stage) -> N
     with pytest.raises(TrainingError, match="no adapter to roll back"):
         stage.promotions.roll_back()
     assert stage.said(a)[-1] == "rolled back: a person said so"
+
+
+def test_a_rollback_passes_over_what_was_rolled_back_and_what_is_stale(stage: Stage) -> None:
+    a = stage.adapter("a")
+    b = stage.adapter("b", parent=a)
+    c = stage.adapter("c", parent=b)
+    stage.routes.want(b, "test")
+    assert stage.promotions.roll_back() == (b, a)
+    stage.routes.want(c, "test")
+    assert stage.promotions.roll_back() == (c, a)
+    stage.promotions.serve(c, at_once=True)
+    stage.registry.mark_stale([stage.registry.get(a)], "erased", "test")
+    assert stage.promotions.roll_back() == (c, None)
+
+
+def test_erasing_does_not_bring_back_what_was_rolled_back(stage: Stage) -> None:
+    a = stage.adapter("a")
+    b = stage.adapter("b", parent=a)
+    stage.routes.want(a, "test")
+    stage.promotions.roll_back()
+    stage.promotions.serve(b, at_once=True)
+    assert roll_back_stale(stage.routes, stage.registry, [b]) is None
+    assert stage.routes.state().wanted is None
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25])
+def test_what_the_gate_admits_is_not_tried_where_another_serves_than_it_was_compared_with(
+    database: Database, tmp_path: Path, share: float
+) -> None:
+    stage = Stage(database, tmp_path, share)
+    a = stage.adapter("a")
+    b = stage.adapter("b", parent=a)
+    assert stage.offer(b) == f"{b} never served: it was compared with {a}, not base"
+    assert (stage.routes.state().wanted, stage.routes.state().canary) == (None, None)
+    assert stage.registry.get(b).state is AdapterState.ROLLED_BACK
+    assert stage.promotions.serve(b).startswith(f"{b} serves")  # a person may try it against what serves now
+
+
+def test_one_whose_engine_does_not_come_up_gives_way_to_the_base_unless_another_is_wanted(stage: Stage) -> None:
+    a, b = stage.adapter("a"), stage.adapter("b")
+    stage.routes.want(a, "test")
+    stage.promotions.drop(a, "it does not come back")
+    assert stage.routes.state().wanted is None
+    stage.routes.want(b, "test")
+    stage.promotions.drop(a, "it does not come back")
+    assert stage.routes.state().wanted == b
 
 
 def test_what_a_person_insists_on_is_recorded_with_the_reason(stage: Stage) -> None:

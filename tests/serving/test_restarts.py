@@ -26,3 +26,16 @@ def test_a_minute_of_service_ends_the_row_and_not_the_count() -> None:
     restarts.began(3.0)
     restarts.ended(63.0, "c")
     assert (restarts.count, restarts.in_a_row, restarts.seconds_left(63.0)) == (2, 1, 0.0)
+
+
+def test_only_what_was_refused_since_the_last_start_speaks_against_it_and_what_comes_instead_does_not_wait() -> None:
+    restarts = Restarts()
+    restarts.ended(0.0, "killed")
+    restarts.failed(1.0, "the server is away")
+    restarts.refused(2.0, "its files were changed")
+    assert (restarts.refusals, restarts.in_a_row, restarts.seconds_left(2.0)) == (1, 3, 1.0)
+    restarts.began(3.0)
+    assert restarts.refusals == 0
+    restarts.refused(4.0, "its files were changed")
+    restarts.gave_way()
+    assert (restarts.refusals, restarts.seconds_left(4.0)) == (0, 0.0)

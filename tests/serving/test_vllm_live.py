@@ -21,9 +21,11 @@ from metaclaw.runtime.gateway import Gateway
 from metaclaw.runtime.home import Home
 from metaclaw.serving import vllm as engines
 from metaclaw.serving.promotion import Promotions
+from metaclaw.serving.restarts import Restarts
 from metaclaw.serving.routes import Routes
 from metaclaw.store import Database
 from metaclaw.training.registry import Registry
+from metaclaw.types import AdapterState
 from running_gateway import TOKEN, client_of, until
 from vllm_server import VllmServer, vllm
 
@@ -142,9 +144,66 @@ async def test_a_server_that_was_started_again_gets_its_adapter_again(tmp_path: 
         assert "does not serve" in live.gateway.status()["engines"]["last_failure"]
 
 
+@pytest.mark.parametrize("away", [True, 502])
+async def test_a_server_that_is_away_for_long_costs_no_adapter_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, away: bool | int
+) -> None:
+    monkeypatch.setattr(Restarts, "seconds_left", lambda self, now: 0.0)
+    async with vllm() as server, before(server, tmp_path) as live:
+        a = live.adapter("a")
+        await live.serve(a)
+        server.away = away
+        server.restart()
+        await until(lambda: server.turned_away > 20)
+        server.away = False
+        assert await live.ask() == (f"tiny@{a}", a)
+        assert (live.routes.state().wanted, live.registry.get(a).state) == (a, AdapterState.PROMOTED)
+
+
+@pytest.mark.parametrize("away", [True, 502])
+async def test_what_is_asked_for_while_it_is_away_is_done_when_it_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, away: bool | int
+) -> None:
+    async with vllm() as server, before(server, tmp_path) as live:
+        a = live.adapter("a")
+        b = live.adapter("b", parent=a)
+        await live.serve(a)
+        monkeypatch.setattr(engines, "LOOK_SECONDS", 60.0)  # it is not seen yet that it is away
+        server.away = away
+        live.promotions.offer(live.registry.get(b))
+        await until(lambda: server.turned_away > 2)
+        server.away = False
+        await until(lambda: live.routes.state().canary_since is not None)
+        server.away = away
+        assert live.promotions.roll_back() == (b, a)
+        assert live.promotions.roll_back() == (a, None)
+        before_that = server.turned_away
+        await until(lambda: server.turned_away > before_that + 2)
+        server.away = False
+        await until(lambda: live.routes.state().serving is None)
+        assert live.routes.state().wanted is None
+
+
+async def test_an_adapter_that_ends_the_server_when_it_is_loaded_gives_way_to_the_base(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Restarts, "seconds_left", lambda self, now: 0.0)
+    async with vllm() as server, before(server, tmp_path) as live:
+        a = live.adapter("a")
+        await live.serve(a)
+        server.deadly = a
+        server.restart()
+        await until(lambda: live.routes.state().wanted is None)
+        assert await live.ask() == ("tiny@base", "tiny-instruct")
+        assert live.registry.verdicts(a)[-1].decision.startswith(
+            "rolled back: its engine does not come back: vLLM does not load"
+        )
+
+
 async def test_a_trial_goes_on_when_the_server_was_started_again(tmp_path: Path) -> None:
     async with vllm() as server, before(server, tmp_path) as live:
-        a, b = live.adapter("a"), live.adapter("b")
+        a = live.adapter("a")
+        b = live.adapter("b", parent=a)
         await live.serve(a)
         live.promotions.offer(live.registry.get(b))
         await until(lambda: live.routes.state().canary_since is not None)

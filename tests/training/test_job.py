@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,18 +11,19 @@ from typing import Any
 import pytest
 
 from metaclaw.config.slow_loop import TrainingSettings
-from metaclaw.errors import LeaseLostError, TrainingError
+from metaclaw.errors import LeaseLostError, StoreError, TrainingError
 from metaclaw.scheduler.leases import GRACE_SECONDS, LEASE_SECONDS
 from metaclaw.signals import ledger
 from metaclaw.store import Database
 from metaclaw.training import jobs as module
-from metaclaw.training.gate import LEAST_TO_TELL
+from metaclaw.training.gate import LEAST_TO_TELL, Comparison, Pair
 from metaclaw.training.job import TrainingJob
 from metaclaw.training.jobs import Jobs
-from metaclaw.training.judging import Judging
+from metaclaw.training.judging import Compared, Judging
 from metaclaw.training.registry import Registry
 from metaclaw.training.selection import Evidence
-from metaclaw.types import Signal
+from metaclaw.types import Adapter, AdapterState, Signal
+from small_adapter import write_adapter
 from support import NAMESPACE, keep, make_turn, until
 
 
@@ -36,12 +38,14 @@ def never(*_: Any) -> Any:
     raise AssertionError("not to be called")
 
 
-def job_of(jobs: Jobs, database: Database, folder: Path) -> TrainingJob:
+def job_of(
+    jobs: Jobs, database: Database, folder: Path, offer: Callable[[Adapter], object] = never
+) -> TrainingJob:
     return TrainingJob(
         database=database, namespace=NAMESPACE, settings=TrainingSettings(), base_model="none",
         base_gguf=folder / "none.gguf", prepared_dir=folder / "prepared", jobs=jobs,
         ask=never, evidence=lambda: Evidence(0),
-        judging=Judging(Registry(database, NAMESPACE, folder / "adapters"), "none", lambda: None, never, never),
+        judging=Judging(Registry(database, NAMESPACE, folder / "adapters"), "none", lambda: None, never, offer),
     )
 
 
@@ -80,6 +84,36 @@ async def test_a_job_that_was_begun_on_another_base_model_fails_and_makes_room(
     latest = jobs.latest()
     assert latest is not None
     assert latest.state == "failed"
+
+
+@pytest.mark.parametrize("came_to_it", [True, False])
+async def test_a_job_that_ended_between_its_verdict_and_its_report_is_not_judged_again(
+    database: Database, tmp_path: Path, clock: list[float], came_to_it: bool
+) -> None:
+    jobs, registry = Jobs(database, NAMESPACE, tmp_path), Registry(database, NAMESPACE, tmp_path / "adapters")
+    row = jobs.take()
+    assert row is not None
+    row.folder.mkdir()
+    for name, text in (("manifest.jsonl", ""), ("dataset.jsonl", ""), ("result.json", "{}")):
+        (row.folder / name).write_text(text, encoding="utf-8")
+    write_adapter(row.folder / "adapter")
+    better = Comparison((Pair("Q", "old", "new", incumbent_right=False, candidate_right=True),) * LEAST_TO_TELL)
+
+    def ends(adapter: Adapter) -> None:
+        raise StoreError("database or disk is full")
+
+    with pytest.raises(StoreError):
+        Judging(registry, "none", lambda: None, never, ends).decide(row.folder, Compared(None, better, {}), 0)
+    [adapter] = registry.all()
+    if came_to_it:  # and more was found of it since
+        registry.note(adapter.name, registry.verdicts(adapter.name)[0], AdapterState.PROMOTED)
+    offered: list[str] = []
+    await job_of(jobs, database, tmp_path, lambda one: offered.append(one.name)).run()
+    latest = jobs.latest()
+    assert latest is not None
+    assert (latest.state, latest.progress["adapter"]) == ("done", adapter.name)
+    assert latest.progress["decision"].startswith("promoted: better")
+    assert (offered, registry.all()) == ([] if came_to_it else [adapter.name], [adapter])
 
 
 async def test_what_another_learner_works_on_is_left_to_it(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import pickle
 import shutil
 import stat
@@ -65,6 +67,19 @@ def test_a_changed_file_never_serves(registry: Registry, tmp_path: Path, file: s
     path.write_bytes(path.read_bytes()[:-1] + b"!")
     with pytest.raises(TrainingError, match="its files were changed"):
         registry.checked_gguf(adapter.name)
+
+
+def test_one_whose_files_cannot_be_read_never_serves(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapter = registry.register(trained(tmp_path / "out"), "tiny", None, {})
+
+    def unreadable(folder: Path) -> dict[str, str]:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(folder / GGUF_FILE))
+
+    monkeypatch.setattr("metaclaw.training.registry.files_of", unreadable)
+    with pytest.raises(TrainingError, match=rf"'{adapter.name}' cannot be read: .*Input/output error"):
+        registry.checked(adapter.name)
 
 
 @pytest.mark.parametrize("missing", [PEFT_FILE, GGUF_FILE])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from metaclaw.dashboard.rooms import Asked, Page, Rooms
 from metaclaw.errors import RequestError, TrainingError
-from metaclaw.serving.promotion import admitted
+from metaclaw.serving.promotion import admitted, goes_back_to
 from metaclaw.serving.routes import RouteState
 from metaclaw.training.telling import in_words
 from metaclaw.types import Adapter, Verdict
@@ -69,7 +69,7 @@ def _goes_back_to(rooms: Rooms, route: RouteState) -> str | None:
     """What serves all after a roll-back; None for the base model."""
     if route.canary:
         return route.wanted
-    return rooms.registry.get(route.wanted).parent if route.wanted else None
+    return goes_back_to(rooms.registry, route.wanted) if route.wanted else None
 
 
 def _ancestors(rooms: Rooms, adapter: Adapter) -> list[str]:

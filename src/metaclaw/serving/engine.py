@@ -20,6 +20,7 @@ from typing import IO, Any
 from metaclaw.errors import EngineError, UpstreamError
 from metaclaw.serving.courtesy import Courtesy
 from metaclaw.serving.engine_worker import EngineSpec
+from metaclaw.serving.engines import NoRoomError
 from metaclaw.serving.memory import Memory
 from metaclaw.upstream.client import UpstreamClient, reply_text
 from metaclaw.upstream.route import Route
@@ -48,26 +49,36 @@ class Engine:
     async def start(
         cls, spec: EngineSpec, *, timeout_seconds: float, courtesy: Courtesy | None = None
     ) -> Engine:
-        """Start a worker and wait until it is healthy; EngineError, with the end of its log, if it does not get there.
+        """Start a worker and wait until it is healthy; EngineError, with the end of its log, if it does not get there;
+        NoRoomError where the system gives no process, or no file for the log.
 
         Nothing is left running after an error or a cancellation. Where there is a `courtesy`, it loads only while
         nobody waits for a first word.
         """
-        with _log_file(spec) as log:
-            process = await _spawn(log)
-            try:
-                with _giving_way(process, courtesy):
-                    async with asyncio.timeout(timeout_seconds):
-                        engine = cls(spec, process, await _announced_url(spec, process))
-                        await engine._healthy()
-                        return engine
-            except (EngineError, TimeoutError, OSError) as error:
-                await _end(process)
-                reason = str(error) or f"not ready after {timeout_seconds:g} s"
-                raise EngineError(f"The engine for {spec.policy} did not start: {reason}{_tail(log)}") from error
-            except BaseException:
-                await _end(process)
-                raise
+        try:
+            with _log_file(spec) as log:
+                return await cls._started(spec, await _spawn(log), log, timeout_seconds, courtesy)
+        except OSError as error:
+            raise NoRoomError(f"The engine for {spec.policy} cannot be started here: {error}") from error
+
+    @classmethod
+    async def _started(
+        cls, spec: EngineSpec, process: asyncio.subprocess.Process, log: IO[bytes], timeout_seconds: float,
+        courtesy: Courtesy | None,
+    ) -> Engine:
+        try:
+            with _giving_way(process, courtesy):
+                async with asyncio.timeout(timeout_seconds):
+                    engine = cls(spec, process, await _announced_url(spec, process))
+                    await engine._healthy()
+                    return engine
+        except (EngineError, TimeoutError, OSError) as error:
+            await _end(process)
+            reason = str(error) or f"not ready after {timeout_seconds:g} s"
+            raise EngineError(f"The engine for {spec.policy} did not start: {reason}{_tail(log)}") from error
+        except BaseException:
+            await _end(process)
+            raise
 
     @property
     def policy(self) -> str:

@@ -11,7 +11,10 @@ from metaclaw.upstream.route import Route
 
 
 class NoRoomError(EngineError):
-    """One more engine would leave the machine too little memory. Nothing is wrong with what was to be served."""
+    """The machine has no place for one more engine: too little memory, or no process or file to be had.
+
+    Nothing is wrong with what was to be served.
+    """
 
 
 class RunningEngine(Protocol):
@@ -37,9 +40,9 @@ class RunningEngine(Protocol):
 
 
 class Engines(Protocol):
-    """`start` gives an engine that answers, and in the right name; it raises `EngineError`, `TrainingError` or
-    `UpstreamError` where it does not, and leaves nothing behind. Given a `courtesy`, what it starts on this machine
-    gives way to who waits for a first word.
+    """`start` gives an engine that answers, and in the right name; it raises `EngineError` or `TrainingError` where it
+    does not, `UpstreamError` where there is no server to ask, and leaves nothing behind. Given a `courtesy`, what it
+    starts on this machine gives way to who waits for a first word.
     """
 
     kind: str

@@ -29,7 +29,8 @@ log = logging.getLogger(__name__)
 
 WATCH_SECONDS = 0.1
 MEMORY_SECONDS = 1.0
-REFUSALS = (EngineError, TrainingError, UpstreamError)
+REFUSALS = (EngineError, TrainingError)
+LATER = "no engine can be started now, trying again: %s"  # nothing is wrong with what was to be served
 
 
 @dataclass(slots=True)
@@ -103,8 +104,10 @@ class EngineHost:
         except REFUSALS as error:
             if wanted is None:
                 raise
-            self._routes.give_up(None, f"{wanted} could not be served: {error}")
+            self._routes.give_up(wanted, None, f"{wanted} could not be served: {error}")
             await self._swap(None)
+        except UpstreamError as error:
+            log.warning(LATER, error)
 
     async def _look(self) -> None:
         await self._engines.look()
@@ -120,6 +123,8 @@ class EngineHost:
                 self._look_at_memory()
         except StoreError as error:
             log.error("engine host cannot read the store: %s", error)
+        except UpstreamError as error:
+            log.warning(LATER, error)
 
     async def _look_at_canary(self, state: RouteState) -> None:
         if self._canary and self._canary.adapter != state.canary:
@@ -148,7 +153,7 @@ class EngineHost:
             self._promotions.take_back(canary, why, {})
 
     def _refuse(self, adapter: str | None, why: str) -> None:
-        """For want of memory: nothing speaks against the adapter."""
+        """For want of room: nothing speaks against the adapter."""
         self._refused += 1
         log.error("%s is refused: %s", adapter or "the base model", why)
         if adapter:
@@ -196,10 +201,10 @@ class EngineHost:
             await self._swap(wanted)
         except NoRoomError as error:
             self._refuse(wanted, str(error))
-            self._routes.give_up(self._serving, f"swap to {wanted or 'base'} refused: {error}")
+            self._routes.give_up(wanted, self._serving, f"swap to {wanted or 'base'} refused: {error}")
         except REFUSALS as error:
             log.error("swap to %s failed, %s goes on: %s", wanted, self._serving or "the base model", error)
-            self._routes.give_up(self._serving, f"swap to {wanted or 'base'} failed: {error}")
+            self._routes.give_up(wanted, self._serving, f"swap to {wanted or 'base'} failed: {error}")
 
     async def _swap(self, wanted: str | None) -> None:
         """To an engine that is there already, or else to a new one, as soon as there is room for it."""
@@ -237,7 +242,9 @@ class EngineHost:
         self._look_at_spare()
 
     async def _started(self, adapter: str | None) -> Seat:
-        """A new engine that answers. Raises one of `REFUSALS`. Meanwhile the one that serves is looked after."""
+        """A new engine that answers. Raises one of `REFUSALS`, or `UpstreamError`. Meanwhile the one that serves is
+        looked after.
+        """
         courtesy = self._courtesy if self._main else None
         start = self._engines.start(f"{self._base_model}@{adapter or 'base'}", adapter, courtesy)
         starting = asyncio.ensure_future(start)
@@ -284,13 +291,19 @@ class EngineHost:
         wanted = self._routes.state().wanted
         try:
             await self._swap(wanted)
-        except REFUSALS as error:
+        except (NoRoomError, UpstreamError) as error:
             self._restarts.failed(time.monotonic(), str(error))
+            log.error(LATER, error)
+        except REFUSALS as error:
             log.error("the engine does not come back, trying again: %s", error)
-            if wanted != self._serving:  # asked for meanwhile
-                self._routes.give_up(self._serving, f"swap to {wanted or 'base'} failed: {error}")
-        if self._main is None and self._serving and self._restarts.in_a_row >= ADAPTER_TRIES:
-            self._promotions.drop(self._serving, f"its engine does not come back: {self._restarts.last_failure}")
+            if wanted == self._serving:
+                self._restarts.refused(time.monotonic(), str(error))
+            else:  # asked for meanwhile
+                self._restarts.failed(time.monotonic(), str(error))
+                self._routes.give_up(wanted, self._serving, f"swap to {wanted or 'base'} failed: {error}")
+        if wanted and self._restarts.refusals >= ADAPTER_TRIES:
+            self._promotions.drop(wanted, f"its engine does not come back: {self._restarts.last_failure}")
+            self._restarts.gave_way()
             self._serving = None
 
     async def _stop_all(self) -> None:

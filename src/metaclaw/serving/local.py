@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-from metaclaw.errors import EngineError, TrainingError
+from metaclaw.errors import EngineError, TrainingError, UpstreamError
 from metaclaw.serving.courtesy import Courtesy
 from metaclaw.serving.engine import Engine, EngineSpec
 from metaclaw.serving.engines import NoRoomError
@@ -93,7 +93,10 @@ class LocalEngines:
         if not parity:
             return
         body = {"messages": [{"role": "user", "content": parity["prompt"]}], "temperature": 0, "max_tokens": 16}
-        reply = reply_text(await self._client.json(route, "/chat/completions", body))
+        try:
+            reply = reply_text(await self._client.json(route, "/chat/completions", body))
+        except UpstreamError as error:
+            raise EngineError(f"The engine of '{adapter}' does not answer: {error}") from error
         if reply[:PARITY_CHARACTERS] != parity["reply"][:PARITY_CHARACTERS]:
             raise TrainingError(f"Adapter '{adapter}' answers '{reply}', the gate heard '{parity['reply']}'.")
 

@@ -26,7 +26,20 @@ class Promotions:
         self._share = share
 
     def offer(self, adapter: Adapter) -> str:
-        """Put what the gate admitted to the test of real use. Returns what became of it, in words."""
+        """Put what the gate admitted to the test of real use, if what it was compared with still serves. What is in
+        service already stays as it is. Returns what became of it, in words.
+        """
+        state = self._routes.state()
+        if service := state.service_of(adapter.name):
+            return f"{adapter.name} {service}"
+        wanted = state.wanted
+        if adapter.parent == wanted:
+            return self._try(adapter)
+        words = f"never served: it was compared with {adapter.parent or 'base'}, not {wanted or 'base'}"
+        self._registry.note(adapter.name, _verdict(adapter, wanted, words, {}), AdapterState.ROLLED_BACK)
+        return f"{adapter.name} {words}"
+
+    def _try(self, adapter: Adapter) -> str:
         if not self._share:
             self._routes.want(adapter.name, f"promoted {adapter.name}")
             return f"{adapter.name} serves all sessions next"
@@ -54,7 +67,7 @@ class Promotions:
         adapter = self._registry.checked(name)
         self._registry.set_state(name, AdapterState.PROMOTED)
         if not at_once:
-            return self.offer(adapter)
+            return self._try(adapter)
         canary, words = self._routes.state().canary, f"promoted {name} for all sessions at once"
         if canary != name:
             self._routes.want(name, words)
@@ -92,14 +105,14 @@ class Promotions:
             self.next()
 
     def drop(self, name: str, why: str) -> None:
-        """Its engine does not come up any more: the base model serves all instead."""
+        """Its engine does not come up any more: the base model serves all instead, if it is still wanted."""
         verdict = _verdict(self._registry.get(name), name, f"rolled back: {why}", {})
         self._registry.note(name, verdict, AdapterState.ROLLED_BACK)
-        self._routes.want(None, f"rolled back {name}: {why}")
+        self._routes.give_up(name, None, f"rolled back {name}: {why}")
 
     def roll_back(self) -> tuple[str, str | None]:
-        """Undo the newest step: the canary, or else the adapter that serves all, in whose place its parent comes, or
-        the base. Returns what was undone, and what serves all then.
+        """Undo the newest step: the canary, or else the adapter that serves all. Returns what was undone, and what
+        serves all then.
 
         Raises `TrainingError` where the base model alone is served.
         """
@@ -112,21 +125,14 @@ class Promotions:
         adapter = self._registry.get(state.wanted)
         words = f"rolled back: {BY_A_PERSON}"
         self._registry.note(adapter.name, _verdict(adapter, state.wanted, words, {}), AdapterState.ROLLED_BACK)
-        self._routes.want(adapter.parent, f"rolled back {adapter.name}")
-        return adapter.name, adapter.parent
+        back = goes_back_to(self._registry, adapter.name)
+        self._routes.want(back, f"rolled back {adapter.name}")
+        return adapter.name, back
 
-    def next(self) -> str | None:
-        """Begin the trial of the adapter that waits, if what it was compared with still serves. Returns its name."""
-        name = self._routes.take_waiting()
-        if name is None:
-            return None
-        adapter = self._registry.get(name)
-        if adapter.parent == self._wanted:
-            self.offer(adapter)
-            return name
-        words = f"never served: it was compared with {adapter.parent or 'base'}, not {self._wanted or 'base'}"
-        self._registry.note(name, _verdict(adapter, self._wanted, words, {}), AdapterState.ROLLED_BACK)
-        return None
+    def next(self) -> None:
+        """Offer the adapter that waits."""
+        if name := self._routes.take_waiting():
+            self.offer(self._registry.get(name))
 
     @property
     def _wanted(self) -> str | None:
@@ -142,22 +148,35 @@ def admitted(verdicts: Sequence[Verdict]) -> bool:
     return bool(words) and words[-1].startswith(("promoted:", "serves all"))
 
 
-def roll_back_stale(routes: Routes, registry: Registry, stale: Collection[str]) -> str | None:
-    """Take every stale adapter out of service. Where one of them is wanted, the newest of its ancestors that is not
-    stale is wanted again, or the base. Returns the name of what is wanted then.
+def goes_back_to(registry: Registry, name: str) -> str | None:
+    """What serves in the place of an adapter that is rolled back: the nearest of its ancestors that was not rolled back
+    itself, is not stale and is of the same base model; None for the base.
     """
-    state = routes.state()
-    wanted = current = state.wanted
+    adapter, stale = registry.get(name), registry.stale()
+    base_model = adapter.base_model
+    while adapter.parent is not None:
+        adapter = registry.get(adapter.parent)
+        may_serve = adapter.state is AdapterState.PROMOTED and adapter.name not in stale
+        if may_serve and adapter.base_model == base_model:
+            return adapter.name
+    return None
+
+
+def roll_back_stale(routes: Routes, registry: Registry, stale: Collection[str]) -> str | None:
+    """Take every stale adapter out of service. Where one of them is wanted, what it goes back to is wanted again.
+    Returns the name of what is wanted then.
+    """
+    wanted = routes.state().wanted
     for name in stale:
         routes.stop_waiting(name)
         routes.end_canary(name, f"{name} came from data that was erased", to_all=False)
         if registry.get(name).state is not AdapterState.REJECTED:
             registry.set_state(name, AdapterState.ROLLED_BACK)
-    while wanted is not None and wanted in stale:
-        wanted = registry.get(wanted).parent
-    if wanted != current:
-        routes.want(wanted, f"{current} came from data that was erased")
-    return wanted
+    if wanted is None or wanted not in stale:
+        return wanted
+    back = goes_back_to(registry, wanted)
+    routes.want(back, f"{wanted} came from data that was erased")
+    return back
 
 
 def _verdict(adapter: Adapter, baseline: str | None, decision: str, evidence: Mapping[str, Any]) -> Verdict:

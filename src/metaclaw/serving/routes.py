@@ -55,19 +55,32 @@ class Routes:
         """Say that a swap is done."""
         self._set(detail, serving=adapter)
 
-    def give_up(self, serving: str | None, detail: str) -> None:
-        """Say that a swap failed: what serves goes on, and is wanted again."""
-        self._set(detail, wanted=serving)
+    def give_up(self, tried: str | None, instead: str | None, detail: str) -> None:
+        """Say that `tried` cannot serve, and what is wanted instead; unless something else was wanted meanwhile."""
+        self._database.write(
+            lambda connection: connection.execute(
+                "UPDATE routes SET wanted = ?, detail = ?, updated_at = ? WHERE namespace = ? AND wanted IS ?",
+                (instead, detail, time.time(), self._namespace, tried),
+            )
+        )
 
     def begin_canary(self, adapter: str, share: float, detail: str) -> bool:
-        """Put an adapter on trial; where one is already, it waits, in place of any other that did. Whether it began."""
+        """Put an adapter on trial; where another one is already, it waits, in place of any other that did. Whether it
+        began.
+        """
 
         def work(connection: Connection) -> bool:
-            row = connection.execute("SELECT canary FROM routes WHERE namespace = ?", (self._namespace,)).fetchone()
-            if row and row[0] is not None:
-                self._write(connection, f"{adapter} waits: {row[0]} is on trial", waiting=adapter)
+            row = connection.execute(
+                "SELECT canary, waiting FROM routes WHERE namespace = ?", (self._namespace,)
+            ).fetchone()
+            canary, waiting = row or (None, None)
+            if canary == adapter:
+                return True
+            if canary is not None:
+                self._write(connection, f"{adapter} waits: {canary} is on trial", waiting=adapter)
                 return False
-            self._write(connection, detail, canary=adapter, canary_share=share, canary_since=None)
+            still = None if waiting == adapter else waiting
+            self._write(connection, detail, canary=adapter, canary_share=share, canary_since=None, waiting=still)
             return True
 
         return self._database.write(work)

@@ -90,16 +90,15 @@ class VllmEngines:
         self._health = Route(self.url.removesuffix("/v1"), "vllm", api_key=api_key)
         self._running: list[VllmEngine] = []
         self._looked_at = 0.0
-        self._was_up = False
 
     async def start(
         self, policy: str, adapter: str | None, courtesy: Courtesy | None = None
     ) -> VllmEngine:
-        """Load the adapter, unless it is there, or name the base model. At first the server is waited for.
+        """Load the adapter, unless it is there, or name the base model. Where nothing serves, the server is waited for.
 
         It starts no process here that a `courtesy` could hold up.
         """
-        if not self._was_up:
+        if not any(engine.alive for engine in self._running):
             await self._until_up()
         cards = await self._cards()
         if adapter is None:
@@ -112,7 +111,6 @@ class VllmEngines:
             engine = VllmEngine(self, policy, name, is_adapter=True)
         await self._unload_leftovers(cards, engine)
         self._running.append(engine)
-        self._was_up = True
         return engine
 
     async def look(self) -> None:
@@ -154,7 +152,10 @@ class VllmEngines:
             if card.root == path and card.name not in in_use and card.name.startswith(f"{policy}."):
                 return card.name
         name = f"{policy}.{int(self._now() * 1000):x}"
-        status, said = await self._post("/load_lora_adapter", {"lora_name": name, "lora_path": path})
+        try:
+            status, said = await self._post("/load_lora_adapter", {"lora_name": name, "lora_path": path})
+        except UpstreamError as error:  # it had just listed its models: this may be what ended it
+            raise EngineError(f"vLLM does not load {path}: {error}") from error
         if status != 200:
             raise EngineError(f"vLLM does not load {path}: {_reason(status, said)}")
         if not any((card.name, card.root) == (name, path) for card in await self._cards()):
@@ -204,6 +205,8 @@ class VllmEngines:
             raw = await read(reply, self._route)
         if reply.status == 401:
             raise EngineError(f"vLLM at {self.url} refuses the key: set serving.vllm_api_key to its --api-key.")
+        if reply.status >= 500:  # a proxy before a server that is not there
+            raise UpstreamError(reply.status, "upstream_unreachable", f"{self.url} answers HTTP {reply.status}.")
         try:
             return [Card(str(one["id"]), str(one.get("root")), one.get("parent")) for one in json.loads(raw)["data"]]
         except (ValueError, KeyError, TypeError, AttributeError) as error:

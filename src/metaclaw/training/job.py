@@ -285,6 +285,9 @@ class TrainingJob:
     async def _decide(self, folder: Path) -> None:
         self._require_kept(folder)
         self._phase("gate")
+        if decided := self._judging.decided(folder):
+            self._progress |= decided
+            return
         compared = await self._judging.compare(folder, self._may_ask)
         self._require_kept(folder)
         if self._row and not self._jobs.holds(self._row):

@@ -19,7 +19,7 @@ from metaclaw.training.comparison import Arena, Comparer, OpenArena, Trained
 from metaclaw.training.files import read_json, read_lines, write_whole
 from metaclaw.training.planted import planted_in
 from metaclaw.training.registry import Registry
-from metaclaw.types import Adapter, AdapterState
+from metaclaw.types import Adapter, AdapterState, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,8 @@ class Compared:
 
 
 class Judging:
-    """`incumbent` names what the candidate must beat; `promote` is serving's. `arena` is there while it is asked.
+    """`incumbent` names what the candidate must beat; `promote` is serving's, and leaves alone what is in service.
+    `arena` is there while it is asked.
 
     `busy` tells whether another adapter is on trial: a new one would have to wait, and a third engine would be running.
     """
@@ -76,7 +77,24 @@ class Judging:
         log.info("adapter %s: %s", adapter.name, verdict.decision)
         if admitted:
             self._promote(adapter)
-        return {"adapter": adapter.name, "decision": verdict.decision, "verdict": dict(verdict.evidence)}
+        return _progress(verdict)
+
+    def decided(self, folder: Path) -> dict[str, Any] | None:
+        """The job's progress, where an earlier run gave its adapter a verdict and ended before it said so; else None.
+
+        An admitted adapter of which nothing was said since is handed on, as that run may not have come to it.
+        """
+        for adapter in self._registry.all():
+            verdicts = self._registry.verdicts(adapter.name) if adapter.lineage.get("job") == folder.name else []
+            if verdicts:
+                if len(verdicts) == 1 and adapter.state is AdapterState.PROMOTED:
+                    self._promote(adapter)
+                return _progress(verdicts[0])
+        return None
+
+
+def _progress(verdict: Verdict) -> dict[str, Any]:
+    return {"adapter": verdict.candidate, "decision": verdict.decision, "verdict": dict(verdict.evidence)}
 
 
 def _lineage(folder: Path) -> dict[str, Any]:

@@ -176,15 +176,21 @@ class Registry:
         why = stale.reasons(self._database, self._namespace).get(f"adapter:{name}")
         if why and adapter.state is not AdapterState.PROMOTED:  # promoted: the policy is to flag it and let it serve
             raise TrainingError(f"Adapter '{name}' is stale ({why}). It stays out.")
-        manifest = self._own_manifest(adapter)
-        said = {key: manifest.get(key) for key in ("name", "namespace", "base_model")}
-        if said != {"name": name, "namespace": self._namespace, "base_model": adapter.base_model}:
-            raise TrainingError(f"Adapter '{name}' is a foreign one: its manifest is of {said}. It stays out.")
         if base_model is not None and base_model != adapter.base_model:
             raise TrainingError(f"Adapter '{name}' was trained on {adapter.base_model}, and {base_model} is served.")
-        if files_of(Path(adapter.folder)) != manifest.get("files"):
-            raise TrainingError(_CHANGED.format(name))
+        try:
+            self._require_own(adapter)
+        except OSError as error:
+            raise TrainingError(f"Adapter '{name}' cannot be read: {error}. It stays out.") from error
         return adapter
+
+    def _require_own(self, adapter: Adapter) -> None:
+        manifest = self._own_manifest(adapter)
+        said = {key: manifest.get(key) for key in ("name", "namespace", "base_model")}
+        if said != {"name": adapter.name, "namespace": self._namespace, "base_model": adapter.base_model}:
+            raise TrainingError(f"Adapter '{adapter.name}' is a foreign one: its manifest is of {said}. It stays out.")
+        if files_of(Path(adapter.folder)) != manifest.get("files"):
+            raise TrainingError(_CHANGED.format(adapter.name))
 
     def checked_gguf(self, name: str, base_model: str | None = None) -> Path:
         """The file that an engine loads, of an adapter that is `checked`."""
