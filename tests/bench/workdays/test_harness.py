@@ -15,9 +15,10 @@ from aiohttp import web
 from metaclaw.bench.client import Completion, GatewayClient
 from metaclaw.bench.workdays.agent import MAX_STEPS, Agent
 from metaclaw.bench.workdays.arms import ARMS, BUDGET_CHARACTERS, KITCHEN, context_of, feedback_log
+from metaclaw.bench.workdays.course import Score
 from metaclaw.bench.workdays.generate import Day, Workdays, generate
-from metaclaw.bench.workdays.outcome import feedback_of
-from metaclaw.bench.workdays.questions import RIGHT, ChoiceQuestion, FileQuestion
+from metaclaw.bench.workdays.outcome import feedback_of, heard, record_of
+from metaclaw.bench.workdays.questions import ChoiceQuestion, FileQuestion
 from metaclaw.bench.workdays.runfile import RunFile
 from metaclaw.bench.workdays.single import SingleShot, files_in, score_reply
 from metaclaw.bench.workdays.writing import write
@@ -241,14 +242,21 @@ def test_handwritten_rules_never_hold_the_answer_of_a_file_question(days: Workda
                     assert rule.show(question.document) not in context_of(ARMS["handwritten"], days, question, [])
 
 
-def test_the_feedback_log_keeps_the_newest_that_fit_and_no_praise() -> None:
-    heard = [(f"question {number}", f"No, {number} " + "x" * 300) for number in range(40)] + [("last", RIGHT)]
-    text = feedback_log(heard)
+def test_the_feedback_log_keeps_the_newest_that_fit() -> None:
+    text = feedback_log([(f"question {number}", f"No, {number} " + "x" * 300) for number in range(40)])
     assert len(text) <= BUDGET_CHARACTERS + 100
     assert "No, 39" in text
     assert "No, 0 " not in text
-    assert RIGHT not in text
-    assert feedback_log([("a", RIGHT)]) == ""
+    assert feedback_log([]) == ""
+
+
+def test_praise_is_nothing_for_the_feedback_log_whatever_its_words(days: Workdays) -> None:
+    asked = days.days[0].questions[:2]
+    records = [
+        record_of(one, Score(right, float(right), right), [], said, 0.0, "")
+        for one, right, said in zip(asked, (True, False), ("Well formed.", "Not so."), strict=True)
+    ]
+    assert heard(days, records) == [(asked[1].prompt, "Not so.")]
 
 
 @asynccontextmanager

@@ -62,6 +62,6 @@ def record_of(
 
 
 def heard(course: Course, records: Sequence[Record]) -> list[tuple[str, str]]:
-    """What was asked so far, and what the user said of the answer."""
+    """What was asked so far and answered wrong, and what the user said of the answer; in order."""
     asked = {question.id: question.prompt for question in course.questions}
-    return [(asked[record.id], record.feedback) for record in records]
+    return [(asked[record.id], record.feedback) for record in records if not record.right]
