@@ -9,7 +9,7 @@ import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from aiohttp import web
@@ -142,7 +142,10 @@ def test_weights_and_both_share_a_gateway_on_which_weights_comes_first() -> None
 class Sleeper:
     """A gateway as `playing` opens one, that is never asked anything."""
 
-    def __init__(self, folder: Path, settings: object, *, fresh: bool) -> None:
+    stretches: ClassVar[list[str]] = []
+
+    def __init__(self, folder: Path, settings: object, *, fresh: bool, stretch: str) -> None:
+        self.stretches.append(stretch)
         self.folder, self.url, self.token, self.model_name = folder, "", "", "m"
 
     async def __aenter__(self) -> Sleeper:
@@ -187,6 +190,7 @@ def house(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, days: Workdays) -> Ho
             for question in day.questions:
                 self.file.add(record_of(question, question.unanswered(), [], "", 0.0, ""))
 
+    Sleeper.stretches.clear()
     monkeypatch.setattr(playing, "OwnGateway", Sleeper)
     monkeypatch.setattr(playing, "night", made.night)
     monkeypatch.setattr(playing, "_player", lambda _plan, _course, arm, _client, file, _sandbox: Player(arm, file))
@@ -201,6 +205,40 @@ async def test_a_night_that_was_stopped_comes_before_the_next_day_and_none_comes
     await house.play("both")
     await house.play("both")
     assert house.done == ["both 1", "both 2", "night", "both 3"]
+
+
+async def test_a_day_is_a_stretch_of_its_own_where_it_is_played_as_a_whole(house: House) -> None:
+    await house.play("both")
+    assert Sleeper.stretches == [""], "a question stands for itself"
+    house.plan, house.cut = replace(house.plan, mode="agent"), 1
+    with pytest.raises(MetaClawError, match="Stopped"):
+        await house.play("both")
+    await house.play("both", "frozen")
+    assert Sleeper.stretches[1:] == ["day1", "day2", "", "", "day3"], "neither a night nor who learns nothing is one"
+
+
+async def test_an_agents_day_that_is_played_again_begins_with_what_was_known_in_its_morning(
+    tmp_path: Path, days: Workdays, scripted: ScriptedUpstream
+) -> None:
+    plan = replace(plan_for(tmp_path, scripted.url, "skills"), mode="agent")
+    course, worker = days.cut(1, 4), scripted.answer
+    last = course.questions[-1].prompt
+
+    async def breaks(request: web.Request) -> web.StreamResponse:
+        if last in (await request.json())["messages"][-1]["content"]:
+            return web.json_response({}, status=500)
+        return await worker(request)
+
+    scripted.answer = breaks
+    with pytest.raises(MetaClawError, match="The same command goes on"):
+        await playing.play(plan, course, Console(quiet=True))
+    before = plan.run_file(course, ARMS["skills"]).records
+    scripted.answer = worker
+    files, _ = await playing.play(plan, course, Console(quiet=True))
+    again = files["skills"].records
+    assert len(again) == len(before) + 1 == 4
+    assert [record.right for record in again[:3]] == [record.right for record in before]
+    assert not all(record.right for record in before)
 
 
 async def test_weights_that_both_has_left_behind_is_refused(house: House) -> None:

@@ -2,7 +2,8 @@
 
     for each arm: start a gateway -> play its days (single-shot or agent), with a night now and then -> stop it
 
-`weights` is measured on the gateway of `both`: the same questions, asked without skills and never learned from.
+`weights` is measured on the gateway of `both`: the same questions, asked without skills and never learned from. Where a
+day is played as a whole, whoever learns gets a gateway anew each morning, so that a day cut short can be forgotten.
 """
 
 from __future__ import annotations
@@ -114,28 +115,44 @@ async def play(plan: Plan, course: Course, console: Console) -> tuple[dict[str, 
 async def _play_group(
     plan: Plan, course: Course, group: Sequence[Arm], files: Mapping[str, RunFile], console: Console
 ) -> str:
-    """All days of a group's arms on one gateway. Returns the model's name; empty where nothing was left to do."""
+    """All days of a group's arms that are left. Returns the model's name; empty where nothing was left to do."""
     main_arm = group[-1]
-    awake = [day for day in course.days if _night_is_due(plan, main_arm, files[main_arm.name], day)]
-    left = [day for day in course.days if day in awake or any(_open(file, day) for file in files.values())]
+    due = [day for day in course.days if _night_is_due(plan, main_arm, files[main_arm.name], day)]
+    left = [day for day in course.days if day in due or any(_open(file, day) for file in files.values())]
     if not left:
         return ""
     _refuse_if_behind(files, left)
+    if not (main_arm.learns and (plan.mode == "agent" or course.carries_files)):
+        return await _play_days(plan, course, group, files, left, "", console)
+    model = ""
+    for day in left:  # one that was cut short is played from its morning, by a gateway that knows nothing of it
+        stretch = f"day{day.number}" if any(_open(file, day) for file in files.values()) else ""
+        model = await _play_days(plan, course, group, files, [day], stretch, console)
+    return model
+
+
+async def _play_days(
+    plan: Plan, course: Course, group: Sequence[Arm], files: Mapping[str, RunFile], days: Sequence[Day], stretch: str,
+    console: Console,
+) -> str:  # fmt: skip
+    """Some days on one gateway, with their nights. Returns the model's name."""
+    main_arm = group[-1]
     folder = plan.folder(course) / f"{main_arm.name}-gateway"
     begun = any(file.records for file in files.values())
     if begun and main_arm.learns and not folder.exists():
         raise MetaClawError(f"What {main_arm.name} learned lay in {folder}, which is gone: remove its run file too.")
     async with AsyncExitStack() as stack:
-        server = await stack.enter_async_context(OwnGateway(folder, plan.settings(main_arm), fresh=not begun))
+        own = OwnGateway(folder, plan.settings(main_arm), fresh=not begun, stretch=stretch)
+        server = await stack.enter_async_context(own)
         client = await stack.enter_async_context(GatewayClient(server.url, server.token))
         sandbox = await stack.enter_async_context(jail())
         try:
-            for day in left:
+            for day in days:
                 for arm in group:
                     if _open(files[arm.name], day):
                         await _player(plan, course, arm, client, files[arm.name], sandbox).play(day)
                         _say(console, course.seed, arm, day, files[arm.name])
-                if day in awake:
+                if _night_is_due(plan, main_arm, files[main_arm.name], day):
                     await night(client)
                     files[main_arm.name].add_night(day.number)
         except (aiohttp.ClientError, TimeoutError) as error:
