@@ -7,7 +7,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from aiohttp import web
@@ -213,7 +213,10 @@ def test_what_is_held_out_is_answered_by_what_the_night_promoted(arm: str, tmp_p
 class Resting:
     """A gateway that is never asked anything."""
 
-    def __init__(self, folder: Path, settings: object, *, fresh: bool) -> None:
+    stretches: ClassVar[list[str]] = []
+
+    def __init__(self, folder: Path, settings: object, *, fresh: bool, stretch: str) -> None:
+        self.stretches.append(stretch)
         self.folder, self.url, self.token, self.model_name = folder, "", "", "m"
 
     async def __aenter__(self) -> Resting:
@@ -246,6 +249,7 @@ async def test_the_night_comes_once_also_where_a_run_stops_among_the_held_out(
             done.append(self.topic.slug)
             return Run(self.topic.slug, (execution("topic"),), 0, 0)
 
+    Resting.stretches.clear()
     monkeypatch.setattr(research, "OwnGateway", Resting)
     monkeypatch.setattr(research, "Pipeline", Played)
     monkeypatch.setattr(research, "night", night)
@@ -255,6 +259,7 @@ async def test_the_night_comes_once_also_where_a_run_stops_among_the_held_out(
     await research.run(plan, tmp_path, Console(quiet=True))
     held_out = [topic.slug for topic in HELD_OUT[:2]]
     assert done == [LEARNED_ON[0].slug, "night", held_out[0], "stopped", held_out[1]]
+    assert Resting.stretches == [LEARNED_ON[0].slug, "", ""], "only what is learned from is taken back"
 
 
 class Researcher:

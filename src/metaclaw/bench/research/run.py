@@ -141,19 +141,29 @@ async def run(plan: Plan, results: Path, console: Console) -> None:
 
 
 async def play(plan: Plan, arm: str, file: StudyFile, console: Console) -> str:
-    """An arm's studies that are left, on its gateway. Returns the model's name; empty where nothing was left to do."""
+    """An arm's studies that are left. Returns the model's name; empty where nothing was left to do."""
     left = [(topic, taught) for topic, taught in plan.topics(arm) if topic.slug not in file.runs]
-    if not left:
-        return ""
+    model = ""
+    for topic in (topic for topic, taught in left if taught):  # one that was cut short forgets what it was told
+        model = await _play_some(plan, arm, file, [(topic, True)], topic.slug, console)
+    held_out = [(topic, taught) for topic, taught in left if not taught]
+    return await _play_some(plan, arm, file, held_out, "", console) if held_out else model
+
+
+async def _play_some(
+    plan: Plan, arm: str, file: StudyFile, studies: Sequence[tuple[Topic, bool]], stretch: str, console: Console
+) -> str:
+    """Some studies on the arm's gateway, the night before those that are held out. Returns the model's name."""
     folder = file.path.with_name(f"{arm}-gateway")
     if file.runs and arm != "frozen" and not folder.exists():
         raise MetaClawError(f"What {arm} learned lay in {folder}, which is gone: remove {file.path} too.")
     async with AsyncExitStack() as stack:
-        server = await stack.enter_async_context(OwnGateway(folder, plan.settings(arm), fresh=not file.runs))
+        own = OwnGateway(folder, plan.settings(arm), fresh=not file.runs, stretch=stretch)
+        server = await stack.enter_async_context(own)
         client = await stack.enter_async_context(GatewayClient(server.url, server.token))
         sandbox = await stack.enter_async_context(jail())
         try:
-            for topic, taught in left:
+            for topic, taught in studies:
                 if arm == "both" and not taught and not file.slept:
                     await night(client)
                     file.add_night()
