@@ -177,7 +177,7 @@ def _round(
         if evaluation.get("expect_exit", 0) != 0:
             raise UnreadableError(f"expects exit code {evaluation['expect_exit']}")
         parts = commands.read(evaluation["command"])
-        parts = commands.repaired(parts) if variant == "repaired" else parts
+        parts = commands.repaired(parts, files) if variant == "repaired" else parts
     else:
         letters, answer = "".join(evaluation["options"]), frozenset(evaluation["answer"])
     return Round(
