@@ -151,6 +151,8 @@ def test_an_edit_must_leave_the_rest_alone() -> None:
         assert complete(document, found) == whole
     assert delivered(document, BEFORE, BEFORE) is None
     assert delivered(document, BEFORE, {}) is None
+    assert delivered(document, {}, {}) is None
+    assert delivered(document, {}, {path: "The move\nVenue: canteen\n"}) is None
 
 
 def test_a_document_without_one_of_its_facts_is_not_complete() -> None:

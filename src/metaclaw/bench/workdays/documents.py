@@ -64,11 +64,11 @@ class Delivery:
 def delivered(document: Document, before: Files, after: Files) -> Delivery | None:
     """What was delivered: a new or changed file of the document's format, a complete one before others; else None.
 
-    An edit is answered only by the file itself.
+    An edit is answered only by the file itself, if an agent's program has not deleted it before.
     """
     changed = [path for path in sorted(after) if before.get(path) != after[path]]
     if document.edit:
-        fitting = [path for path in changed if path == document.edit.path]
+        fitting = [path for path in changed if path == document.edit.path and path in before]
     else:
         fitting = [path for path in changed if PurePosixPath(path).suffix == f".{document.format}"]
     found = [Delivery(path, after[path], before, after) for path in fitting]
