@@ -77,6 +77,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("bench.curation.run", "journal"): "writes the failures as the gateway does",
     ("bench.curation.run", "library"): "counts the live skills",
     ("bench.curation.run", "store"): "opens the store",
+    ("bench.workdays.outcome", "signals"): "applies a check to a reply as the gateway will, before it posts it",
     ("bench.workdays.following", "config"): "retrieves with the default settings",
     ("bench.workdays.following", "context"): "asks retrieval for what a request is given",
     ("bench.workdays.following", "dialects"): "reads and injects as the gateway does",

@@ -61,6 +61,14 @@ async def test_raw_log_first_k_and_ours_on_the_same_questions(scripted: Scripted
     assert len(scripted.seen) == asked  # nothing was left to do
 
 
+async def test_the_first_days_are_reported_from_a_run_of_more(scripted: ScriptedUpstream, tmp_path: Path) -> None:
+    plan = replace(plan_for(tmp_path, scripted.url, "raw"), questions=2)
+    for days in (2, 1):
+        await run(replace(plan, days=days), tmp_path / "results", Console(quiet=True))
+        result = json.loads((tmp_path / "results" / "peers.json").read_text())
+        assert result["arms"]["raw"]["n"] == 2 * days
+
+
 async def test_a_peer_that_cannot_be_installed_is_told_with_its_error(
     scripted: ScriptedUpstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from typing import Any, Self
 
 import aiohttp
 
+SWAP_SECONDS = 300.0
 MEASURED = {"x-metaclaw-side": "bench"}  # answered and kept, but nothing is learned from it
 WITHOUT_SKILLS = {"x-metaclaw-skills": "off"}
 WHOEVER_IS_THERE = {"watch_input": False, "on_battery": True, "max_load": 1.0}  # [schedule] of a run that is watched
@@ -112,6 +114,15 @@ class GatewayClient:
             reply.raise_for_status()
             found: dict[str, Any] = await reply.json()
             return found
+
+    async def until_swapped(self) -> None:
+        """Until the adapter that should serve does."""
+        deadline = time.monotonic() + SWAP_SECONDS
+        while time.monotonic() < deadline:
+            adapter = (await self.status())["adapter"]
+            if adapter["wanted"] == adapter["serving"]:
+                return
+            await asyncio.sleep(0.2)
 
 
 def _whole(raw: bytes) -> tuple[str, frozenset[str]]:

@@ -19,6 +19,7 @@ import tomlkit
 
 from metaclaw.bench import leashed
 from metaclaw.bench.leashed import STAY
+from metaclaw.bench.stretch import begin
 from metaclaw.errors import MetaClawError
 
 START_SECONDS = 1800.0  # the first start downloads and assembles the model
@@ -31,13 +32,14 @@ class OwnGateway:
     this process either.
 
     `settings` is a tree like the configuration file's. A folder that an earlier run left is removed, or, with `fresh`
-    off, taken up again with all that was learned in it.
+    off, taken up again with all that was learned in it, less what was learned in the same `stretch`, if one is named.
     """
 
-    def __init__(self, data_dir: Path, settings: Mapping[str, Any], *, fresh: bool = True) -> None:
+    def __init__(self, data_dir: Path, settings: Mapping[str, Any], *, fresh: bool = True, stretch: str = "") -> None:
         self.data_dir = data_dir.absolute()
         self._settings = settings
         self._fresh = fresh
+        self._stretch = stretch
         self._process: subprocess.Popen[bytes] | None = None
         self._keep = False
         self.url = ""
@@ -87,6 +89,8 @@ class OwnGateway:
                 shutil.rmtree(self.data_dir)
         self.data_dir.mkdir(parents=True, exist_ok=True)
         (self.data_dir / MARK).touch()
+        if self._stretch:
+            begin(self.data_dir, self._stretch, fresh=self._fresh)
 
     def _end_earlier(self) -> None:
         """The gateway that an earlier run left running on this folder, if it still runs."""

@@ -92,7 +92,7 @@ def metaclaw_bench(
     from metaclaw.bench.workdays.playing import Plan
 
     plan = Plan(
-        f"metaclaw-bench-2-{variant}", mode, tuple(arms.split(",")), days, upstream, model, night_every,
+        f"metaclaw-bench-3-{variant}", mode, tuple(arms.split(",")), days, upstream, model, night_every,
         run_dir.expanduser(), (price_in, price_out),
     )  # fmt: skip
     main(plan, data, variant, results, Console())

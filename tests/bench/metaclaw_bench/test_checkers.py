@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 
 import pytest
@@ -100,10 +101,33 @@ def test_a_stray_min_count_goes_where_it_is_taken() -> None:
     lines = ("check_filename.py --dir d/ --ext md", "check_done_log.py done.log --min-count 2")
     line = " && ".join(f"python scripts/{part}" for part in lines)
     assert not passes(line)
-    mended = commands.repaired(commands.read(line))
+    mended = commands.repaired(commands.read(line), {})
     assert [ok for _, ok in commands.evaluate(mended, FILES, "repaired")] == [True, True]
-    more = commands.repaired(commands.read(line.replace("count 2", "count 3")))
+    more = commands.repaired(commands.read(line.replace("count 2", "count 3")), {})
     assert [ok for _, ok in commands.evaluate(more, FILES, "repaired")] == [False, True]
+
+
+def test_a_list_that_an_inline_program_takes_for_an_empty_one_must_be_there_repaired() -> None:
+    program = "import json,sys; d=json.load(open('{}')); sys.exit(len([v for v in d.get('list',[]) if not v]))"
+    for path, found in (("d/empty.json", False), ("d/a.json", True)):
+        parts = commands.read(f'python -c "{program.format(path)}"')
+        assert commands.evaluate(parts, FILES, "as-shipped") == [("inline", True)]
+        assert commands.evaluate(commands.repaired(parts, {}), FILES, "repaired") == [("inline", found)]
+
+
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        ([{"id": 1, "due": ""}, {"id": 2, "due": TIME}], True), ([{"id": 2, "due": TIME}], True),
+        ([{"id": 1, "due": ""}, {"id": 2, "due": "2026-03-16"}], False), ([{"id": 1, "due": "today"}], False),
+        ([{"id": 1, "due": ""}], False), ([], False),
+    ],
+)  # fmt: skip
+def test_entries_that_the_data_ships_are_not_judged_repaired(entries: list[object], expected: bool) -> None:
+    shipped = {"tasks.json": '{"in": {"tasks": [{"id": 1, "due": ""}]}}'}
+    files = {"tasks.json": json.dumps({"in": {"tasks": entries}})}
+    parts = commands.read("python scripts/check_iso8601.py tasks.json in.tasks[].due")
+    assert commands.evaluate(commands.repaired(parts, shipped), files, "repaired") == [("check_iso8601", expected)]
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ from metaclaw.bench.metaclaw_bench.data import load
 from metaclaw.bench.metaclaw_bench.run import constants, run
 from metaclaw.bench.workdays.playing import Plan
 from metaclaw.errors import MetaClawError
+from metaclaw.signals.checks import passes
+from metaclaw.types import Check
 from upstream_server import upstream
 
 TIME = "2026-03-16T09:30:00+08:00"
@@ -85,6 +87,15 @@ def test_choices_have_the_partial_credit_of_their_variant(data: Path) -> None:
     assert shipped.judge({}, {}, frozenset("AC")).right
     assert shipped.unanswered().credit == 0
     assert shipped.feedback(shipped.unanswered()) == "Not right. A is right. B is wrong."
+
+
+def test_the_posted_check_of_a_choice_takes_its_letters_in_any_order(data: Path) -> None:
+    question = load(data, "repaired").days[0].questions[1]
+    check = Check(question.check(question.unanswered()))
+    assert passes(check, '{"letters": ["C", "A"]}')
+    assert passes(check, '{"letters": ["A", "C", "A"]}')
+    assert not passes(check, '{"letters": ["A", "C", "D"]}')
+    assert not passes(check, '{"letters": ["A"]}')
 
 
 def test_constant_answers_are_told(data: Path) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from aiohttp import web
@@ -22,6 +23,7 @@ from metaclaw.bench.research.stage import Stage
 from metaclaw.bench.research.stages import BY_NAME, STAGES
 from metaclaw.bench.research.study import Study
 from metaclaw.bench.research.topics import HELD_OUT, LEARNED_ON, TOPICS, Topic
+from metaclaw.config.settings import Settings
 from metaclaw.errors import MetaClawError
 from metaclaw.sandbox import Call, Result
 from upstream_server import ScriptedUpstream, completion, upstream, whole
@@ -192,6 +194,74 @@ def test_unknown_arms_are_refused(tmp_path: Path) -> None:
         Plan(("thawed",), 6, 6, None, None, tmp_path)
 
 
+def test_a_run_that_learned_on_fewer_studies_is_another_run(tmp_path: Path) -> None:
+    few, all_of_them = (Plan(("frozen", "skills"), number, 6, None, None, tmp_path) for number in (1, 6))
+    few.study_file("skills")
+    few.study_file("frozen").add(Run(HELD_OUT[0].slug, (), 0, 0))
+    with pytest.raises(MetaClawError, match="another run"):
+        all_of_them.study_file("skills")
+    assert all_of_them.study_file("frozen").runs, "it learns on none"
+
+
+@pytest.mark.parametrize("arm", research.ARMS)
+def test_what_is_held_out_is_answered_by_what_the_night_promoted(arm: str, tmp_path: Path) -> None:
+    settings = Settings.model_validate(Plan((arm,), 6, 6, None, "m", tmp_path).settings(arm))
+    assert settings.serving.canary_share == 0
+    assert settings.training.enabled == (arm == "both")
+
+
+class Resting:
+    """A gateway that is never asked anything."""
+
+    stretches: ClassVar[list[str]] = []
+
+    def __init__(self, folder: Path, settings: object, *, fresh: bool, stretch: str) -> None:
+        self.stretches.append(stretch)
+        self.folder, self.url, self.token, self.model_name = folder, "", "", "m"
+
+    async def __aenter__(self) -> Resting:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+
+async def test_the_night_comes_once_also_where_a_run_stops_among_the_held_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+
+    async def night(_: object) -> None:
+        done.append("night")
+
+    @dataclass
+    class Played:
+        topic: Topic
+        session: str
+        asker: object
+        sandbox: object
+
+        async def play(self) -> Run:
+            if len(done) == 3:
+                done.append("stopped")
+                raise TimeoutError
+            done.append(self.topic.slug)
+            return Run(self.topic.slug, (execution("topic"),), 0, 0)
+
+    Resting.stretches.clear()
+    monkeypatch.setattr(research, "OwnGateway", Resting)
+    monkeypatch.setattr(research, "Pipeline", Played)
+    monkeypatch.setattr(research, "night", night)
+    plan = Plan(("both",), 1, 2, None, "m", tmp_path / "runs")
+    with pytest.raises(MetaClawError, match="The same command goes on"):
+        await research.run(plan, tmp_path, Console(quiet=True))
+    await research.run(plan, tmp_path, Console(quiet=True))
+    held_out = [topic.slug for topic in HELD_OUT[:2]]
+    assert done == [LEARNED_ON[0].slug, "night", held_out[0], "stopped", held_out[1]]
+    assert Resting.stretches == [LEARNED_ON[0].slug, "", ""], "only what is learned from is taken back"
+
+
 class Researcher:
     """An upstream: a researcher who follows the rules that stand in the request, skills included."""
 
@@ -250,9 +320,7 @@ async def test_what_one_study_was_told_helps_the_next(
     asked = len(model.bodies)
     await research.run(plan, tmp_path / "results", Console(quiet=True))
     assert len(model.bodies) == asked, "what is played is not played again"
-    files = {arm: StudyFile(tmp_path / "runs" / research.PIPELINE / f"{arm}.jsonl", {
-        "pipeline": research.PIPELINE, "arm": arm, "upstream": provider.url, "model": "researcher",
-    }) for arm in plan.arms}  # fmt: skip
+    files = {arm: plan.study_file(arm) for arm in plan.arms}
     assert set(files["frozen"].runs) == {HELD_OUT[0].slug}
     assert set(files["skills"].runs) == {LEARNED_ON[0].slug, HELD_OUT[0].slug}
     assert skills_of(files["skills"].runs[HELD_OUT[0].slug].executions)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,12 +15,17 @@ from aiohttp import web
 from metaclaw.bench.client import Completion, GatewayClient
 from metaclaw.bench.workdays.agent import MAX_STEPS, Agent
 from metaclaw.bench.workdays.arms import ARMS, BUDGET_CHARACTERS, KITCHEN, context_of, feedback_log
+from metaclaw.bench.workdays.course import Score
 from metaclaw.bench.workdays.generate import Day, Workdays, generate
-from metaclaw.bench.workdays.questions import RIGHT, FileQuestion
+from metaclaw.bench.workdays.outcome import feedback_of, heard, record_of
+from metaclaw.bench.workdays.questions import ChoiceQuestion, FileQuestion
 from metaclaw.bench.workdays.runfile import RunFile
 from metaclaw.bench.workdays.single import SingleShot, files_in, score_reply
+from metaclaw.bench.workdays.writing import write
 from metaclaw.config.fast_loop import SandboxSettings
 from metaclaw.sandbox import Sandbox
+from metaclaw.signals.checks import passes
+from metaclaw.types import Check
 from office_worker import OfficeWorker
 from running_gateway import TOKEN, Door, serving, stored_turns
 
@@ -167,6 +173,56 @@ def test_a_reply_that_is_no_json_scores_nothing(days: Workdays) -> None:
             assert not score_reply(day.files, question, reply).right
 
 
+def test_the_posted_check_takes_the_right_letters_in_any_order_and_no_others(days: Workdays) -> None:
+    question = next(one for one in days.questions if isinstance(one, ChoiceQuestion) and len(one.answer) == 3)
+    a, b, c = sorted(question.answer)
+    (wrong, *_) = sorted(set(question.letters) - question.answer)
+    for letters in ([a, b, c], [c, a, b], [b, b, c, a], [a, b], [a, b, c, wrong], [a, a, a], [wrong]):
+        for reply in (json.dumps({"letters": letters}), json.dumps({"letters": letters}, indent=1)):
+            score = score_reply({}, question, reply)
+            assert passes(Check(question.check(score)), reply) == score.right, letters
+
+
+def test_a_rule_that_an_incomplete_file_keeps_is_not_corrected_and_no_check_speaks_for_it(days: Workdays) -> None:
+    judged = 0
+    for day in days.days[:20]:
+        for question in day.questions:
+            if isinstance(question, FileQuestion) and question.document.edit is None:
+                reply = without(question.document.items[-1][0], question, day)
+                score = score_reply(day.files, question, reply)
+                said, check = feedback_of(days, ARMS["skills"], question, score, reply)
+                assert not score.complete
+                assert not check or passes(Check(check), reply) is False
+                kept = [rule for rule in question.rules if rule.family not in ("order", "delimiter")]
+                assert all(score.rules[rule.family] for rule in kept)
+                assert not any(rule.says in said for rule in kept)
+                judged += len(kept)
+    assert judged > 50
+
+
+def without(item: str, question: FileQuestion, day: Day) -> str:
+    """A reply that keeps to every rule of the house, and leaves one item of the list out."""
+    (path, text), *rest = write(question.document, question.house, day.files).items()
+    if question.document.format == "json":
+        text = text.replace(item, "thing")
+    text = "\n".join(line for line in text.split("\n") if item not in line)
+    return json.dumps({
+        "filename": path, "content": text, "more": [{"filename": p, "content": t} for p, t in rest]
+    }, ensure_ascii=False)
+
+
+def test_a_check_that_sees_less_than_the_score_is_left_out(days: Workdays) -> None:
+    day = days.days[1]
+    question = next(one for one in day.questions if isinstance(one, FileQuestion) and one.rules)
+    (path, text), *_ = write(question.document, question.house, day.files).items()
+    reply = json.dumps({"filename": f"{path}.doc", "content": text}, ensure_ascii=False)  # its words, in no such file
+    score = score_reply(day.files, question, reply)
+    assert passes(Check(question.check(score)), reply)
+    said, check = feedback_of(days, ARMS["skills"], question, score, reply)
+    assert (score.right, check) == (False, "")
+    assert said.startswith("No")
+
+
 def test_the_placebo_is_as_long_as_the_rules_and_says_nothing_of_them(days: Workdays) -> None:
     for question in days.days[40].questions:
         rules = context_of(ARMS["handwritten"], days, question, [])
@@ -186,14 +242,21 @@ def test_handwritten_rules_never_hold_the_answer_of_a_file_question(days: Workda
                     assert rule.show(question.document) not in context_of(ARMS["handwritten"], days, question, [])
 
 
-def test_the_feedback_log_keeps_the_newest_that_fit_and_no_praise() -> None:
-    heard = [(f"question {number}", f"No, {number} " + "x" * 300) for number in range(40)] + [("last", RIGHT)]
-    text = feedback_log(heard)
+def test_the_feedback_log_keeps_the_newest_that_fit() -> None:
+    text = feedback_log([(f"question {number}", f"No, {number} " + "x" * 300) for number in range(40)])
     assert len(text) <= BUDGET_CHARACTERS + 100
     assert "No, 39" in text
     assert "No, 0 " not in text
-    assert RIGHT not in text
-    assert feedback_log([("a", RIGHT)]) == ""
+    assert feedback_log([]) == ""
+
+
+def test_praise_is_nothing_for_the_feedback_log_whatever_its_words(days: Workdays) -> None:
+    asked = days.days[0].questions[:2]
+    records = [
+        record_of(one, Score(right, float(right), right), [], said, 0.0, "")
+        for one, right, said in zip(asked, (True, False), ("Well formed.", "Not so."), strict=True)
+    ]
+    assert heard(days, records) == [(asked[1].prompt, "Not so.")]
 
 
 @asynccontextmanager

@@ -145,18 +145,26 @@ def test_a_fact_is_found_whatever_the_layout(form: str, text: str, found: str | 
 def test_an_edit_must_leave_the_rest_alone() -> None:
     document = Document("plan", "move plan", "txt", DAY, 1, edit=EDIT)
     path = EDIT.path
-    assert delivered(document, BEFORE, {path: "The move\nVenue: canteen\n"})
+    for text, whole in (("The move\nVenue: canteen\n", True), ("Venue: canteen\n", False)):
+        found = delivered(document, BEFORE, {path: text})
+        assert found
+        assert complete(document, found) == whole
     assert delivered(document, BEFORE, BEFORE) is None
-    assert delivered(document, BEFORE, {path: "Venue: canteen\n"}) is None
     assert delivered(document, BEFORE, {}) is None
+    assert delivered(document, {}, {}) is None
+    assert delivered(document, {}, {path: "The move\nVenue: canteen\n"}) is None
 
 
 def test_a_document_without_one_of_its_facts_is_not_complete() -> None:
     fields = (Field("task owner", "person", Person("Anna", "Holm")), Field("due day", "day", DAY))
     document = Document("report", "mail delay", "json", DAY, 1, fields, (("cedar", 1),))
-    assert complete(document, '{"task owner": "x", "due day": "y", "entries": ["cedar"]}')
-    assert not complete(document, '{"task owner": "x", "entries": ["cedar"]}')
-    assert not complete(document, '{"task owner": "x", "due day": "y"}')
+    whole = '{"task owner": "x", "due day": "y", "entries": ["cedar"]}'
+    lacking = ('{"task owner": "x", "entries": ["cedar"]}', '{"task owner": "x", "due day": "y"}')
+    for text, expected in ((whole, True), *((text, False) for text in lacking)):
+        assert complete(document, Delivery("a.json", text, {}, {"a.json": text})) == expected
+    found = delivered(document, {}, {"a.json": lacking[0], "b.json": whole, "c.md": whole})
+    assert found
+    assert found.path == "b.json"
 
 
 def test_plain_wording_never_is_a_form_of_any_house() -> None:

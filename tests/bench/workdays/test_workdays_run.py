@@ -7,16 +7,19 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 from aiohttp import web
 from rich.console import Console
 
-from metaclaw.bench.workdays import metrics
-from metaclaw.bench.workdays.arms import ARMS
-from metaclaw.bench.workdays.generate import Workdays, generate
+from metaclaw.bench.client import GatewayClient
+from metaclaw.bench.workdays import metrics, playing
+from metaclaw.bench.workdays.arms import ARMS, Arm
+from metaclaw.bench.workdays.generate import Day, Workdays, generate
+from metaclaw.bench.workdays.outcome import record_of
 from metaclaw.bench.workdays.playing import Plan, groups
 from metaclaw.bench.workdays.report import make_checks, smooth
 from metaclaw.bench.workdays.run import COURSE, main, run
@@ -136,6 +139,137 @@ def test_weights_and_both_share_a_gateway_on_which_weights_comes_first() -> None
     assert not ARMS["weights"].skills
 
 
+class Sleeper:
+    """A gateway as `playing` opens one, that is never asked anything."""
+
+    stretches: ClassVar[list[str]] = []
+
+    def __init__(self, folder: Path, settings: object, *, fresh: bool, stretch: str) -> None:
+        self.stretches.append(stretch)
+        self.folder, self.url, self.token, self.model_name = folder, "", "", "m"
+
+    async def __aenter__(self) -> Sleeper:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+
+@dataclass
+class House:
+    """What was `done`, in order: `ARM DAY`, `night`. So many nights are `cut` short."""
+
+    plan: Plan
+    days: Workdays
+    done: list[str]
+    cut: int = 0
+
+    async def night(self, _: object) -> None:
+        if self.cut:
+            self.cut -= 1
+            raise asyncio.CancelledError
+        self.done.append("night")
+
+    async def play(self, *arms: str) -> None:
+        await playing.play(replace(self.plan, arms=arms), self.days, Console(quiet=True))
+
+
+@pytest.fixture
+def house(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, days: Workdays) -> House:
+    plan = replace(plan_for(tmp_path, "http://127.0.0.1:9/v1", days=3), night_every=2)
+    made = House(plan, days.cut(3, 2), [])
+
+    @dataclass
+    class Player:
+        arm: Arm
+        file: RunFile
+
+        async def play(self, day: Day) -> None:
+            made.done.append(f"{self.arm.name} {day.number}")
+            for question in day.questions:
+                self.file.add(record_of(question, question.unanswered(), [], "", 0.0, ""))
+
+    Sleeper.stretches.clear()
+    monkeypatch.setattr(playing, "OwnGateway", Sleeper)
+    monkeypatch.setattr(playing, "night", made.night)
+    monkeypatch.setattr(playing, "_player", lambda _plan, _course, arm, _client, file, _sandbox: Player(arm, file))
+    return made
+
+
+async def test_a_night_that_was_stopped_comes_before_the_next_day_and_none_comes_twice(house: House) -> None:
+    house.cut = 1
+    with pytest.raises(MetaClawError, match="Stopped"):
+        await house.play("both")
+    assert house.done == ["both 1", "both 2"]
+    await house.play("both")
+    await house.play("both")
+    assert house.done == ["both 1", "both 2", "night", "both 3"]
+
+
+async def test_a_day_is_a_stretch_of_its_own_where_it_is_played_as_a_whole(house: House) -> None:
+    await house.play("both")
+    assert Sleeper.stretches == [""], "a question stands for itself"
+    house.plan, house.cut = replace(house.plan, mode="agent"), 1
+    with pytest.raises(MetaClawError, match="Stopped"):
+        await house.play("both")
+    await house.play("both", "frozen")
+    assert Sleeper.stretches[1:] == ["day1", "day2", "", "", "day3"], "neither a night nor who learns nothing is one"
+
+
+async def test_an_agents_day_that_is_played_again_begins_with_what_was_known_in_its_morning(
+    tmp_path: Path, days: Workdays, scripted: ScriptedUpstream
+) -> None:
+    plan = replace(plan_for(tmp_path, scripted.url, "skills"), mode="agent")
+    course, worker = days.cut(1, 4), scripted.answer
+    last = course.questions[-1].prompt
+
+    async def breaks(request: web.Request) -> web.StreamResponse:
+        if last in (await request.json())["messages"][-1]["content"]:
+            return web.json_response({}, status=500)
+        return await worker(request)
+
+    scripted.answer = breaks
+    with pytest.raises(MetaClawError, match="The same command goes on"):
+        await playing.play(plan, course, Console(quiet=True))
+    before = plan.run_file(course, ARMS["skills"]).records
+    scripted.answer = worker
+    files, _ = await playing.play(plan, course, Console(quiet=True))
+    again = files["skills"].records
+    assert len(again) == len(before) + 1 == 4
+    assert [record.right for record in again[:3]] == [record.right for record in before]
+    assert not all(record.right for record in before)
+
+
+async def test_weights_that_both_has_left_behind_is_refused(house: House) -> None:
+    await house.play("both")
+    with pytest.raises(MetaClawError, match="`weights` is asked before it, from day 1 on"):
+        await house.play("weights")
+
+
+async def test_weights_and_both_go_on_together(house: House) -> None:
+    house.cut = 1
+    with pytest.raises(MetaClawError, match="Stopped"):
+        await house.play("weights", "both")
+    await house.play("weights", "both")
+    assert house.done == ["weights 1", "both 1", "weights 2", "both 2", "night", "weights 3", "both 3"]
+
+
+async def test_a_night_is_over_when_what_it_promoted_serves() -> None:
+    def told(job: str, serving: str) -> dict[str, Any]:
+        return {"job": {"state": job}, "adapter": {"wanted": "a-2", "serving": serving}}
+
+    left = [told("training", "a-1"), told("done", "a-1"), told("done", "a-1"), told("done", "a-2")]
+
+    class Swapping(GatewayClient):
+        async def status(self) -> dict[str, Any]:
+            return left.pop(0)
+
+    async with Swapping("http://127.0.0.1:9", "") as client:
+        await playing.night(client)
+    assert left == []
+
+
 def test_a_run_file_keeps_what_was_added_and_drops_what_a_crash_cut(tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
     file = RunFile(path, {"seed": 1})
@@ -145,8 +279,10 @@ def test_a_run_file_keeps_what_was_added_and_drops_what_a_crash_cut(tmp_path: Pa
         cut.write('{"id": "d02q0')
     again = RunFile(path, {"seed": 1})
     assert again.records == file.records
+    again.add_night(1)
     again.forget(2)
-    assert RunFile(path, {"seed": 1}).records == file.records[:1]
+    last = RunFile(path, {"seed": 1})
+    assert (last.records, last.nights) == (file.records[:1], {1})
 
 
 def test_a_run_file_of_another_run_is_refused(tmp_path: Path) -> None:

@@ -25,7 +25,6 @@ NEVER = "no-training"
 """The gateway that learns in words only."""
 MAX_TOKENS = 64
 SETTLE_SECONDS = 300.0
-SWAP_SECONDS = 300.0
 NIGHT_SECONDS = 7200.0
 RAN = "It ran."  # what `metaclaw train now` says of a training that took place
 SIDES: Mapping[str, Mapping[str, str]] = {"skills": {}, "weights": WITHOUT_SKILLS}
@@ -107,7 +106,7 @@ async def _live(gateway: Gateway, day: Day, client: GatewayClient, lines: Played
     if gateway.objective and f"{day.number}/night" not in lines.found:
         started = time.perf_counter()
         said = await asyncio.to_thread(_train, config)
-        await _swapped(client)
+        await client.until_swapped()
         job = (await client.status()).get("job") or {}
         kept = {key: job.get(key) for key in ("state", "decision", "error", "trainer", "examples", "held_out")}
         lines.add(Line(
@@ -177,16 +176,6 @@ def _train(config: Path) -> str:
     command = [sys.executable, "-m", "metaclaw", "train", "now", "--wait", "--config", str(config)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=NIGHT_SECONDS)
     return (done.stdout + done.stderr).strip()[-500:]
-
-
-async def _swapped(client: GatewayClient) -> None:
-    """Until what should serve does."""
-    deadline = time.monotonic() + SWAP_SECONDS
-    while time.monotonic() < deadline:
-        adapter = (await client.status())["adapter"]
-        if adapter["wanted"] == adapter["serving"]:
-            return
-        await asyncio.sleep(0.2)
 
 
 def _score(lines: Played, day: Day) -> str:

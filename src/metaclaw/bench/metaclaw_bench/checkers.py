@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import yaml
 
-from metaclaw.bench.workdays.documents import Files
+from metaclaw.bench.workdays.documents import Files, parsed
 
 Variant = Literal["as-shipped", "repaired"]
 ISO = r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?\+08:00"
@@ -27,11 +27,15 @@ STATES = ("pending", "in_progress", "done")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A checker's name, its plain arguments, and its options by name without the dashes."""
+    """A checker's name, its plain arguments, and its options by name without the dashes.
+
+    An entry of a list that stands in the same list of the `shipped` files is not judged.
+    """
 
     name: str
     arguments: tuple[str, ...]
     options: Mapping[str, str]
+    shipped: Files
 
 
 OPTIONS: Mapping[str, frozenset[str]] = {
@@ -58,28 +62,32 @@ def is_time(value: Any) -> bool:
 def _iso8601(call: Call, files: Files, variant: Variant) -> bool:
     path, *names = call.arguments
     document = json.loads(files[path])
+    shipped = parsed(call.shipped.get(path, ""))
     for name in names:
-        values = list(_walk(document, name.split("."), variant))
+        values = list(_walk(document, shipped, name.split("."), variant))
         if not all(map(is_time, values)) or (variant == "repaired" and not values):
             return False
     return bool(names)
 
 
-def _walk(value: Any, path: Sequence[str], variant: Variant) -> Iterator[Any]:
+def _walk(value: Any, shipped: Any, path: Sequence[str], variant: Variant) -> Iterator[Any]:
     """The values at a dotted path, where `[]` walks a list. None stands for a field that is not there.
 
-    As shipped, a list that is not there has no values, and none of them is wrong; repaired, it is a missing field.
+    Entries that stand in the list at the same place of `shipped` are passed over. As shipped, a list that is not there
+    has no values, and none of them is wrong; repaired, it is a missing field.
     """
     if not path:
         yield value
         return
     key, rest = path[0].removesuffix("[]"), path[1:]
     inner = value.get(key) if isinstance(value, dict) else None
+    own = shipped.get(key) if isinstance(shipped, dict) else None
     if not path[0].endswith("[]"):
-        yield from _walk(inner, rest, variant) if inner is not None else (None,)
+        yield from _walk(inner, own, rest, variant) if inner is not None else (None,)
     elif isinstance(inner, list):
         for item in inner:
-            yield from _walk(item, rest, variant)
+            if not (isinstance(own, list) and item in own):
+                yield from _walk(item, None, rest, variant)
     elif variant == "repaired":
         yield None
 

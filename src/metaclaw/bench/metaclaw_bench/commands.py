@@ -7,9 +7,10 @@ the output of an inline program, `$(python -c "...")`. Anything else is `Unreada
 from __future__ import annotations
 
 import ast
+import copy
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from metaclaw.bench.metaclaw_bench import inline
 from metaclaw.bench.metaclaw_bench.checkers import OPTIONS, Call, Variant, passes
@@ -30,17 +31,18 @@ class Inserted:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One command of the line: a checker with its words, or an inline program."""
+    """One command of the line: a checker with its words, or an inline program. `shipped` goes into its `Call`."""
 
     name: str
     words: tuple[str | Inserted, ...] = ()
     program: ast.Module | None = None
+    shipped: Files = field(default_factory=dict)
 
     def passes(self, files: Files, variant: Variant) -> bool:
         if self.program is not None:
             return inline.run(self.program, files).code == 0
         words = [word for part in self.words for word in _filled(part, files)]
-        return passes(call_of(self.name, words), files, variant)
+        return passes(call_of(self.name, words, self.shipped), files, variant)
 
 
 def read(command: str) -> list[Part]:
@@ -61,7 +63,29 @@ def evaluate(parts: Sequence[Part], files: Files, variant: Variant) -> list[tupl
     return [(part.name, part.passes(files, variant)) for part in parts]
 
 
-def repaired(parts: Sequence[Part]) -> list[Part]:
+def repaired(parts: Sequence[Part], shipped: Files) -> list[Part]:
+    """The line without its faults: a list that an inline program takes for an empty one where it is missing must be
+    there; what a list holds as the data ships it is not judged; `--min-count` goes where it is taken.
+    """
+    required = _RequiredLists()
+    return [
+        replace(part, program=part.program and required.visit(copy.deepcopy(part.program)), shipped=shipped)
+        for part in _counted(parts)
+    ]
+
+
+class _RequiredLists(ast.NodeTransformer):
+    """`x.get(key, [])` becomes `x[key]`."""
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        self.generic_visit(node)
+        match node:
+            case ast.Call(func=ast.Attribute(value=holder, attr="get"), args=[key, ast.List(elts=[])]):
+                return ast.Subscript(holder, key, ast.Load())
+        return node
+
+
+def _counted(parts: Sequence[Part]) -> list[Part]:
     """`--min-count`, handed to a checker that does not take it, goes to the one of the same line that does."""
     strays = [part for part in parts if "--min-count" in part.words and "min-count" not in OPTIONS.get(part.name, ())]
     if not strays:
@@ -72,7 +96,7 @@ def repaired(parts: Sequence[Part]) -> list[Part]:
     return [replace(p, words=(*p.words, *moved)) if p.name == "check_filename" else p for p in fixed]
 
 
-def call_of(name: str, words: Sequence[str]) -> Call:
+def call_of(name: str, words: Sequence[str], shipped: Files) -> Call:
     """Words as a command line reads them: `--option value` pairs, and the rest in order."""
     arguments: list[str] = []
     options: dict[str, str] = {}
@@ -82,7 +106,7 @@ def call_of(name: str, words: Sequence[str]) -> Call:
             options[word[2:]] = next(left, "")
         else:
             arguments.append(word)
-    return Call(name, tuple(arguments), options)
+    return Call(name, tuple(arguments), options, shipped)
 
 
 def _part(words: Sequence[str | Inserted]) -> Part:

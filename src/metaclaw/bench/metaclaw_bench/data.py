@@ -18,6 +18,7 @@ from metaclaw.bench.metaclaw_bench.checkers import Variant
 from metaclaw.bench.metaclaw_bench.inline import UnreadableError
 from metaclaw.bench.workdays.course import Kind, Question, Score
 from metaclaw.bench.workdays.documents import Files
+from metaclaw.bench.workdays.questions import letters_check
 from metaclaw.errors import MetaClawError
 
 UNREACHABLE = {("day12", "r5"): "asks for a third Markdown file where the day's rounds write two"}
@@ -80,10 +81,7 @@ class Round:
         return "Not right. " + " ".join(str(text) for text in (self.said.get("options") or {}).values())
 
     def check(self, _score: Score) -> str:
-        if self.kind == "file":
-            return ""
-        inside = r"\s*,\s*".join(f'"{letter}"' for letter in sorted(self.answer))
-        return rf'(?s)\{{\s*"letters"\s*:\s*\[\s*{inside}\s*\]\s*\}}'
+        return "" if self.kind == "file" else letters_check(self.answer)
 
     def unanswered(self) -> Score:
         return self.judge({}, {}, frozenset())
@@ -179,7 +177,7 @@ def _round(
         if evaluation.get("expect_exit", 0) != 0:
             raise UnreadableError(f"expects exit code {evaluation['expect_exit']}")
         parts = commands.read(evaluation["command"])
-        parts = commands.repaired(parts) if variant == "repaired" else parts
+        parts = commands.repaired(parts, files) if variant == "repaired" else parts
     else:
         letters, answer = "".join(evaluation["options"]), frozenset(evaluation["answer"])
     return Round(

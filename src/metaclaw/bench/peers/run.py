@@ -116,7 +116,7 @@ async def run(plan: Plan, results: Path, console: Console) -> None:
 
     A peer that cannot be run is told there, with its error.
     """
-    course = generate(plan.seed)
+    course = generate(plan.seed).cut(plan.days, plan.questions)
     async with provider(plan.upstream, plan.model) as asked, Meter(asked.url, asked.key) as meter:
         ways = [WAYS[name] for name in plan.arms]
         files = {way.arm.name: MeteredRun(plan.file(way, ".jsonl"), plan.told(way), meter) for way in ways}
@@ -126,7 +126,7 @@ async def run(plan: Plan, results: Path, console: Console) -> None:
                     await _play_or_say(plan, way, course, asked, meter, files[way.arm.name], console)
         finally:
             notes = {way.arm.name: _notes(plan.file(way, "-told.json")) for way in ways}
-            records = {name: file.records for name, file in files.items()}
+            records = {name: file.of(course) for name, file in files.items()}
             if any(records.values()):
                 report.publish(plan.command, asked.model, plan.seed, records, notes, results, console)
 
@@ -150,8 +150,7 @@ async def _play(
     told = plan.file(way, "-told.json")
     if not file.records:
         told.unlink(missing_ok=True)
-    cut = course.cut(plan.days, plan.questions)
-    days = [day for day in cut.days if any(question.id not in file.answered for question in day.questions)]
+    days = [day for day in course.days if any(question.id not in file.answered for question in day.questions)]
     if not days:
         return
     async with AsyncExitStack() as stack:

@@ -33,6 +33,7 @@ from metaclaw.errors import MetaClawError
 PIPELINE = "research-1"  # counts up with every change of topics, stages or rules
 ARMS = ("frozen", "skills", "both")
 REACH = 0.183
+NIGHT = {"night": "over"}
 SYSTEM = (
     "You carry out one stage of a research pipeline. Answer with JSON only. What the laboratory expects of a stage, "
     "you are told when an answer is rejected, or know from before."
@@ -73,22 +74,34 @@ class Plan:
             **({"upstream": {"url": self.upstream, "model": self.model}} if self.upstream else model),
             "evolve": {"enabled": arm != "frozen", "holdout_share": 0},
             "training": {"enabled": arm == "both"},
+            "serving": {"canary_share": 0},  # the night's adapter answers all that is held out
             "schedule": {"idle_seconds": IDLE_SECONDS, "sleep_hours": "", **WHOEVER_IS_THERE},
         }
 
+    def study_file(self, arm: str) -> StudyFile:
+        """What is held out depends on what was learned before: a file of another `learned_on` is another run's."""
+        learned_on = {} if arm == "frozen" else {"learned_on": self.learned_on}
+        told = {"pipeline": PIPELINE, "arm": arm, "upstream": self.upstream, "model": self.model, **learned_on}
+        return StudyFile(self.run_dir / PIPELINE / f"{arm}.jsonl", told)
+
 
 class StudyFile:
-    """Played studies, a line of JSON each."""
+    """Played studies, a line of JSON each, and one for the night, once it is over."""
 
     def __init__(self, path: Path, plan: Mapping[str, Any]) -> None:
         self._lines = Lines(path, plan)
         self.path = path
-        self.runs = {run.topic: run for run in map(Run.of_json, self._lines.found)}
+        self.slept = NIGHT in self._lines.found
+        self.runs = {run.topic: run for run in map(Run.of_json, (one for one in self._lines.found if one != NIGHT))}
 
     def add(self, run: Run) -> None:
         """Kept on disk when this returns."""
         self.runs[run.topic] = run
         self._lines.add(run.as_json())
+
+    def add_night(self) -> None:
+        self.slept = True
+        self._lines.add(NIGHT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,29 +134,39 @@ async def run(plan: Plan, results: Path, console: Console) -> None:
     model = ""
     with stopped_in_order():
         for arm in plan.arms:
-            told = {"pipeline": PIPELINE, "arm": arm, "upstream": plan.upstream, "model": plan.model}
-            files[arm] = StudyFile(plan.run_dir / PIPELINE / f"{arm}.jsonl", told)
+            files[arm] = plan.study_file(arm)
             model = await play(plan, arm, files[arm], console) or model
     policies = {e.policy.partition("@")[0] for file in files.values() for r in file.runs.values() for e in r.executions}
     publish(plan, plan.model or model or ", ".join(sorted(policies - {""})), files, results, console)
 
 
 async def play(plan: Plan, arm: str, file: StudyFile, console: Console) -> str:
-    """An arm's studies that are left, on its gateway. Returns the model's name; empty where nothing was left to do."""
+    """An arm's studies that are left. Returns the model's name; empty where nothing was left to do."""
     left = [(topic, taught) for topic, taught in plan.topics(arm) if topic.slug not in file.runs]
-    if not left:
-        return ""
+    model = ""
+    for topic in (topic for topic, taught in left if taught):  # one that was cut short forgets what it was told
+        model = await _play_some(plan, arm, file, [(topic, True)], topic.slug, console)
+    held_out = [(topic, taught) for topic, taught in left if not taught]
+    return await _play_some(plan, arm, file, held_out, "", console) if held_out else model
+
+
+async def _play_some(
+    plan: Plan, arm: str, file: StudyFile, studies: Sequence[tuple[Topic, bool]], stretch: str, console: Console
+) -> str:
+    """Some studies on the arm's gateway, the night before those that are held out. Returns the model's name."""
     folder = file.path.with_name(f"{arm}-gateway")
     if file.runs and arm != "frozen" and not folder.exists():
         raise MetaClawError(f"What {arm} learned lay in {folder}, which is gone: remove {file.path} too.")
     async with AsyncExitStack() as stack:
-        server = await stack.enter_async_context(OwnGateway(folder, plan.settings(arm), fresh=not file.runs))
+        own = OwnGateway(folder, plan.settings(arm), fresh=not file.runs, stretch=stretch)
+        server = await stack.enter_async_context(own)
         client = await stack.enter_async_context(GatewayClient(server.url, server.token))
         sandbox = await stack.enter_async_context(jail())
         try:
-            for place, (topic, taught) in enumerate(left):
-                if arm == "both" and not taught and (place == 0 or left[place - 1][1]):
+            for topic, taught in studies:
+                if arm == "both" and not taught and not file.slept:
                     await night(client)
+                    file.add_night()
                 headers = {} if taught else {**MEASURED, **(WITHOUT_SKILLS if arm == "frozen" else {})}
                 asker = Asker(client, headers, learns=taught)
                 played = await Pipeline(topic, f"research-{arm}-{topic.slug}", asker, sandbox).play()

@@ -71,7 +71,7 @@ class Agent:
         ticked = letters_in(talk.replies[-1].text) if question.letters else frozenset()
         score = question.judge(before, workspace.files, ticked)
         answered = [reply for reply in talk.replies if reply.turn_id]
-        feedback, _ = feedback_of(self.course, self.arm, question, score)  # the check is for a reply, not for files
+        feedback, _ = feedback_of(self.course, self.arm, question, score, "")  # a check is for a reply, not for files
         if self.arm.learns and answered:
             await tell(self.client, answered[-1].turn_id, score, feedback, "")
         self.run.add(record_of(question, score, talk.replies, feedback, time.perf_counter() - started, note))

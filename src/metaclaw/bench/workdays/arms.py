@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from metaclaw.bench.client import MEASURED, WITHOUT_SKILLS
 from metaclaw.bench.workdays.course import Course, Question
 from metaclaw.bench.workdays.handwritten import OPENING
-from metaclaw.bench.workdays.questions import RIGHT
 
 BUDGET_CHARACTERS = 3_200  # as much as the default budget for skills in a prompt
 KITCHEN = (
@@ -66,7 +65,7 @@ ARMS = {
 
 
 def context_of(arm: Arm, course: Course, question: Question, heard: Sequence[tuple[str, str]]) -> str:
-    """What the arm puts into the system prompt. `heard` are (what was asked, what the user said) so far, in order."""
+    """What the arm puts into the system prompt. `heard` are (what was asked, what the user found wrong) so far."""
     if arm.name == "handwritten":
         return course.handwritten(question)
     if arm.name == "placebo":
@@ -79,8 +78,6 @@ def feedback_log(heard: Sequence[tuple[str, str]]) -> str:
     entries: list[str] = []
     room = BUDGET_CHARACTERS
     for asked, said in reversed(heard):
-        if said == RIGHT:
-            continue
         entry = f"- Asked: {asked[:160]}\n  The user said: {said}"
         room -= len(entry)
         if room < 0:

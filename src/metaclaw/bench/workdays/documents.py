@@ -62,24 +62,24 @@ class Delivery:
 
 
 def delivered(document: Document, before: Files, after: Files) -> Delivery | None:
-    """The first new or changed file with every fact that was asked for; None where there is none.
+    """What was delivered: a new or changed file of the document's format, a complete one before others; else None.
 
-    An edit is answered only by the file itself, with that line changed and every other as it was.
+    An edit is answered only by the file itself, if an agent's program has not deleted it before.
     """
-    if document.edit:
-        path, text = document.edit.path, after.get(document.edit.path, "")
-        wanted = before[path].replace(document.edit.old, document.edit.new)
-        return Delivery(path, text, before, after) if text.split() == wanted.split() else None
     changed = [path for path in sorted(after) if before.get(path) != after[path]]
-    fitting = [path for path in changed if PurePosixPath(path).suffix == f".{document.format}"]
-    for path in fitting:
-        if complete(document, after[path]):
-            return Delivery(path, after[path], before, after)
-    return None
+    if document.edit:
+        fitting = [path for path in changed if path == document.edit.path and path in before]
+    else:
+        fitting = [path for path in changed if PurePosixPath(path).suffix == f".{document.format}"]
+    found = [Delivery(path, after[path], before, after) for path in fitting]
+    return next((got for got in found if complete(document, got)), found[0] if found else None)
 
 
-def complete(document: Document, text: str) -> bool:
-    """Whether every field has a value and every item is named."""
+def complete(document: Document, got: Delivery) -> bool:
+    """Whether every field has a value and every item is named; of an edit, whether that line changed and no other."""
+    text = got.text
+    if document.edit:
+        return text.split() == got.before[got.path].replace(document.edit.old, document.edit.new).split()
     if document.format == "json" and parsed(text) is None:
         return False
     fields = all(value_of(document.format, text, field.name) is not None for field in document.fields)

@@ -99,7 +99,7 @@ class Office:
         reply = str(self.follower.message(told)["content"])
         score = score_reply(day.files, question, reply)
         self._note(question, context, score.right)
-        said, check = feedback_of(self._days, ARMS["skills"], question, score)
+        said, check = feedback_of(self._days, ARMS["skills"], question, score, reply)
         await self._recorder.turn(self._turn(question, raw, parsed.query, reply, context))
         words, value = ("", 1.0) if score.right else (said, -1.0)
         await self._recorder.feedback(

@@ -11,17 +11,24 @@ from metaclaw.bench.client import Completion, GatewayClient
 from metaclaw.bench.workdays.arms import Arm
 from metaclaw.bench.workdays.course import Course, Question, Score
 from metaclaw.bench.workdays.runfile import REPLY_CHARACTERS, Record
+from metaclaw.signals.checks import passes
+from metaclaw.types import Check
 
 SETTLE_SECONDS = 300.0
 
 
-def feedback_of(course: Course, arm: Arm, question: Question, score: Score) -> tuple[str, str]:
-    """What the user says, and a check of a right reply; with shuffled feedback, those of another question."""
+def feedback_of(course: Course, arm: Arm, question: Question, score: Score, reply: str) -> tuple[str, str]:
+    """What the user says, and a check of a right reply; with shuffled feedback, those of another question.
+
+    A check that would say of this very reply the opposite of its score is left out: it sees less than the score does.
+    """
     if score.right or not arm.shuffled:
-        return question.feedback(score), question.check(score) if arm.checked else ""
-    rng = random.Random(f"shuffled {course.seed} {question.id}")
-    other = rng.choice([one for one in course.questions if one.day <= question.day and one.id != question.id])
-    return other.feedback(other.unanswered()), other.check(other.unanswered())
+        said, check = question.feedback(score), question.check(score) if arm.checked else ""
+    else:
+        rng = random.Random(f"shuffled {course.seed} {question.id}")
+        other = rng.choice([one for one in course.questions if one.day <= question.day and one.id != question.id])
+        said, check = other.feedback(other.unanswered()), other.check(other.unanswered())
+    return said, check if check and passes(Check(check), reply) == score.right else ""
 
 
 async def tell(client: GatewayClient, turn_id: str, score: Score, said: str, check: str) -> None:
@@ -55,6 +62,6 @@ def record_of(
 
 
 def heard(course: Course, records: Sequence[Record]) -> list[tuple[str, str]]:
-    """What was asked so far, and what the user said of the answer."""
+    """What was asked so far and answered wrong, and what the user said of the answer; in order."""
     asked = {question.id: question.prompt for question in course.questions}
-    return [(asked[record.id], record.feedback) for record in records]
+    return [(asked[record.id], record.feedback) for record in records if not record.right]

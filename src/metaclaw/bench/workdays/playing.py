@@ -2,7 +2,8 @@
 
     for each arm: start a gateway -> play its days (single-shot or agent), with a night now and then -> stop it
 
-`weights` is measured on the gateway of `both`: the same questions, asked without skills and never learned from.
+`weights` is measured on the gateway of `both`: the same questions, asked without skills and never learned from. Where a
+day is played as a whole, whoever learns gets a gateway anew each morning, so that a day cut short can be forgotten.
 """
 
 from __future__ import annotations
@@ -114,26 +115,46 @@ async def play(plan: Plan, course: Course, console: Console) -> tuple[dict[str, 
 async def _play_group(
     plan: Plan, course: Course, group: Sequence[Arm], files: Mapping[str, RunFile], console: Console
 ) -> str:
-    """All days of a group's arms on one gateway. Returns the model's name; empty where nothing was left to do."""
-    left = [day for day in course.days if any(_open(file, day) for file in files.values())]
+    """All days of a group's arms that are left. Returns the model's name; empty where nothing was left to do."""
+    main_arm = group[-1]
+    due = [day for day in course.days if _night_is_due(plan, main_arm, files[main_arm.name], day)]
+    left = [day for day in course.days if day in due or any(_open(file, day) for file in files.values())]
     if not left:
         return ""
+    _refuse_if_behind(files, left)
+    if not (main_arm.learns and (plan.mode == "agent" or course.carries_files)):
+        return await _play_days(plan, course, group, files, left, "", console)
+    model = ""
+    for day in left:  # one that was cut short is played from its morning, by a gateway that knows nothing of it
+        stretch = f"day{day.number}" if any(_open(file, day) for file in files.values()) else ""
+        model = await _play_days(plan, course, group, files, [day], stretch, console)
+    return model
+
+
+async def _play_days(
+    plan: Plan, course: Course, group: Sequence[Arm], files: Mapping[str, RunFile], days: Sequence[Day], stretch: str,
+    console: Console,
+) -> str:  # fmt: skip
+    """Some days on one gateway, with their nights. Returns the model's name."""
     main_arm = group[-1]
     folder = plan.folder(course) / f"{main_arm.name}-gateway"
     begun = any(file.records for file in files.values())
     if begun and main_arm.learns and not folder.exists():
         raise MetaClawError(f"What {main_arm.name} learned lay in {folder}, which is gone: remove its run file too.")
     async with AsyncExitStack() as stack:
-        server = await stack.enter_async_context(OwnGateway(folder, plan.settings(main_arm), fresh=not begun))
+        own = OwnGateway(folder, plan.settings(main_arm), fresh=not begun, stretch=stretch)
+        server = await stack.enter_async_context(own)
         client = await stack.enter_async_context(GatewayClient(server.url, server.token))
         sandbox = await stack.enter_async_context(jail())
         try:
-            for day in left:
+            for day in days:
                 for arm in group:
-                    await _player(plan, course, arm, client, files[arm.name], sandbox).play(day)
-                    _say(console, course.seed, arm, day, files[arm.name])
-                if main_arm.trains and day.number % plan.night_every == 0:
+                    if _open(files[arm.name], day):
+                        await _player(plan, course, arm, client, files[arm.name], sandbox).play(day)
+                        _say(console, course.seed, arm, day, files[arm.name])
+                if _night_is_due(plan, main_arm, files[main_arm.name], day):
                     await night(client)
+                    files[main_arm.name].add_night(day.number)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise MetaClawError(f"A request failed ({error!r}). The same command goes on from here.") from error
         return server.model_name
@@ -162,7 +183,7 @@ def _player(
 
 
 async def night(client: GatewayClient) -> None:
-    """Leave the gateway alone until it has trained and judged, or found nothing to train on."""
+    """Leave the gateway alone until it has trained and judged and swapped, or found nothing to train on."""
     before = (await client.status()).get("job") or {}
     started = time.monotonic()
     while time.monotonic() - started < NIGHT_SECONDS:
@@ -171,6 +192,7 @@ async def night(client: GatewayClient) -> None:
         if job == before and time.monotonic() - started > IDLE_SECONDS + NO_TRAINING_SECONDS:
             return
         if job != before and job.get("state") in ("done", "failed"):
+            await client.until_swapped()
             return
 
 
@@ -186,6 +208,23 @@ async def jail() -> AsyncIterator[Sandbox]:
 
 def _open(file: RunFile, day: Day) -> bool:
     return any(question.id not in file.answered for question in day.questions)
+
+
+def _night_is_due(plan: Plan, arm: Arm, file: RunFile, day: Day) -> bool:
+    return arm.trains and day.number % plan.night_every == 0 and day.number not in file.nights
+
+
+def _refuse_if_behind(files: Mapping[str, RunFile], left: Sequence[Day]) -> None:
+    """`weights` is asked before `both` plays the day: later, the gateway may have trained on that very day."""
+    if "weights" not in files:
+        return
+    behind = [day.number for day in left if _open(files["weights"], day)]
+    ahead = max((record.day for record in files["both"].records), default=0)
+    if behind and behind[0] <= ahead:
+        raise MetaClawError(
+            f"`both` has played day {ahead}, and `weights` is asked before it, from day {behind[0]} on: name another "
+            "--run-dir, in which both arms begin together."
+        )
 
 
 def _say(console: Console, seed: int, arm: Arm, day: Day, file: RunFile) -> None:

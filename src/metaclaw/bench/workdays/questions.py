@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 
 from metaclaw.bench.workdays.choices import LETTERS, Option
 from metaclaw.bench.workdays.course import Kind, Score
-from metaclaw.bench.workdays.documents import Document, Files, delivered
+from metaclaw.bench.workdays.documents import Document, Files, complete, delivered
 from metaclaw.bench.workdays.rules import Rule
 
 RIGHT = "Right, that is how we do it here."
@@ -47,10 +47,12 @@ class FileQuestion:
         return Score(False, 0.0, False, {rule.family: False for rule in self.rules})
 
     def score(self, before: Files, after: Files) -> Score:
+        """The rules are judged on what was delivered, also where it lacks something."""
         got = delivered(self.document, before, after)
+        whole = got is not None and complete(self.document, got)
         held = {rule.family: got is not None and rule.holds(self.document, got) for rule in self.rules}
-        parts = [got is not None, *held.values()]
-        return Score(all(parts), sum(parts) / len(parts), got is not None, held)
+        parts = [whole, *held.values()]
+        return Score(all(parts), sum(parts) / len(parts), whole, held)
 
     def feedback(self, score: Score) -> str:
         """What the colleague says: where it was wrong, each broken rule with what right looks like here."""
@@ -113,8 +115,14 @@ class ChoiceQuestion:
         return f"No, that is not how we do it here. {said} Right here were: {'; '.join(f'`{text}`' for text in right)}."
 
     def check(self, _score: Score) -> str:
-        inside = r"\s*,\s*".join(f'"{letter}"' for letter in sorted(self.answer))
-        return rf'(?s)\{{\s*"letters"\s*:\s*\[\s*{inside}\s*\]\s*\}}'
+        return letters_check(self.answer)
+
+
+def letters_check(answer: frozenset[str]) -> str:
+    """A regular expression for a single-shot reply that ticks just these letters, in any order, also more than once."""
+    all_of_them = "".join(rf'(?=[^\]]*"{letter}")' for letter in sorted(answer))
+    one = f'"(?:{"|".join(sorted(answer))})"'
+    return rf'\{{\s*"letters"\s*:\s*\[{all_of_them}\s*{one}(?:\s*,\s*{one})*\s*\]\s*\}}'
 
 
 def letters_in(reply: str) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""The run file: a line of JSON for each question that was answered, so that a run that stops goes on where it stood.
+"""The run file: a line of JSON for each question answered and each night, so that a run that stops goes on from there.
 
 What is cut short, and what belongs to another run, is `bench.runfile`'s to tell.
 """
@@ -41,12 +41,14 @@ class Record:
 
 
 class RunFile:
-    """`records` are those that stood in it and those added since, in order."""
+    """`records` are those that stood in it and those added since, in order; `nights` the days whose night is over."""
 
     def __init__(self, path: Path, plan: Mapping[str, Any]) -> None:
         self._lines = Lines(path, plan)
         self.path = path
-        self.records = [Record(**{**line, "skills": tuple(line["skills"])}) for line in self._lines.found]
+        found = self._lines.found
+        self.nights = {line["night"] for line in found if "night" in line}
+        self.records = [Record(**{**line, "skills": tuple(line["skills"])}) for line in found if "night" not in line]
 
     @property
     def answered(self) -> set[str]:
@@ -62,8 +64,14 @@ class RunFile:
         self.records.append(record)
         self._lines.add(asdict(record))
 
+    def add_night(self, day: int) -> None:
+        """The night after a day is over; kept on disk when this returns."""
+        self.nights.add(day)
+        self._lines.add({"night": day})
+
     def forget(self, day: int) -> None:
         """Drop the records of a day that must be played again from its morning."""
         if any(record.day == day for record in self.records):
             self.records = [record for record in self.records if record.day != day]
-            self._lines.rewrite(map(asdict, self.records))
+            nights = [{"night": night} for night in sorted(self.nights)]
+            self._lines.rewrite([*nights, *map(asdict, self.records)])

@@ -74,7 +74,7 @@ class SingleShot:
         headers = {"x-session-id": session, **self.arm.headers}
         reply = await self.client.complete(request_of(self.course, day, files, question, context), headers)
         score = score_reply(files, question, reply.text, json_as_json=self.course.json_as_json)
-        said, check = feedback_of(self.course, self.arm, question, score)
+        said, check = feedback_of(self.course, self.arm, question, score, reply.text)
         if self.arm.learns and not reply.refused:
             await tell(self.client, reply.turn_id, score, said, check)
         if self.memory:
