@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from metaclaw.errors import LeaseLostError, StoreError, TrainingError
+from metaclaw.errors import LeaseLostError, OvertakenError, StoreError, TrainingError
 from metaclaw.scheduler.board import Board
 from metaclaw.scheduler.machine import Phase
 from metaclaw.scheduler.scheduler import ASK_AGAIN, GIVE_UP_SECONDS, Scheduler
@@ -344,3 +344,21 @@ async def test_a_job_that_another_learner_has_is_left_alone_for_a_while(job: Fak
     scheduler.step()
     await asyncio.sleep(0)
     assert job.told == ["run", "run"]
+
+
+async def test_after_a_job_that_the_library_has_overtaken_the_next_one_begins(
+    job: FakeJob, clock: Clock, database: Database
+) -> None:
+    board = Board(database, NAMESPACE)
+    board.ask()
+    job.fails_with = OvertakenError("The library has changed.")
+    scheduler = Scheduler(job, clock, Rule(900, None, 60), board=board)
+    clock.forward(10)
+    running = asyncio.create_task(scheduler.run())
+    await sees(lambda: job.told == ["run"])
+    job.end.set()
+    await sees(lambda: scheduler.phase is Phase.RESTING)
+    assert board.asked_seconds() is not None  # nobody was told that it failed
+    clock.now += ASK_AGAIN
+    await sees(lambda: job.told == ["run", "run"])
+    await ended(running)

@@ -1,8 +1,10 @@
-"""The job under its lease: what another learner has taken over is stopped, and not touched."""
+"""The job under its lease: what another learner has taken over is stopped, and not touched. It goes on while it may."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,19 +12,20 @@ from typing import Any
 import pytest
 
 from metaclaw.config.slow_loop import TrainingSettings
-from metaclaw.errors import LeaseLostError, TrainingError
+from metaclaw.errors import LeaseLostError, OvertakenError, TrainingError
+from metaclaw.library.catalog import Catalog
 from metaclaw.scheduler.leases import GRACE_SECONDS, LEASE_SECONDS
 from metaclaw.signals import ledger
 from metaclaw.store import Database
 from metaclaw.training import jobs as module
 from metaclaw.training.gate import LEAST_TO_TELL
 from metaclaw.training.job import TrainingJob
-from metaclaw.training.jobs import Jobs
+from metaclaw.training.jobs import JobRow, Jobs
 from metaclaw.training.judging import Judging
 from metaclaw.training.registry import Registry
 from metaclaw.training.selection import Evidence
-from metaclaw.types import Signal
-from support import NAMESPACE, keep, make_turn, until
+from metaclaw.types import Signal, SkillState, Turn
+from support import NAMESPACE, keep, make_skill, make_turn, until
 
 
 @pytest.fixture
@@ -66,6 +69,65 @@ async def test_a_job_that_was_taken_over_in_a_pause_does_not_go_on(
         await running
     assert others.holds(taken)
     assert others.latest() == taken  # nothing was written into it
+
+
+async def begun(jobs: Jobs, database: Database) -> tuple[JobRow, Turn]:
+    """A job with its dataset built from one turn of now; its next step is a child process."""
+    turn = make_turn()
+    await keep(database, turn)
+    row = jobs.take()
+    assert row is not None
+    row.folder.mkdir()
+    (row.folder / "manifest.jsonl").write_text(json.dumps({"turn_id": turn.id, "split": "train", "skills": []}))
+    (row.folder / "dataset.jsonl").write_text("{}")
+    return row, turn
+
+
+async def under_way(job: TrainingJob, jobs: Jobs) -> asyncio.Task[None]:
+    """The job, which waits for the pause to end with its child process to begin."""
+    job.pause()
+    running = asyncio.create_task(job.run())
+    await until(lambda: (latest := jobs.latest()) is not None and latest.progress.get("phase") is not None)
+    return running
+
+
+def changed_library(database: Database, folder: Path, support: Sequence[str]) -> None:
+    catalog = Catalog(database, NAMESPACE, folder / "skills")
+    if support:
+        catalog.hold(make_skill(), "waits", support)  # the generation stays
+    else:
+        catalog.publish(make_skill(), SkillState.ACTIVE, "test", [])
+
+
+@pytest.mark.parametrize("as_support", [True, False])
+async def test_a_job_goes_on_only_while_what_entered_may_still_train(
+    database: Database, tmp_path: Path, as_support: bool
+) -> None:
+    jobs = Jobs(database, NAMESPACE, tmp_path)
+    row, turn = await begun(jobs, database)
+    job = job_of(jobs, database, tmp_path)
+    running = await under_way(job, jobs)
+    changed_library(database, tmp_path, [turn.id] if as_support else [])
+    job.resume()
+    with pytest.raises(OvertakenError, match="may not train any more"):
+        await running
+    latest = jobs.latest()
+    assert latest is not None
+    assert (latest.id, latest.state) == (row.id, "failed")
+    assert [path.name for path in row.folder.iterdir()] == ["manifest.jsonl"]
+
+
+async def test_a_job_that_is_taken_up_after_the_library_changed_is_not_trained(
+    database: Database, tmp_path: Path
+) -> None:
+    jobs = Jobs(database, NAMESPACE, tmp_path)
+    await begun(jobs, database)
+    changed_library(database, tmp_path, [])
+    with pytest.raises(OvertakenError):
+        await job_of(jobs, database, tmp_path).run()
+    row = jobs.take()
+    assert row is not None
+    assert row.progress == {}  # a new one
 
 
 async def test_a_job_that_was_begun_on_another_base_model_fails_and_makes_room(

@@ -21,7 +21,14 @@ from typing import Any
 
 from metaclaw.config.fast_loop import JudgeSettings
 from metaclaw.config.slow_loop import TrainingSettings
-from metaclaw.errors import ChildInterruptedError, LeaseLostError, StoreError, TrainingError
+from metaclaw.errors import (
+    ChildInterruptedError,
+    LeaseLostError,
+    MetaClawError,
+    OvertakenError,
+    StoreError,
+    TrainingError,
+)
 from metaclaw.journal.erasing import erased_among
 from metaclaw.scheduler.leases import RENEW_SECONDS
 from metaclaw.store import Database
@@ -35,7 +42,7 @@ from metaclaw.training.planted import plant, with_planted
 from metaclaw.training.process import Event, ReportingProcess
 from metaclaw.training.questions import MAX_UNRELATED_TOKENS, anchors, as_user, body, in_order
 from metaclaw.training.renewal import AskAgain, plain, renew
-from metaclaw.training.selection import Evidence, Selection, newest, renewable, select
+from metaclaw.training.selection import Evidence, Selection, newest, renewable, select, still_eligible
 from metaclaw.training.steps import with_step
 from metaclaw.types import Message
 
@@ -44,6 +51,11 @@ log = logging.getLogger(__name__)
 MOST_STARTS = 3
 LEAST_TURNS = 2  # one to learn from, one to be measured on; for who asks for training now
 SMALL_MODEL_BYTES = 400_000_000  # the smallest models lose their wits in bf16 (measured on SmolLM2-135M)
+TAKEN_OVER = "Another learner has taken this namespace's training over."
+OVERTAKEN = (
+    "The library has changed since this job chose what to learn from, and some of it may not train any more. The next"
+    " job begins with what may."
+)
 
 Ask = Callable[[dict[str, Any]], Awaitable[str]]
 
@@ -87,7 +99,8 @@ class TrainingJob:
         self._process: ReportingProcess | None = None
         self._row: JobRow | None = None
         self._progress: dict[str, Any] = {}
-        self._lost = asyncio.Event()
+        self._halted = asyncio.Event()
+        self._why_halted: MetaClawError | None = None
         # What the journal was when it last held too little, and for how much.
         self._found_too_little: tuple[int, int, int, int] | None = None
 
@@ -124,9 +137,12 @@ class TrainingJob:
         self._report("paused")
 
     def resume(self) -> None:
-        """Go on, unless the lease ran out meanwhile and another learner took it: the machine may have slept."""
-        if self._row and not self._ours(self._row):
-            self._lost.set()
+        """Go on, unless another learner took it over meanwhile (the machine may have slept), or what it learns from may
+        not train any more (the user was there).
+        """
+        if self._row and (why := self._why_not_go_on(self._row)):
+            self._why_halted = why
+            self._halted.set()
             return
         self._going.set()
         for part in (self._process, self._judging.arena):
@@ -134,18 +150,31 @@ class TrainingJob:
                 part.resume()
         self._report("running")
 
+    def _why_not_go_on(self, row: JobRow) -> MetaClawError | None:
+        """Where the store does not tell, it counts as lost: it is then taken up again from its checkpoint."""
+        try:
+            if not self._jobs.holds(row):
+                return LeaseLostError(TAKEN_OVER)
+            self._require_kept(row.folder)
+        except StoreError:
+            return LeaseLostError(TAKEN_OVER)
+        except TrainingError as error:
+            return error
+        return None
+
     def _ours(self, row: JobRow) -> bool:
-        """Whether we hold it; no, where the store does not tell: it is then taken up again from its checkpoint."""
+        """Whether we hold it; no, where the store does not tell."""
         try:
             return self._jobs.holds(row)
         except StoreError:
             return False
 
     async def run(self) -> None:
-        """From the journal to a verdict. Raises `TrainingError`, and the job then counts as failed; `LeaseLostError`
-        where another learner has it.
+        """From the journal to a verdict. Raises `TrainingError`, and the job then counts as failed: `OvertakenError`
+        where the next one may begin at once. Raises `LeaseLostError` where another learner has it.
         """
-        self._lost.clear()
+        self._halted.clear()
+        self._why_halted = None
         row = self._jobs.take()
         if row is None:
             raise LeaseLostError("Another learner works for this namespace.")
@@ -154,6 +183,8 @@ class TrainingJob:
         try:
             await self._while_ours(self._steps(row.folder), row)
         except TrainingError as error:
+            if isinstance(error, OvertakenError):
+                wipe(row.folder)  # now that its trainer has ended, which leaves a checkpoint
             self._progress["error"] = str(error)
             await self._finish(row, "failed")
             raise
@@ -170,8 +201,8 @@ class TrainingJob:
         await self._decide(folder)
 
     async def _while_ours(self, steps: Coroutine[Any, Any, None], row: JobRow) -> None:
-        """Do the steps and keep the lease; stop them, and raise `LeaseLostError`, when it is lost."""
-        tasks = [asyncio.create_task(one) for one in (steps, self._keep_lease(row), self._lost.wait())]
+        """Do the steps and keep the lease; stop them, and raise, when it is lost or they may not go on."""
+        tasks = [asyncio.create_task(one) for one in (steps, self._keep_lease(row), self._halted.wait())]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -179,14 +210,14 @@ class TrainingJob:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         if tasks[0] not in done:
-            raise LeaseLostError("Another learner has taken this namespace's training over.")
+            raise self._why_halted or LeaseLostError(TAKEN_OVER)
         tasks[0].result()
 
     async def _finish(self, row: JobRow, state: str) -> None:
         """The last word on the job is stored before it ends: whoever looks next must not find it running."""
         self._row = None
         if not await asyncio.wrap_future(self._jobs.report(row, state, self._progress)):
-            raise LeaseLostError("Another learner has taken this namespace's training over.")
+            raise LeaseLostError(TAKEN_OVER)
 
     async def _keep_lease(self, row: JobRow) -> None:
         """Report now and then, so that a job which is paused for long stays ours. Ends when it no longer is."""
@@ -288,14 +319,18 @@ class TrainingJob:
         compared = await self._judging.compare(folder, self._may_ask)
         self._require_kept(folder)
         if self._row and not self._jobs.holds(self._row):
-            raise LeaseLostError("Another learner has taken this namespace's training over.")
+            raise LeaseLostError(TAKEN_OVER)
         self._progress |= self._judging.decide(folder, compared, self._progress.get("generation"))
 
     def _require_kept(self, folder: Path) -> None:
-        """Raise `TrainingError` where a session was erased since that the job took in; what it held goes too."""
-        if erased_among(self._database, self._namespace, entered(folder)):
-            wipe(folder)
-            raise TrainingError(ERASED)
+        """Raise `OvertakenError` where some of what entered was erased since, or may not train any more: as support, or
+        since the library has a new generation.
+        """
+        turn_ids = entered(folder)
+        if erased_among(self._database, self._namespace, turn_ids):
+            raise OvertakenError(ERASED)
+        if not still_eligible(self._database, self._namespace, turn_ids):
+            raise OvertakenError(OVERTAKEN)
 
     async def _may_ask(self) -> None:
         """Return when no user is there. Counts the question."""
