@@ -191,6 +191,36 @@ async def test_support_stays_out_also_when_it_became_that_later(database: Databa
     assert entered(database) == []
 
 
+@pytest.mark.parametrize("late", [False, True])
+async def test_what_is_erased_while_it_waits_or_is_asked_does_not_come_back(
+    database: Database, catalog: Catalog, late: bool
+) -> None:
+    publish(catalog, "a")
+    for name in ("s0", "s1"):
+        await work(database, catalog, name, query=f"What is private to {name}?")
+    now = publish(catalog)
+    gateway = Gateway(database, catalog, {})
+
+    def forget(session: str) -> None:
+        trace = erasing.found(database, NAMESPACE, session)
+        database.write(lambda one: (ledger.erase(one, trace.all_turns), erasing.erase(one, NAMESPACE, trace)))
+
+    async def ask(body: Mapping[str, Any], session: str) -> tuple[str, str]:
+        if not late:
+            forget(session)
+        answered = await gateway(body, session)
+        if late:
+            forget(session)
+        return answered
+
+    found = plain(renewable(database, NAMESPACE, 48))
+    forget("s1")
+    assert await renew(database, NAMESPACE, now, found, ask, nobody_is_there) == 0
+    assert (gateway.asked, entered(database)) == (["s0"], [])
+    for table in ("turns", "sessions"):
+        assert database.read(f"SELECT 1 FROM {table} WHERE session <> ''") == []
+
+
 async def test_it_leaves_for_no_other_trainer_and_goes_with_its_session(database: Database, catalog: Catalog) -> None:
     publish(catalog, "a")
     await work(database, catalog, "s0")

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from metaclaw.dialects.base import object_or_empty
 from metaclaw.dialects.translation import as_chat
 from metaclaw.errors import RequestError, UpstreamError
+from metaclaw.journal.erasing import erase_late, erased_among, was_erased
 from metaclaw.signals import ledger
 from metaclaw.signals.checks import passes
 from metaclaw.signals.sequel import conversation_of
@@ -48,6 +50,8 @@ async def renew(
     async def one(candidate: Candidate) -> bool:
         await may_ask()
         turn, check = candidate.turn, candidate.check
+        if erased_among(database, namespace, [turn.id]):  # while the user was there
+            return False
         try:
             called, reply = await ask(_question(turn), turn.session)
         except UpstreamError as error:
@@ -55,18 +59,37 @@ async def renew(
                 raise
             called, reply = "", ""  # too long by now, with the skills
         holds = bool(called) and check is not None and passes(check, reply) is True
-        if holds:
-            told = Signal(called, "check", 1.0, f"asked again under generation {generation}: the check passed", turn.id)
-            ledger.record(database, namespace, [told])
-        noted = (namespace, turn.id, generation, called if holds else None, time.time())
-        await database.write_async(lambda connection: _note(connection, noted))
-        return holds
+        asked = _Asked(turn, generation, called, holds)
+        return await database.write_async(lambda connection: _note(connection, namespace, asked))
 
     return sum(await in_order(map(one, candidates)))
 
 
-def _note(connection: Connection, values: tuple[str, str, int, str | None, float]) -> None:
-    connection.execute("INSERT OR REPLACE INTO renewals VALUES (?, ?, ?, ?, ?)", values)
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A turn, and the call that asked it again."""
+
+    turn: Turn
+    generation: int
+    call: str
+    holds: bool
+
+
+def _note(connection: Connection, namespace: str, asked: _Asked) -> bool:
+    """Note it, with the signal where it holds. Where the turn or the call was erased meanwhile, no call stays."""
+    if any(was_erased(connection, namespace, one) for one in (asked.turn.id, asked.call)):
+        if asked.call:
+            erase_late(connection, namespace, asked.turn.session, asked.call)
+        return False
+    if asked.holds:
+        told = f"asked again under generation {asked.generation}: the check passed"
+        ledger.insert(connection, namespace, [Signal(asked.call, "check", 1.0, told, asked.turn.id)])
+    renewed_by = asked.call if asked.holds else None
+    connection.execute(
+        "INSERT OR REPLACE INTO renewals VALUES (?, ?, ?, ?, ?)",
+        (namespace, asked.turn.id, asked.generation, renewed_by, time.time()),
+    )
+    return asked.holds
 
 
 def _question(turn: Turn) -> dict[str, Any]:
