@@ -68,7 +68,7 @@ class Forgetting:
         wanted = self._routes.state().wanted
         hit = wanted if wanted in {adapter.name for adapter in adapters} else None
         return Consequences(
-            trace, tuple(skills), tuple(adapters), tuple(self._jobs.that_took_in(trace.all_turns)), hit,
+            trace, tuple(skills), tuple(adapters), tuple(self._jobs.that_took_in(trace.all_turns, refs)), hit,
             learning=not settled(self._database, self._namespace), store_bytes=self._database.path.stat().st_size,
         )
 

@@ -346,6 +346,19 @@ def test_what_came_from_it_goes_out_of_use(shell: Shell) -> None:
         assert database.read("SELECT subject FROM stale WHERE subject LIKE 'skill:%'") == [("skill:names@1",)]
 
 
+def test_a_run_whose_turns_only_carried_its_skill_goes_too(shell: Shell) -> None:
+    learned = learn(shell)
+    with shell.database() as database:
+        [[folder]] = database.read("SELECT folder FROM jobs")
+    manifest = Path(folder, "manifest.jsonl")
+    _, carried = manifest.read_text().splitlines()
+    manifest.write_text(carried)
+    shell.json("forget", "--session", learned.session, "--yes")
+    assert sorted(path.name for path in Path(folder).iterdir()) == ["manifest.jsonl", "result.json"]
+    with shell.database() as database:
+        assert database.read("SELECT state FROM jobs") == [("failed",)]
+
+
 def test_a_large_store_is_told_of(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     learned = learn(shell)
     asked = ("forget", "--session", learned.session, "--dry-run")

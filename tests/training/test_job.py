@@ -117,6 +117,18 @@ async def test_a_job_goes_on_only_while_what_entered_may_still_train(
     assert [path.name for path in row.folder.iterdir()] == ["manifest.jsonl"]
 
 
+async def test_a_job_that_is_at_work_looks_now_and_then_whether_it_may(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = Jobs(database, NAMESPACE, tmp_path)
+    await begun(jobs, database)
+    monkeypatch.setattr("metaclaw.training.job.RENEW_SECONDS", 0.01)
+    running = await under_way(job_of(jobs, database, tmp_path), jobs)
+    changed_library(database, tmp_path, [])
+    with pytest.raises(OvertakenError):
+        await running
+
+
 async def test_a_job_that_is_taken_up_after_the_library_changed_is_not_trained(
     database: Database, tmp_path: Path
 ) -> None:

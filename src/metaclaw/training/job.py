@@ -220,7 +220,9 @@ class TrainingJob:
             raise LeaseLostError(TAKEN_OVER)
 
     async def _keep_lease(self, row: JobRow) -> None:
-        """Report now and then, so that a job which is paused for long stays ours. Ends when it no longer is."""
+        """Report now and then, so that a job which is paused for long stays ours. Ends when it no longer is, or may not
+        go on.
+        """
         while True:
             await asyncio.sleep(RENEW_SECONDS)
             state = "running" if self._going.is_set() else "paused"
@@ -228,7 +230,8 @@ class TrainingJob:
                 kept = await asyncio.wrap_future(self._jobs.report(row, state, self._progress))
             except StoreError:  # locked, full: the lease that we have still holds for a while
                 kept = self._ours(row)
-            if not kept:
+            self._why_halted = self._why_not_go_on(row) if kept else LeaseLostError(TAKEN_OVER)
+            if self._why_halted:
                 return
 
     async def _build_dataset(self, folder: Path) -> None:

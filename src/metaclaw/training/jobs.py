@@ -38,11 +38,16 @@ def _row(row: tuple[Any, ...]) -> JobRow:
 
 def entered(folder: Path) -> frozenset[str]:
     """The ids of the turns that a job learns from or is measured on; none where its dataset is not built."""
+    return frozenset(row["turn_id"] for row in _taken(folder))
+
+
+def _taken(folder: Path) -> list[dict[str, Any]]:
+    """The manifest's lines of the turns that entered."""
     try:
         rows = [json.loads(line) for line in (folder / "manifest.jsonl").read_text("utf-8").splitlines()]
     except OSError:
-        return frozenset()
-    return frozenset(row["turn_id"] for row in rows if row["split"] != "out")
+        return []
+    return [row for row in rows if row["split"] != "out"]
 
 
 def wipe(folder: Path) -> None:
@@ -111,14 +116,18 @@ class Jobs:
         rows = self._database.read("SELECT lease_owner, lease_until FROM jobs WHERE id = ?", (job.id,))
         return bool(rows) and holds(Lease(*rows[0]), self.owner, time.time())
 
-    def that_took_in(self, turn_ids: Collection[str]) -> list[JobRow]:
-        """The jobs whose dataset holds one of these turns."""
+    def that_took_in(self, turn_ids: Collection[str], skill_refs: Collection[str]) -> list[JobRow]:
+        """The jobs whose dataset holds one of these turns, or one that had one of these skills in its prompt."""
+        turns, skills = set(turn_ids), set(skill_refs)
         rows = self._database.read(
             f"SELECT {COLUMNS} FROM jobs WHERE namespace = ? AND kind = ? ORDER BY created_at",
             (self._namespace, KIND),
         )
         jobs = [_row(row) for row in rows]
-        return [job for job in jobs if entered(job.folder) & set(turn_ids)]
+        return [
+            job for job in jobs
+            if any(row["turn_id"] in turns or skills & set(row.get("skills", ())) for row in _taken(job.folder))
+        ]
 
     def forget(self, job: JobRow) -> None:
         """Take the texts that a job was made of off the disk; one that is not done fails."""
