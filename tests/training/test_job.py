@@ -149,11 +149,15 @@ async def test_a_job_that_was_begun_on_another_base_model_fails_and_makes_room(
     row = jobs.take()
     assert row is not None
     jobs.report(row, "running", {"base_model": "another"}).result()
+    row.folder.mkdir()
+    for name in ("dataset.jsonl", "features.safetensors", "checkpoint.pt"):
+        (row.folder / name).touch()
     with pytest.raises(TrainingError, match="Another base model"):
         await job_of(jobs, database, tmp_path).run()
     latest = jobs.latest()
     assert latest is not None
     assert latest.state == "failed"
+    assert [path.name for path in row.folder.iterdir()] == ["dataset.jsonl"]  # nobody goes on from what is gone
 
 
 async def test_what_another_learner_works_on_is_left_to_it(

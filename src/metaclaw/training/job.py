@@ -32,11 +32,12 @@ from metaclaw.errors import (
 from metaclaw.journal.erasing import erased_among
 from metaclaw.scheduler.leases import RENEW_SECONDS
 from metaclaw.store import Database
+from metaclaw.store.verdicts import figures
 from metaclaw.training import dataset, outside
 from metaclaw.training.dataset import Candidate
 from metaclaw.training.files import write_whole
 from metaclaw.training.gate import LEAST_TO_TELL
-from metaclaw.training.jobs import ERASED, JobRow, Jobs, entered, wipe
+from metaclaw.training.jobs import ERASED, JobRow, Jobs, entered, tidy, wipe
 from metaclaw.training.judging import Judging
 from metaclaw.training.planted import plant, with_planted
 from metaclaw.training.process import Event, ReportingProcess
@@ -218,6 +219,8 @@ class TrainingJob:
         self._row = None
         if not await asyncio.wrap_future(self._jobs.report(row, state, self._progress)):
             raise LeaseLostError(TAKEN_OVER)
+        all_there_is = state == "failed" and self._settings.backend == "tinker"  # a server's, which we cannot serve
+        tidy(row.folder, *(["adapter"] if all_there_is else []))
 
     async def _keep_lease(self, row: JobRow) -> None:
         """Report now and then, so that a job which is paused for long stays ours. Ends when it no longer is, or may not
@@ -323,7 +326,8 @@ class TrainingJob:
         self._require_kept(folder)
         if self._row and not self._jobs.holds(self._row):
             raise LeaseLostError(TAKEN_OVER)
-        self._progress |= self._judging.decide(folder, compared, self._progress.get("generation"))
+        told = self._judging.decide(folder, compared, self._progress.get("generation"))
+        self._progress |= {**told, "verdict": figures(told["verdict"])}  # its texts stand with the adapter alone
 
     def _require_kept(self, folder: Path) -> None:
         """Raise `OvertakenError` where some of what entered was erased since, or may not train any more: as support, or

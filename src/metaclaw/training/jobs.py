@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 import uuid
 from collections.abc import Collection, Mapping
@@ -17,6 +18,7 @@ from metaclaw.store import Connection, Database, verdicts
 KIND = "train"
 COLUMNS = "id, state, folder, progress, created_at, updated_at"
 TEXTLESS = ("manifest.jsonl", "job.json", "result.json")
+TOLD = (*TEXTLESS, "dataset.jsonl", "held_out.json", "comparison.json")
 LONGEST_WORD = 60  # characters: what is longer in a job's progress may quote a conversation
 ERASED = "What it was made of was erased."
 
@@ -51,9 +53,22 @@ def _taken(folder: Path) -> list[dict[str, Any]]:
 
 
 def wipe(folder: Path) -> None:
-    """Leave of a job's folder what holds no conversation: how it was done, and how it went."""
+    """Leave of a job's folder what holds no conversation and was not made of one: how it was done and how it went."""
+    _leave(folder, TEXTLESS)
+
+
+def tidy(folder: Path, *also: str) -> None:
+    """Leave of an ended job's folder what tells of it, and `also` these; what it was to go on from goes."""
+    _leave(folder, (*TOLD, *also))
+
+
+def _leave(folder: Path, names: Collection[str]) -> None:
     for path in folder.iterdir() if folder.is_dir() else ():
-        if path.is_file() and path.name not in TEXTLESS:
+        if path.name in names:
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
             path.unlink()
 
 
@@ -133,6 +148,8 @@ class Jobs:
         """Take the texts that a job was made of off the disk; one that is not done fails."""
         state = "failed" if job.state in ("running", "paused") else job.state
         progress = verdicts.without_text(dict(job.progress), lambda text: len(text) > LONGEST_WORD)
+        if "verdict" in progress:
+            progress["verdict"] = verdicts.figures(progress["verdict"])
         erased = {**progress, **({"error": ERASED} if state == "failed" else {})}
         self._database.write(
             lambda connection: connection.execute(
