@@ -12,14 +12,15 @@ from typing import Any
 import pytest
 
 from metaclaw.config.slow_loop import TrainingSettings
-from metaclaw.errors import LeaseLostError, OvertakenError, TrainingError
+from metaclaw.errors import EngineError, LeaseLostError, OvertakenError, TrainingError
 from metaclaw.library.catalog import Catalog
 from metaclaw.scheduler.leases import GRACE_SECONDS, LEASE_SECONDS
 from metaclaw.signals import ledger
 from metaclaw.store import Database
 from metaclaw.training import jobs as module
+from metaclaw.training.comparison import OpenArena
 from metaclaw.training.gate import LEAST_TO_TELL
-from metaclaw.training.job import TrainingJob
+from metaclaw.training.job import MOST_STUMBLES, TrainingJob
 from metaclaw.training.jobs import JobRow, Jobs
 from metaclaw.training.judging import Judging
 from metaclaw.training.registry import Registry
@@ -39,12 +40,12 @@ def never(*_: Any) -> Any:
     raise AssertionError("not to be called")
 
 
-def job_of(jobs: Jobs, database: Database, folder: Path) -> TrainingJob:
+def job_of(jobs: Jobs, database: Database, folder: Path, open_arena: OpenArena = never) -> TrainingJob:
     return TrainingJob(
         database=database, namespace=NAMESPACE, settings=TrainingSettings(), base_model="none",
         base_gguf=folder / "none.gguf", prepared_dir=folder / "prepared", jobs=jobs,
         ask=never, evidence=lambda: Evidence(0),
-        judging=Judging(Registry(database, NAMESPACE, folder / "adapters"), "none", lambda: None, never, never),
+        judging=Judging(Registry(database, NAMESPACE, folder / "adapters"), "none", lambda: None, open_arena, never),
     )
 
 
@@ -158,6 +159,28 @@ async def test_a_job_that_was_begun_on_another_base_model_fails_and_makes_room(
     assert latest is not None
     assert latest.state == "failed"
     assert [path.name for path in row.folder.iterdir()] == ["dataset.jsonl"]  # nobody goes on from what is gone
+
+
+async def test_a_job_that_stumbles_in_one_phase_again_and_again_fails_and_makes_room(
+    database: Database, tmp_path: Path
+) -> None:
+    jobs = Jobs(database, NAMESPACE, tmp_path)
+    row, _ = await begun(jobs, database)
+    (row.folder / "result.json").write_text("{}")  # the gate is next
+
+    def no_engine(*_: Any) -> Any:
+        raise EngineError("The engine for arena did not start.")
+
+    states = []
+    for _ in range(MOST_STUMBLES):
+        (row.folder / "adapter").mkdir(exist_ok=True)
+        with pytest.raises(EngineError):
+            await job_of(jobs, database, tmp_path, no_engine).run()
+        latest = jobs.latest()
+        assert latest is not None
+        states.append((latest.id == row.id, latest.state))
+    assert states == [(True, "paused"), (True, "paused"), (True, "failed")]
+    assert latest.progress["error"] == "The engine for arena did not start. (3 times in the phase 'gate')"
 
 
 async def test_what_another_learner_works_on_is_left_to_it(

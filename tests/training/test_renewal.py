@@ -76,7 +76,7 @@ async def renewed(database: Database, catalog: Catalog, replies: dict[str, str] 
     """The sessions that were asked."""
     gateway = Gateway(database, catalog, replies or {})
     found = plain(renewable(database, NAMESPACE, 48))
-    await renew(database, NAMESPACE, catalog.generation(), found, gateway, nobody_is_there)
+    await renew(database, NAMESPACE, catalog.generation(), found, gateway, nobody_is_there, {})
     return gateway.asked
 
 
@@ -123,6 +123,28 @@ async def test_what_the_model_refuses_does_not_hold_and_where_there_is_none_it_w
             await renewed(database, catalog, {"s0": status})
     assert await renewed(database, catalog, {"s0": "400"}) == ["s0"]
     assert (await renewed(database, catalog), entered(database)) == ([], [])
+
+
+async def test_a_turn_at_which_the_model_fails_again_and_again_is_in_the_way_of_no_other(
+    database: Database, catalog: Catalog
+) -> None:
+    publish(catalog, "a")
+    for name in ("s0", "s1"):
+        await work(database, catalog, name)
+    now = publish(catalog)
+    gateway, failures = Gateway(database, catalog, {"s1": "502"}), dict[str, int]()
+
+    async def night() -> int:
+        found = plain(renewable(database, NAMESPACE, 48))
+        return await renew(database, NAMESPACE, now, found, gateway, nobody_is_there, failures)
+
+    for _ in range(2):
+        with pytest.raises(UpstreamError):
+            await night()
+    await night()
+    assert [one.session for one in entered(database)] == ["s0"]
+    assert gateway.asked.count("s1") == 3
+    assert (await night(), gateway.asked.count("s1")) == (0, 3)
 
 
 async def test_what_was_asked_again_stands_where_it_was_first_asked(database: Database, catalog: Catalog) -> None:
@@ -172,7 +194,7 @@ async def test_the_reply_is_wanted_in_the_form_that_the_client_wanted(database: 
     publish(catalog)
     gateway = Gateway(database, catalog, {})
     found = plain(renewable(database, NAMESPACE, 48))
-    await renew(database, NAMESPACE, catalog.generation(), found, gateway, nobody_is_there)
+    await renew(database, NAMESPACE, catalog.generation(), found, gateway, nobody_is_there, {})
     bodies = dict(zip(gateway.asked, gateway.bodies, strict=True))
     assert {session: body.get("response_format") for session, body in bodies.items()} == {
         "chat": in_chat, "responses": in_chat, "elsewhere": None, "long": None,
@@ -215,7 +237,7 @@ async def test_what_is_erased_while_it_waits_or_is_asked_does_not_come_back(
 
     found = plain(renewable(database, NAMESPACE, 48))
     forget("s1")
-    assert await renew(database, NAMESPACE, now, found, ask, nobody_is_there) == 0
+    assert await renew(database, NAMESPACE, now, found, ask, nobody_is_there, {}) == 0
     assert (gateway.asked, entered(database)) == (["s0"], [])
     for table in ("turns", "sessions"):
         assert database.read(f"SELECT 1 FROM {table} WHERE session <> ''") == []

@@ -23,11 +23,13 @@ from metaclaw.config.fast_loop import JudgeSettings
 from metaclaw.config.slow_loop import TrainingSettings
 from metaclaw.errors import (
     ChildInterruptedError,
+    EngineError,
     LeaseLostError,
     MetaClawError,
     OvertakenError,
     StoreError,
     TrainingError,
+    UpstreamError,
 )
 from metaclaw.journal.erasing import erased_among
 from metaclaw.scheduler.leases import RENEW_SECONDS
@@ -50,6 +52,7 @@ from metaclaw.types import Message
 log = logging.getLogger(__name__)
 
 MOST_STARTS = 3
+MOST_STUMBLES = 3  # in one phase, over engines that do not start and disks that are full
 LEAST_TURNS = 2  # one to learn from, one to be measured on; for who asks for training now
 SMALL_MODEL_BYTES = 400_000_000  # the smallest models lose their wits in bf16 (measured on SmolLM2-135M)
 TAKEN_OVER = "Another learner has taken this namespace's training over."
@@ -189,6 +192,9 @@ class TrainingJob:
             self._progress["error"] = str(error)
             await self._finish(row, "failed")
             raise
+        except (EngineError, UpstreamError, OSError) as error:
+            await self._stumble(row, error)
+            raise
         finally:
             self._row = None
             self._going.set()  # the next one is not paused because this one ended so
@@ -213,6 +219,17 @@ class TrainingJob:
         if tasks[0] not in done:
             raise self._why_halted or LeaseLostError(TAKEN_OVER)
         tasks[0].result()
+
+    async def _stumble(self, row: JobRow, error: Exception) -> None:
+        """What the job cannot help may be over in the next window, which takes it up again; but not for ever."""
+        phase, before = self._progress.get("phase"), self._progress.get("stumbled", {})
+        times = before.get("times", 0) + 1 if before.get("phase") == phase else 1
+        self._progress["stumbled"] = {"phase": phase, "times": times}
+        if times >= MOST_STUMBLES:
+            self._progress["error"] = f"{error} ({times} times in the phase '{phase}')"
+            await self._finish(row, "failed")
+        else:
+            await asyncio.wrap_future(self._jobs.report(row, "paused", self._progress))
 
     async def _finish(self, row: JobRow, state: str) -> None:
         """The last word on the job is stored before it ends: whoever looks next must not find it running."""
@@ -280,7 +297,8 @@ class TrainingJob:
     async def _renew(self, generation: int, candidates: Sequence[Candidate], ask: AskAgain) -> None:
         """Ask turns of older generations again, so that a change of the library late in a day does not cost the day."""
         self._phase("asking again")
-        hold = await renew(self._database, self._namespace, generation, candidates, ask, self._may_ask)
+        failures = self._progress.setdefault("failures", {})
+        hold = await renew(self._database, self._namespace, generation, candidates, ask, self._may_ask, failures)
         self._progress["asked_again"] = {"turns": len(candidates), "hold": hold}
 
     async def _rehearsals(self, data: dataset.Dataset) -> list[tuple[list[Message], str]]:

@@ -9,7 +9,7 @@ under it, and stands for the turn in the dataset. Each turn is asked once a gene
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ from metaclaw.training.questions import MAX_REPLY_TOKENS, body, in_order
 from metaclaw.types import Message, Signal, Turn
 
 LATER = (408, 429)
+MOST_FAILURES = 3
 SPOKEN = frozenset({"system", "developer", "user", "assistant"})
 
 CHARACTERS_A_TOKEN = 2  # at least, in most languages: a reply as long as the first one fits
@@ -43,9 +44,13 @@ def plain(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 async def renew(
     database: Database, namespace: str, generation: int, candidates: Sequence[Candidate], ask: AskAgain,
-    may_ask: Callable[[], Awaitable[None]],
+    may_ask: Callable[[], Awaitable[None]], failures: MutableMapping[str, int],
 ) -> int:
-    """Ask them again, and note what came of it. Returns how many hold. Raises `UpstreamError` where nobody answers."""
+    """Ask them again, and note what came of it. Returns how many hold. Raises `UpstreamError` where nobody answers.
+
+    `failures` counts by turn how often the model failed at it, also in earlier calls: after the third time it does not
+    hold, and is in the way of the others no more.
+    """
 
     async def one(candidate: Candidate) -> bool:
         await may_ask()
@@ -55,9 +60,12 @@ async def renew(
         try:
             called, reply = await ask(_question(turn), turn.session)
         except UpstreamError as error:
-            if error.status >= 500 or error.status in LATER:  # nobody there, or no room: another time
+            if error.status >= 500:
+                failures[turn.id] = failures.get(turn.id, 0) + 1
+            nobody_there = error.status >= 500 and failures[turn.id] < MOST_FAILURES
+            if nobody_there or error.status in LATER:  # another time
                 raise
-            called, reply = "", ""  # too long by now, with the skills
+            called, reply = "", ""  # too long by now, with the skills; or the model breaks at it
         holds = bool(called) and check is not None and passes(check, reply) is True
         asked = _Asked(turn, generation, called, holds)
         return await database.write_async(lambda connection: _note(connection, namespace, asked))
