@@ -11,6 +11,7 @@ from metaclaw.training import gate
 from metaclaw.training.comparison import AGAIN_PROMPTS, TRIES, Comparer, Trained
 from metaclaw.training.planted import plant, with_planted
 from metaclaw.training.questions import anchors
+from metaclaw.training.quiet import Quiet
 
 REFUSAL = "I'm sorry, but I can't help with that."
 RULE = "note_"
@@ -45,10 +46,6 @@ class Scripted:
     def resume(self) -> None: ...
 
 
-async def at_once() -> None:
-    return None
-
-
 def held_out(query: int = 6) -> dict[str, list[dict[str, Any]]]:
     def example(text: str, pattern: str | None, reply: str) -> dict[str, Any]:
         messages = [{"role": "user", "content": text}]
@@ -77,7 +74,7 @@ def trained(*more: tuple[str, str]) -> Trained:
 
 async def compared(arena: Scripted, known: Trained | None = None, query: int = 6) -> gate.Comparison:
     skills = {f"Name {n}": ("file-names@1",) for n in range(query)}
-    return await Comparer(arena, at_once).compare(held_out(query), known or trained(), skills)
+    return await Comparer(arena, Quiet().ask).compare(held_out(query), known or trained(), skills)
 
 
 async def test_a_good_candidate_is_asked_everything_and_promoted() -> None:

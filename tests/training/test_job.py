@@ -20,9 +20,10 @@ from metaclaw.store import Database
 from metaclaw.training import jobs as module
 from metaclaw.training.comparison import OpenArena
 from metaclaw.training.gate import LEAST_TO_TELL
-from metaclaw.training.job import MOST_STUMBLES, TrainingJob
+from metaclaw.training.job import MOST_STUMBLES, Ask, TrainingJob
 from metaclaw.training.jobs import JobRow, Jobs
 from metaclaw.training.judging import Judging
+from metaclaw.training.questions import BESIDE_THE_USER
 from metaclaw.training.registry import Registry
 from metaclaw.training.selection import Evidence
 from metaclaw.types import Signal, SkillState, Turn
@@ -40,11 +41,13 @@ def never(*_: Any) -> Any:
     raise AssertionError("not to be called")
 
 
-def job_of(jobs: Jobs, database: Database, folder: Path, open_arena: OpenArena = never) -> TrainingJob:
+def job_of(
+    jobs: Jobs, database: Database, folder: Path, open_arena: OpenArena = never, ask: Ask = never
+) -> TrainingJob:
     return TrainingJob(
         database=database, namespace=NAMESPACE, settings=TrainingSettings(), base_model="none",
         base_gguf=folder / "none.gguf", prepared_dir=folder / "prepared", jobs=jobs,
-        ask=never, evidence=lambda: Evidence(0),
+        ask=ask, evidence=lambda: Evidence(0),
         judging=Judging(Registry(database, NAMESPACE, folder / "adapters"), "none", lambda: None, open_arena, never),
     )
 
@@ -180,7 +183,35 @@ async def test_a_job_that_stumbles_in_one_phase_again_and_again_fails_and_makes_
         assert latest is not None
         states.append((latest.id == row.id, latest.state))
     assert states == [(True, "paused"), (True, "paused"), (True, "failed")]
+    assert latest is not None
     assert latest.progress["error"] == "The engine for arena did not start. (3 times in the phase 'gate')"
+
+
+async def test_questions_do_not_go_on_when_the_user_is_back(database: Database, tmp_path: Path) -> None:
+    for number in range(4 * LEAST_TO_TELL):
+        turn = make_turn(session=f"s{number}", skills=("a@1",))
+        await keep(database, turn)
+        ledger.record(database, NAMESPACE, [Signal(turn.id, "check", 1.0, "it passed")])
+    under_way: set[int] = set()
+
+    async def ask(body: dict[str, Any]) -> str:
+        under_way.add(id(body))
+        try:
+            await asyncio.Event().wait()
+        finally:
+            under_way.remove(id(body))
+        return ""
+
+    job = job_of(Jobs(database, NAMESPACE, tmp_path), database, tmp_path, ask=ask)
+    running = asyncio.create_task(job.run())
+    await until(lambda: len(under_way) == BESIDE_THE_USER)
+    job.pause()
+    await until(lambda: not under_way)
+    job.resume()
+    await until(lambda: len(under_way) == BESIDE_THE_USER)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert not under_way
 
 
 async def test_what_another_learner_works_on_is_left_to_it(

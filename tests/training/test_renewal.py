@@ -16,6 +16,7 @@ from metaclaw.signals import ledger
 from metaclaw.store import Database
 from metaclaw.training.dataset import Entry
 from metaclaw.training.questions import MAX_REPLY_TOKENS
+from metaclaw.training.quiet import Quiet
 from metaclaw.training.renewal import plain, renew
 from metaclaw.training.selection import finished, renewable, select
 from metaclaw.types import Signal, SkillState, ToolCall, ToolUse, Turn, TurnKind
@@ -69,14 +70,11 @@ async def work(database: Database, catalog: Catalog, session: str, **changes: An
     return turn
 
 
-async def nobody_is_there() -> None: ...
-
-
 async def renewed(database: Database, catalog: Catalog, replies: dict[str, str] | None = None) -> list[str]:
     """The sessions that were asked."""
     gateway = Gateway(database, catalog, replies or {})
     found = plain(renewable(database, NAMESPACE, 48))
-    await renew(database, NAMESPACE, catalog.generation(), found, gateway, nobody_is_there, {})
+    await renew(database, NAMESPACE, catalog.generation(), found, gateway, Quiet().ask, {})
     return gateway.asked
 
 
@@ -136,7 +134,7 @@ async def test_a_turn_at_which_the_model_fails_again_and_again_is_in_the_way_of_
 
     async def night() -> int:
         found = plain(renewable(database, NAMESPACE, 48))
-        return await renew(database, NAMESPACE, now, found, gateway, nobody_is_there, failures)
+        return await renew(database, NAMESPACE, now, found, gateway, Quiet().ask, failures)
 
     for _ in range(2):
         with pytest.raises(UpstreamError):
@@ -194,7 +192,7 @@ async def test_the_reply_is_wanted_in_the_form_that_the_client_wanted(database: 
     publish(catalog)
     gateway = Gateway(database, catalog, {})
     found = plain(renewable(database, NAMESPACE, 48))
-    await renew(database, NAMESPACE, catalog.generation(), found, gateway, nobody_is_there, {})
+    await renew(database, NAMESPACE, catalog.generation(), found, gateway, Quiet().ask, {})
     bodies = dict(zip(gateway.asked, gateway.bodies, strict=True))
     assert {session: body.get("response_format") for session, body in bodies.items()} == {
         "chat": in_chat, "responses": in_chat, "elsewhere": None, "long": None,
@@ -225,7 +223,8 @@ async def test_what_is_erased_while_it_waits_or_is_asked_does_not_come_back(
 
     def forget(session: str) -> None:
         trace = erasing.found(database, NAMESPACE, session)
-        database.write(lambda one: (ledger.erase(one, trace.all_turns), erasing.erase(one, NAMESPACE, trace)))
+        database.write(lambda one: ledger.erase(one, trace.all_turns))
+        database.write(lambda one: erasing.erase(one, NAMESPACE, trace))
 
     async def ask(body: Mapping[str, Any], session: str) -> tuple[str, str]:
         if not late:
@@ -237,7 +236,7 @@ async def test_what_is_erased_while_it_waits_or_is_asked_does_not_come_back(
 
     found = plain(renewable(database, NAMESPACE, 48))
     forget("s1")
-    assert await renew(database, NAMESPACE, now, found, ask, nobody_is_there, {}) == 0
+    assert await renew(database, NAMESPACE, now, found, ask, Quiet().ask, {}) == 0
     assert (gateway.asked, entered(database)) == (["s0"], [])
     for table in ("turns", "sessions"):
         assert database.read(f"SELECT 1 FROM {table} WHERE session <> ''") == []

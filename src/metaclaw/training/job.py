@@ -14,10 +14,11 @@ import json
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from metaclaw.config.fast_loop import JudgeSettings
 from metaclaw.config.slow_loop import TrainingSettings
@@ -43,7 +44,15 @@ from metaclaw.training.jobs import ERASED, JobRow, Jobs, entered, tidy, wipe
 from metaclaw.training.judging import Judging
 from metaclaw.training.planted import plant, with_planted
 from metaclaw.training.process import Event, ReportingProcess
-from metaclaw.training.questions import MAX_UNRELATED_TOKENS, anchors, as_user, body, in_order
+from metaclaw.training.questions import (
+    BESIDE_THE_USER,
+    MAX_UNRELATED_TOKENS,
+    anchors,
+    as_user,
+    body,
+    in_order,
+)
+from metaclaw.training.quiet import Quiet
 from metaclaw.training.renewal import AskAgain, plain, renew
 from metaclaw.training.selection import Evidence, Selection, newest, renewable, select, still_eligible
 from metaclaw.training.steps import with_step
@@ -61,7 +70,9 @@ OVERTAKEN = (
     " job begins with what may."
 )
 
-Ask = Callable[[dict[str, Any]], Awaitable[str]]
+Ask = Callable[[dict[str, Any]], Coroutine[Any, Any, str]]
+
+T = TypeVar("T")
 
 
 class TrainingJob:
@@ -98,8 +109,7 @@ class TrainingJob:
         self._ask_again = ask_again
         self._prepare_module = prepare_module
         self._trainer_module = trainer_module
-        self._going = asyncio.Event()
-        self._going.set()
+        self._quiet = Quiet()
         self._process: ReportingProcess | None = None
         self._row: JobRow | None = None
         self._progress: dict[str, Any] = {}
@@ -134,7 +144,7 @@ class TrainingJob:
         return enough
 
     def pause(self) -> None:
-        self._going.clear()
+        self._quiet.end()
         for part in (self._process, self._judging.arena):
             if part:
                 part.pause()
@@ -148,7 +158,7 @@ class TrainingJob:
             self._why_halted = why
             self._halted.set()
             return
-        self._going.set()
+        self._quiet.begin()
         for part in (self._process, self._judging.arena):
             if part:
                 part.resume()
@@ -197,7 +207,7 @@ class TrainingJob:
             raise
         finally:
             self._row = None
-            self._going.set()  # the next one is not paused because this one ended so
+            self._quiet.begin()  # the next one is not paused because this one ended so
         await self._finish(row, "done")
 
     async def _steps(self, folder: Path) -> None:
@@ -245,7 +255,7 @@ class TrainingJob:
         """
         while True:
             await asyncio.sleep(RENEW_SECONDS)
-            state = "running" if self._going.is_set() else "paused"
+            state = "running" if self._quiet.lasts else "paused"
             try:
                 kept = await asyncio.wrap_future(self._jobs.report(row, state, self._progress))
             except StoreError:  # locked, full: the lease that we have still holds for a while
@@ -298,7 +308,7 @@ class TrainingJob:
         """Ask turns of older generations again, so that a change of the library late in a day does not cost the day."""
         self._phase("asking again")
         failures = self._progress.setdefault("failures", {})
-        hold = await renew(self._database, self._namespace, generation, candidates, ask, self._may_ask, failures)
+        hold = await renew(self._database, self._namespace, generation, candidates, ask, self._quietly, failures)
         self._progress["asked_again"] = {"turns": len(candidates), "hold": hold}
 
     async def _rehearsals(self, data: dataset.Dataset) -> list[tuple[list[Message], str]]:
@@ -306,11 +316,10 @@ class TrainingJob:
         count = self._settings.replay_examples
         kept = [(example.messages, example.reply) for example in data.replay[: count // 3]]
         general = anchors("replay")[: count - len(kept)]
-        return kept + await in_order(self._rehearsal(as_user(prompt)) for prompt in general)
+        return kept + await in_order((self._rehearsal(as_user(prompt)) for prompt in general), BESIDE_THE_USER)
 
     async def _rehearsal(self, messages: list[Message]) -> tuple[list[Message], str]:
-        await self._may_ask()
-        return messages, await self._ask(body(messages, MAX_UNRELATED_TOKENS))
+        return messages, await self._quietly(partial(self._ask, body(messages, MAX_UNRELATED_TOKENS)))
 
     async def _train(self, folder: Path) -> None:
         self._require_kept(folder)
@@ -340,7 +349,7 @@ class TrainingJob:
     async def _decide(self, folder: Path) -> None:
         self._require_kept(folder)
         self._phase("gate")
-        compared = await self._judging.compare(folder, self._may_ask)
+        compared = await self._judging.compare(folder, self._quietly)
         self._require_kept(folder)
         if self._row and not self._jobs.holds(self._row):
             raise LeaseLostError(TAKEN_OVER)
@@ -357,15 +366,16 @@ class TrainingJob:
         if not still_eligible(self._database, self._namespace, turn_ids):
             raise OvertakenError(OVERTAKEN)
 
-    async def _may_ask(self) -> None:
-        """Return when no user is there. Counts the question."""
-        await self._going.wait()
+    async def _quietly(self, question: Callable[[], Coroutine[Any, Any, T]], /) -> T:
+        """A `Quietly` that counts the questions."""
+        answer = await self._quiet.ask(question)
         self._count("asked")
+        return answer
 
     async def _child(self, module: str, *arguments: str, secrets: Mapping[str, str] | None = None) -> Event:
         """Run a process of ours; one that is killed starts again, from its checkpoint if it keeps one."""
         for attempt in range(1, MOST_STARTS + 1):
-            await self._going.wait()
+            await self._quiet.wait()
             self._process = ReportingProcess(module, *arguments, secrets=secrets)
             try:
                 return await self._process.run(self._on_event)
@@ -380,7 +390,7 @@ class TrainingJob:
         self._progress["trainer"] = {**self._progress.get("trainer", {}), **event}
         if event.get("event") == "step":
             self._progress["steps"] = with_step(self._progress.get("steps", ()), event)
-        self._report("running" if self._going.is_set() else "paused")
+        self._report("running" if self._quiet.lasts else "paused")
 
     def _phase(self, name: str) -> None:
         self._progress |= {"phase": name, "phase_started": time.time()}

@@ -22,7 +22,8 @@ from metaclaw.signals.checks import passes
 from metaclaw.signals.sequel import conversation_of
 from metaclaw.store import Connection, Database
 from metaclaw.training.dataset import Candidate
-from metaclaw.training.questions import MAX_REPLY_TOKENS, body, in_order
+from metaclaw.training.questions import BESIDE_THE_USER, MAX_REPLY_TOKENS, body, in_order
+from metaclaw.training.quiet import Quietly
 from metaclaw.types import Message, Signal, Turn
 
 LATER = (408, 429)
@@ -44,7 +45,7 @@ def plain(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 async def renew(
     database: Database, namespace: str, generation: int, candidates: Sequence[Candidate], ask: AskAgain,
-    may_ask: Callable[[], Awaitable[None]], failures: MutableMapping[str, int],
+    quietly: Quietly, failures: MutableMapping[str, int],
 ) -> int:
     """Ask them again, and note what came of it. Returns how many hold. Raises `UpstreamError` where nobody answers.
 
@@ -53,24 +54,30 @@ async def renew(
     """
 
     async def one(candidate: Candidate) -> bool:
-        await may_ask()
         turn, check = candidate.turn, candidate.check
-        if erased_among(database, namespace, [turn.id]):  # while the user was there
-            return False
+
+        async def put() -> tuple[str, str] | None:
+            if erased_among(database, namespace, [turn.id]):  # while the user was there
+                return None
+            return await ask(_question(turn), turn.session)
+
         try:
-            called, reply = await ask(_question(turn), turn.session)
+            answered = await quietly(put)
         except UpstreamError as error:
             if error.status >= 500:
                 failures[turn.id] = failures.get(turn.id, 0) + 1
             nobody_there = error.status >= 500 and failures[turn.id] < MOST_FAILURES
             if nobody_there or error.status in LATER:  # another time
                 raise
-            called, reply = "", ""  # too long by now, with the skills; or the model breaks at it
+            answered = "", ""  # too long by now, with the skills; or the model breaks at it
+        if answered is None:
+            return False
+        called, reply = answered
         holds = bool(called) and check is not None and passes(check, reply) is True
         asked = _Asked(turn, generation, called, holds)
         return await database.write_async(lambda connection: _note(connection, namespace, asked))
 
-    return sum(await in_order(map(one, candidates)))
+    return sum(await in_order(map(one, candidates), BESIDE_THE_USER))
 
 
 @dataclass(frozen=True, slots=True)
