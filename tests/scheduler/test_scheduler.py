@@ -245,6 +245,25 @@ async def test_a_touch_of_the_keyboard_pauses_the_job_within_a_second(job: FakeJ
     assert senses.closed
 
 
+async def test_it_is_paused_so_also_while_the_board_cannot_be_read(
+    job: FakeJob, clock: Clock, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    senses, board = Touched(clock), Board(database, NAMESPACE)
+    clock.forward(900)
+    scheduler = Scheduler(job, clock, Rule(900, None, 60), senses, board)
+    clock.forward(900)
+    running = asyncio.create_task(scheduler.run())
+    await sees(lambda: job.told == ["run"])
+
+    def locked() -> float | None:
+        raise StoreError("locked")
+
+    monkeypatch.setattr(board, "held_seconds", locked)
+    senses.touch()
+    await sees(lambda: job.told == ["run", "pause"])
+    await ended(running)
+
+
 async def test_a_machine_that_slept_pauses_the_job_as_it_wakes(job: FakeJob, clock: Clock) -> None:
     scheduler = await at_work(job, clock)
     running = asyncio.create_task(scheduler.run())

@@ -119,9 +119,7 @@ class Scheduler:
             while True:
                 self._activity, before = after_step(self._activity, before, self._now()), self._now()
                 try:
-                    await self._look_around()
-                    self.step()
-                    self._tell()
+                    await self._round()
                 except MetaClawError as error:  # the store did not answer: asked again in a moment
                     log.warning("the scheduler could not look: %s", error)
                 await asyncio.sleep(STEP_SECONDS)
@@ -132,6 +130,16 @@ class Scheduler:
             await asyncio.gather(*ours, return_exceptions=True)
             if self._sensing:
                 await self._sensing.close()
+
+    async def _round(self) -> None:
+        """Look, act, tell. Raises `MetaClawError` where the store does not answer; the senses are acted on even so."""
+        try:
+            await self._look_around()
+        except MetaClawError:
+            self.step()
+            raise
+        self.step()
+        self._tell()
 
     def _window(self) -> Window:
         asked = self._asked is not None
