@@ -33,7 +33,8 @@ from metaclaw.serving.promotion import Promotions
 from metaclaw.serving.routes import Routes
 from metaclaw.store import Database
 from metaclaw.training.job import TrainingJob
-from metaclaw.training.jobs import TOLD, Jobs
+from metaclaw.training.job_folder import TOLD
+from metaclaw.training.jobs import Jobs
 from metaclaw.training.judging import Judging
 from metaclaw.training.registry import Registry
 from metaclaw.training.selection import Evidence

@@ -15,7 +15,6 @@ import logging
 import os
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,22 +35,16 @@ from metaclaw.journal.erasing import erased_among
 from metaclaw.scheduler.leases import RENEW_SECONDS
 from metaclaw.store import Database
 from metaclaw.store.verdicts import figures
-from metaclaw.training import dataset, outside
-from metaclaw.training.dataset import Candidate
+from metaclaw.training import outside
+from metaclaw.training.dataset import Candidate, Dataset
+from metaclaw.training.dataset_files import write_dataset
 from metaclaw.training.files import write_whole
 from metaclaw.training.gate import LEAST_TO_TELL
-from metaclaw.training.jobs import ERASED, JobRow, Jobs, entered, tidy, wipe
+from metaclaw.training.job_folder import entered, tidy, wipe
+from metaclaw.training.jobs import ERASED, JobRow, Jobs
 from metaclaw.training.judging import Judging
-from metaclaw.training.planted import plant, with_planted
 from metaclaw.training.process import Event, ReportingProcess
-from metaclaw.training.questions import (
-    BESIDE_THE_USER,
-    MAX_UNRELATED_TOKENS,
-    anchors,
-    as_user,
-    body,
-    in_order,
-)
+from metaclaw.training.questions import BESIDE_THE_USER, MAX_UNRELATED_TOKENS, anchors, as_user, body, in_order
 from metaclaw.training.quiet import Quiet
 from metaclaw.training.renewal import AskAgain, plain, renew
 from metaclaw.training.selection import Evidence, Selection, newest, renewable, select, still_eligible
@@ -285,17 +278,7 @@ class TrainingJob:
             "safety": len(data.safety),
         }
         replay = await self._rehearsals(data)
-        watched, judged = dataset.apart(data.query)
-        held_out = {
-            split: [asdict(example) for example in examples]
-            for split, examples in (("query", judged), ("retention", data.retention), ("safety", data.safety))
-        }
-        write_whole(folder / "manifest.jsonl", "\n".join(dataset.manifest_lines(data)))
-        write_whole(folder / "held_out.json", json.dumps(held_out, ensure_ascii=False))
-        lines_of = dataset.lines(data, replay, watched, self._base_model)
-        rows = with_planted([json.loads(line) for line in lines_of], plant())
-        lines = (json.dumps(row, ensure_ascii=False) for row in rows)
-        write_whole(folder / "dataset.jsonl", "\n".join(lines) + "\n")
+        write_dataset(folder, data, replay, self._base_model)
 
     def _renewable(self, selection: Selection) -> list[Candidate]:
         """What there is to be asked again, as far as there is room for it beside what is proven."""
@@ -311,7 +294,7 @@ class TrainingJob:
         hold = await renew(self._database, self._namespace, generation, candidates, ask, self._quietly, failures)
         self._progress["asked_again"] = {"turns": len(candidates), "hold": hold}
 
-    async def _rehearsals(self, data: dataset.Dataset) -> list[tuple[list[Message], str]]:
+    async def _rehearsals(self, data: Dataset) -> list[tuple[list[Message], str]]:
         """What the model is made to remember: a third its own good turns without skills, the rest general answers."""
         count = self._settings.replay_examples
         kept = [(example.messages, example.reply) for example in data.replay[: count // 3]]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 import uuid
 from collections.abc import Collection, Mapping
@@ -14,11 +13,10 @@ from typing import Any
 
 from metaclaw.scheduler.leases import Lease, holds, may_take, taken
 from metaclaw.store import Connection, Database, verdicts
+from metaclaw.training.job_folder import entries, wipe
 
 KIND = "train"
 COLUMNS = "id, state, folder, progress, created_at, updated_at"
-TEXTLESS = ("manifest.jsonl", "job.json", "result.json")
-TOLD = (*TEXTLESS, "dataset.jsonl", "held_out.json", "comparison.json")
 LONGEST_WORD = 60  # characters: what is longer in a job's progress may quote a conversation
 ERASED = "What it was made of was erased."
 
@@ -36,40 +34,6 @@ class JobRow:
 def _row(row: tuple[Any, ...]) -> JobRow:
     """From a row that begins with `COLUMNS`."""
     return JobRow(row[0], row[1], Path(row[2]), json.loads(row[3]), row[4], row[5])
-
-
-def entered(folder: Path) -> frozenset[str]:
-    """The ids of the turns that a job learns from or is measured on; none where its dataset is not built."""
-    return frozenset(row["turn_id"] for row in _taken(folder))
-
-
-def _taken(folder: Path) -> list[dict[str, Any]]:
-    """The manifest's lines of the turns that entered."""
-    try:
-        rows = [json.loads(line) for line in (folder / "manifest.jsonl").read_text("utf-8").splitlines()]
-    except OSError:
-        return []
-    return [row for row in rows if row["split"] != "out"]
-
-
-def wipe(folder: Path) -> None:
-    """Leave of a job's folder what holds no conversation and was not made of one: how it was done and how it went."""
-    _leave(folder, TEXTLESS)
-
-
-def tidy(folder: Path, *also: str) -> None:
-    """Leave of an ended job's folder what tells of it, and `also` these; what it was to go on from goes."""
-    _leave(folder, (*TOLD, *also))
-
-
-def _leave(folder: Path, names: Collection[str]) -> None:
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if path.name in names:
-            continue
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
 
 
 class Jobs:
@@ -141,7 +105,7 @@ class Jobs:
         jobs = [_row(row) for row in rows]
         return [
             job for job in jobs
-            if any(row["turn_id"] in turns or skills & set(row.get("skills", ())) for row in _taken(job.folder))
+            if any(row["turn_id"] in turns or skills & set(row.get("skills", ())) for row in entries(job.folder))
         ]
 
     def forget(self, job: JobRow) -> None:
