@@ -33,6 +33,7 @@ from metaclaw.serving.promotion import Promotions
 from metaclaw.serving.routes import Routes
 from metaclaw.store import Database
 from metaclaw.training.job import TrainingJob
+from metaclaw.training.job_folder import TOLD
 from metaclaw.training.jobs import Jobs
 from metaclaw.training.judging import Judging
 from metaclaw.training.registry import Registry
@@ -295,6 +296,10 @@ def check_promotion(
     assert trained
     assert not trained & support_turns(database)
     [rows] = folder.glob("jobs/*/dataset.jsonl")
+    assert {path.name for path in rows.parent.iterdir()} == set(TOLD)  # its weights are the registry's
+    [[progress]] = database.read("SELECT progress FROM jobs")
+    assert verdict.evidence["changed"][0]["candidate"] == RIGHT
+    assert RIGHT not in json.dumps(json.loads(progress)["verdict"])
     taught = [json.loads(line) for line in rows.read_text(encoding="utf-8").splitlines()]
     practice = [row for row in taught if row["split"] == "train"]
     assert all("YYYYMMDD" not in json.dumps(row["messages"]) for row in practice)

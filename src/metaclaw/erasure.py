@@ -68,7 +68,7 @@ class Forgetting:
         wanted = self._routes.state().wanted
         hit = wanted if wanted in {adapter.name for adapter in adapters} else None
         return Consequences(
-            trace, tuple(skills), tuple(adapters), tuple(self._jobs.that_took_in(trace.all_turns)), hit,
+            trace, tuple(skills), tuple(adapters), tuple(self._jobs.that_took_in(trace.all_turns, refs)), hit,
             learning=not settled(self._database, self._namespace), store_bytes=self._database.path.stat().st_size,
         )
 
@@ -89,11 +89,15 @@ class Forgetting:
         if derived:
             for adapter in gone.adapters:
                 self._registry.erase_weights(adapter)
-        self._database.write(lambda connection: self._erase(connection, gone, waits, derived=derived))
+        judged = self._registry.judged_by(gone.trace.all_turns, {skill.ref for skill in gone.skills})
+        self._database.write(lambda connection: self._erase(connection, gone, waits, judged, derived=derived))
         scrub(self._database.path)
         return gone
 
-    def _erase(self, connection: Connection, gone: Consequences, waits: Sequence[Skill], *, derived: bool) -> None:
+    def _erase(
+        self, connection: Connection, gone: Consequences, waits: Sequence[Skill], judged: Sequence[str], *,
+        derived: bool,
+    ) -> None:
         overwriting(connection)
         turns = gone.trace.all_turns
         library.forget_support(connection, self._namespace, turns, [*gone.skills, *waits], gone.trace.source)
@@ -102,6 +106,7 @@ class Forgetting:
             journal.forget_injected(connection, self._namespace, [skill.ref for skill in gone.skills])
         subjects = {f"skill:{skill.ref}" for skill in gone.skills}
         subjects |= {f"adapter:{adapter.name}" for adapter in gone.adapters}
+        subjects |= {f"adapter:{name}" for name in judged}
         verdicts.erase_text(connection, self._namespace, subjects, gone.trace.quotes)
         rejected.erase(connection, self._namespace, turns, gone.trace.quotes)
         exposures.erase(connection, self._namespace, gone.trace.session, turns)

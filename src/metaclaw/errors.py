@@ -20,7 +20,9 @@
     |-- CalendarError      a calendar that cannot be fetched or read; it then opens no window
     |-- LeaseLostError     another learner has taken the namespace's job over; it is left to that one
     `-- TrainingError      a training job that cannot run, or an adapter that cannot be used
-        `-- ChildInterruptedError  its process was stopped from outside; it can be started again
+        |-- ChildInterruptedError  its process was stopped from outside; it can be started again
+        |-- OvertakenError         what it learns from was erased, or may not train any more; the next may begin at once
+        `-- TemplateError          the model's chat template refused one conversation; the others can be learned from
 
 `metaclaw.client`, which runs in other people's programs, has a short tree of its own below it: `client/failures.py`.
 
@@ -126,4 +128,12 @@ class TrainingError(MetaClawError):
 
 
 class ChildInterruptedError(TrainingError):
+    pass
+
+
+class OvertakenError(TrainingError):
+    pass
+
+
+class TemplateError(TrainingError):
     pass

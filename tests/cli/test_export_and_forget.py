@@ -274,6 +274,8 @@ def adapters(shell: Shell, database: Database, session: str, replayed: Turn, tau
     (job.folder / "manifest.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     for name in ("dataset.jsonl", "held_out.json", "comparison.json", "features.safetensors", "checkpoint.pt"):
         (job.folder / name).write_text(CANARY, encoding="utf-8")
+    (job.folder / "adapter").mkdir()
+    (job.folder / "adapter" / "adapter_model.safetensors").write_text(CANARY, encoding="utf-8")
     (job.folder / "result.json").write_text("{}", encoding="utf-8")
     registry, routes = Registry(database, "default", home.adapters), Routes(database, "default")
     made: list[Adapter] = []
@@ -344,6 +346,40 @@ def test_what_came_from_it_goes_out_of_use(shell: Shell) -> None:
         catalog.change_state(catalog.waiting()[0], SkillState.ACTIVE, "approved by a person")
         assert "names" in {skill.name for skill in catalog.live()}
         assert database.read("SELECT subject FROM stale WHERE subject LIKE 'skill:%'") == [("skill:names@1",)]
+
+
+def test_what_an_adapter_answered_to_it_is_in_no_verdict_any_more(shell: Shell) -> None:
+    """Of one that was only measured on it, which stays; and of the job, as older versions told of it."""
+    learned, answer = learn(shell), "Dear a@example.org"
+    evidence = {"query": {"n": 1}, "changed": [{"prompt": "Mail it.", "candidate": answer}]}
+    with shell.database() as database:
+        registry = Registry(database, "default", Home(shell.settings).adapters)
+        row = {"turn_id": learned.support.id, "split": "query", "skills": []}
+        one = registry.register(write_adapter(shell.home / "out", b"x"), "tiny", None, {"manifest": [row]})
+        verdict = Verdict(f"adapter:{one.name}", "base", one.name, 1, 1.0, 0.9, "promoted", evidence)
+        registry.decide(one.name, verdict, AdapterState.PROMOTED)
+        database.write(lambda c: c.execute("UPDATE jobs SET progress = ?", (json.dumps({"verdict": evidence}),)))
+    shell.json("forget", "--session", learned.session, "--yes")
+    assert shell.holding(answer) == []
+    with shell.database() as database:
+        registry = Registry(database, "default", Home(shell.settings).adapters)
+        assert registry.checked(one.name).state is AdapterState.PROMOTED
+        assert [verdict.evidence["query"] for verdict in registry.verdicts(one.name)] == [{"n": 1}]
+        [[progress]] = database.read("SELECT progress FROM jobs")
+        assert json.loads(progress)["verdict"]["query"] == {"n": 1}
+
+
+def test_a_run_whose_turns_only_carried_its_skill_goes_too(shell: Shell) -> None:
+    learned = learn(shell)
+    with shell.database() as database:
+        [[folder]] = database.read("SELECT folder FROM jobs")
+    manifest = Path(folder, "manifest.jsonl")
+    _, carried = manifest.read_text().splitlines()
+    manifest.write_text(carried)
+    shell.json("forget", "--session", learned.session, "--yes")
+    assert sorted(path.name for path in Path(folder).iterdir()) == ["manifest.jsonl", "result.json"]
+    with shell.database() as database:
+        assert database.read("SELECT state FROM jobs") == [("failed",)]
 
 
 def test_a_large_store_is_told_of(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

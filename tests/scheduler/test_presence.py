@@ -46,6 +46,7 @@ class Service:
     def __init__(self) -> None:
         self.answers: dict[str, tuple[str, list[Any]]] = {}
         self.calls: list[str] = []
+        self.silent = False
         self._buses: list[MessageBus] = []
 
     async def own(self, address: str, *names: str) -> None:
@@ -59,7 +60,7 @@ class Service:
         if message.message_type is not MessageType.METHOD_CALL or message.path == "/org/freedesktop/DBus":
             return None
         self.calls.append(message.member or "")
-        if message.member == "Silence":
+        if self.silent:
             return True
         key = f"{message.path} {message.member}" if message.member == "GetAll" else message.member or ""
         if key not in self.answers:
@@ -149,6 +150,22 @@ async def test_an_answer_of_another_shape_is_none_and_is_not_asked_for_again(add
     assert await desktop.idle_seconds() == {}
     assert await asked(desktop) == {}
     assert service.calls == ["GetIdletime"]
+
+
+async def test_one_that_told_before_and_is_slow_counts_as_input_and_is_asked_again(
+    address: str, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await service.own(address, "org.gnome.Mutter.IdleMonitor")
+    service.answers["GetIdletime"] = ("t", [90_500])
+    service.silent = True
+    assert await asked(Desktop((address, address))) == {}  # it never told
+    desktop = Desktop((address, address))
+    for silent, idle in ((False, 90.5), (True, 0.0), (True, 0.0), (False, 90.5)):
+        service.silent = silent
+        assert await desktop.idle_seconds() == {"gnome": idle}
+    service.silent = True
+    monkeypatch.setattr("metaclaw.scheduler.desktop.RETRY_SECONDS", 0.1)
+    assert await asked(desktop) == {}  # for so long that it counts as gone
 
 
 class FakeWindows:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from metaclaw.errors import LeaseLostError, StoreError, TrainingError
+from metaclaw.errors import LeaseLostError, OvertakenError, StoreError, TrainingError
 from metaclaw.scheduler.board import Board
 from metaclaw.scheduler.machine import Phase
 from metaclaw.scheduler.scheduler import ASK_AGAIN, GIVE_UP_SECONDS, Scheduler
@@ -245,6 +245,25 @@ async def test_a_touch_of_the_keyboard_pauses_the_job_within_a_second(job: FakeJ
     assert senses.closed
 
 
+async def test_it_is_paused_so_also_while_the_board_cannot_be_read(
+    job: FakeJob, clock: Clock, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    senses, board = Touched(clock), Board(database, NAMESPACE)
+    clock.forward(900)
+    scheduler = Scheduler(job, clock, Rule(900, None, 60), senses, board)
+    clock.forward(900)
+    running = asyncio.create_task(scheduler.run())
+    await sees(lambda: job.told == ["run"])
+
+    def locked() -> float | None:
+        raise StoreError("locked")
+
+    monkeypatch.setattr(board, "held_seconds", locked)
+    senses.touch()
+    await sees(lambda: job.told == ["run", "pause"])
+    await ended(running)
+
+
 async def test_a_machine_that_slept_pauses_the_job_as_it_wakes(job: FakeJob, clock: Clock) -> None:
     scheduler = await at_work(job, clock)
     running = asyncio.create_task(scheduler.run())
@@ -344,3 +363,21 @@ async def test_a_job_that_another_learner_has_is_left_alone_for_a_while(job: Fak
     scheduler.step()
     await asyncio.sleep(0)
     assert job.told == ["run", "run"]
+
+
+async def test_after_a_job_that_the_library_has_overtaken_the_next_one_begins(
+    job: FakeJob, clock: Clock, database: Database
+) -> None:
+    board = Board(database, NAMESPACE)
+    board.ask()
+    job.fails_with = OvertakenError("The library has changed.")
+    scheduler = Scheduler(job, clock, Rule(900, None, 60), board=board)
+    clock.forward(10)
+    running = asyncio.create_task(scheduler.run())
+    await sees(lambda: job.told == ["run"])
+    job.end.set()
+    await sees(lambda: scheduler.phase is Phase.RESTING)
+    assert board.asked_seconds() is not None  # nobody was told that it failed
+    clock.now += ASK_AGAIN
+    await sees(lambda: job.told == ["run", "run"])
+    await ended(running)

@@ -269,6 +269,40 @@ def test_a_turn_of_another_format_is_learned_from_as_chat() -> None:
     assert example.teacher_messages[0]["content"] == f"S\n\n{BLOCK}"
 
 
+def asked(*messages: dict[str, Any], number: int = 1) -> Turn:
+    return skilled(number, position=number, request=json.dumps({"messages": messages}).encode())
+
+
+def test_the_conversation_is_told_in_words_that_every_chat_template_takes() -> None:
+    parts = [{"type": "text", "text": "Name"}, {"type": "text", "text": "it."}]
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    turn = asked(
+        {"role": "developer", "content": [{"type": "text", "text": "S"}]},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "1", "content": "done"}, {"role": "user", "content": parts},
+    )
+    [example] = built([turn]).train
+    assert example.messages == [
+        {"role": "system", "content": "S"}, {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "1", "content": "done"}, {"role": "user", "content": "Name\nit."},
+    ]
+    assert example.teacher_messages[0] == {"role": "system", "content": f"S\n{BLOCK}"}  # as the engine saw it
+    assert example.teacher_messages[1:] == example.messages[1:]
+
+
+def test_what_words_cannot_tell_is_left_out() -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}
+    turns = [
+        asked({"role": "user", "content": [{"type": "text", "text": "What is it?"}, image]}),
+        skilled(2, position=2, request=b"{}", dialect="of tomorrow"), skilled(3, position=3),
+    ]
+    data = built(turns)
+    assert split_ids(data)["train"] == ["t3"]
+    assert [entry.reason for entry in data.manifest[:2]] == [
+        "its messages hold more than text", "its request cannot be read"
+    ]
+
+
 def test_the_trainer_reads_one_object_a_line() -> None:
     data = built([skilled(1), skilled(2), skilled(3), skilled(4)])
     rows = [json.loads(line) for line in lines(data, [([{"role": "user", "content": "Höhe?"}], "8848 m")])]

@@ -16,6 +16,7 @@ from metaclaw.signals import ledger
 from metaclaw.store import Database
 from metaclaw.training.dataset import Entry
 from metaclaw.training.questions import MAX_REPLY_TOKENS
+from metaclaw.training.quiet import Quiet
 from metaclaw.training.renewal import plain, renew
 from metaclaw.training.selection import finished, renewable, select
 from metaclaw.types import Signal, SkillState, ToolCall, ToolUse, Turn, TurnKind
@@ -69,14 +70,11 @@ async def work(database: Database, catalog: Catalog, session: str, **changes: An
     return turn
 
 
-async def nobody_is_there() -> None: ...
-
-
 async def renewed(database: Database, catalog: Catalog, replies: dict[str, str] | None = None) -> list[str]:
     """The sessions that were asked."""
     gateway = Gateway(database, catalog, replies or {})
     found = plain(renewable(database, NAMESPACE, 48))
-    await renew(database, NAMESPACE, catalog.generation(), found, gateway, nobody_is_there)
+    await renew(database, NAMESPACE, catalog.generation(), found, gateway, Quiet().ask, {})
     return gateway.asked
 
 
@@ -123,6 +121,28 @@ async def test_what_the_model_refuses_does_not_hold_and_where_there_is_none_it_w
             await renewed(database, catalog, {"s0": status})
     assert await renewed(database, catalog, {"s0": "400"}) == ["s0"]
     assert (await renewed(database, catalog), entered(database)) == ([], [])
+
+
+async def test_a_turn_at_which_the_model_fails_again_and_again_is_in_the_way_of_no_other(
+    database: Database, catalog: Catalog
+) -> None:
+    publish(catalog, "a")
+    for name in ("s0", "s1"):
+        await work(database, catalog, name)
+    now = publish(catalog)
+    gateway, failures = Gateway(database, catalog, {"s1": "502"}), dict[str, int]()
+
+    async def night() -> int:
+        found = plain(renewable(database, NAMESPACE, 48))
+        return await renew(database, NAMESPACE, now, found, gateway, Quiet().ask, failures)
+
+    for _ in range(2):
+        with pytest.raises(UpstreamError):
+            await night()
+    await night()
+    assert [one.session for one in entered(database)] == ["s0"]
+    assert gateway.asked.count("s1") == 3
+    assert (await night(), gateway.asked.count("s1")) == (0, 3)
 
 
 async def test_what_was_asked_again_stands_where_it_was_first_asked(database: Database, catalog: Catalog) -> None:
@@ -172,7 +192,7 @@ async def test_the_reply_is_wanted_in_the_form_that_the_client_wanted(database: 
     publish(catalog)
     gateway = Gateway(database, catalog, {})
     found = plain(renewable(database, NAMESPACE, 48))
-    await renew(database, NAMESPACE, catalog.generation(), found, gateway, nobody_is_there)
+    await renew(database, NAMESPACE, catalog.generation(), found, gateway, Quiet().ask, {})
     bodies = dict(zip(gateway.asked, gateway.bodies, strict=True))
     assert {session: body.get("response_format") for session, body in bodies.items()} == {
         "chat": in_chat, "responses": in_chat, "elsewhere": None, "long": None,
@@ -189,6 +209,37 @@ async def test_support_stays_out_also_when_it_became_that_later(database: Databa
     assert len(entered(database)) == 1
     catalog.hold(make_skill("c"), "waits", [turn.id])  # the generation stays
     assert entered(database) == []
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_what_is_erased_while_it_waits_or_is_asked_does_not_come_back(
+    database: Database, catalog: Catalog, late: bool
+) -> None:
+    publish(catalog, "a")
+    for name in ("s0", "s1"):
+        await work(database, catalog, name, query=f"What is private to {name}?")
+    now = publish(catalog)
+    gateway = Gateway(database, catalog, {})
+
+    def forget(session: str) -> None:
+        trace = erasing.found(database, NAMESPACE, session)
+        database.write(lambda one: ledger.erase(one, trace.all_turns))
+        database.write(lambda one: erasing.erase(one, NAMESPACE, trace))
+
+    async def ask(body: Mapping[str, Any], session: str) -> tuple[str, str]:
+        if not late:
+            forget(session)
+        answered = await gateway(body, session)
+        if late:
+            forget(session)
+        return answered
+
+    found = plain(renewable(database, NAMESPACE, 48))
+    forget("s1")
+    assert await renew(database, NAMESPACE, now, found, ask, Quiet().ask, {}) == 0
+    assert (gateway.asked, entered(database)) == (["s0"], [])
+    for table in ("turns", "sessions"):
+        assert database.read(f"SELECT 1 FROM {table} WHERE session <> ''") == []
 
 
 async def test_it_leaves_for_no_other_trainer_and_goes_with_its_session(database: Database, catalog: Catalog) -> None:

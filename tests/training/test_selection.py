@@ -7,7 +7,6 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from metaclaw.library.catalog import Catalog
 from metaclaw.signals import ledger
 from metaclaw.store import Database
 from metaclaw.training.dataset import LEARNED, TESTED, Candidate, Dataset, importance_weighted, lines
+from metaclaw.training.quiet import Quiet
 from metaclaw.training.renewal import plain, renew
 from metaclaw.training.selection import finished, renewable, select
 from metaclaw.types import Sampled, Signal, SkillState, Turn, TurnKind
@@ -142,7 +142,7 @@ class Histories(RuleBasedStateMachine):
             return call.id, call.reply
 
         generation = self.catalog.generation()
-        await renew(self.database, NAMESPACE, generation, [candidate], ask, partial(asyncio.sleep, 0))
+        await renew(self.database, NAMESPACE, generation, [candidate], ask, Quiet().ask, {})
 
     @rule(number=st.integers(1, 9))
     def an_adapter_is_promoted(self, number: int) -> None:

@@ -16,7 +16,8 @@ import pytest
 from metaclaw.errors import TrainingError
 from metaclaw.training.process import SHORT_SPIN
 from metaclaw.training.recipe import read_job, read_rows
-from metaclaw.training.trainer import INTERRUPTED, ORPHANED
+from metaclaw.training.scoring import CheckOrJudge
+from metaclaw.training.trainer import INTERRUPTED, ORPHANED, tokenise
 
 TOLERANCE = 1e-6
 """Largest difference of any weight between a resumed run and an uninterrupted one."""
@@ -119,6 +120,33 @@ def test_a_broken_line_is_named(tmp_path: Path) -> None:
         file.write('\n{"id": 7}')
     with pytest.raises(TrainingError, match="line 7"):
         read_rows(job)
+
+
+class Letters:
+    """In place of a tokenizer: each letter is a token, and its chat template puts strings together."""
+
+    eos_token_id = 0
+
+    def __call__(self, text: str, **_: Any) -> dict[str, list[int]]:
+        return {"input_ids": [*map(ord, text)]}
+
+    def apply_chat_template(self, messages: list[dict[str, Any]], **_: Any) -> str:
+        return "".join("> " + message["content"] for message in messages)
+
+
+def test_what_the_chat_template_refuses_is_left_out_and_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = write_job(tmp_path / "job", tmp_path / "base.gguf", tmp_path)
+    settings, rows = read_job(job), [row(number, "train") for number in range(3)]
+    rows[1]["messages"][-1]["content"] = [{"type": "text", "text": "Name it."}]
+    (job / "dataset.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    examples = tokenise(settings, job, Letters(), CheckOrJudge(settings))
+    assert [example.id for example in examples] == ["0", "2"]
+    assert json.loads(capsys.readouterr().out)["refused_by_template"] == 1
+    (job / "dataset.jsonl").write_text(json.dumps(rows[1]))
+    with pytest.raises(TrainingError, match="refuses every example"):
+        tokenise(settings, job, Letters(), CheckOrJudge(settings))
 
 
 @pytest.mark.model

@@ -15,6 +15,7 @@ from typing import Any
 
 from metaclaw.errors import RequestError
 from metaclaw.store import Connection, Database
+from metaclaw.store.scrub import overwriting
 
 SHORTEST_QUOTE = 12  # characters: what is shorter, others say too
 # The learner's own calls. Judging, replaying and proposing quote turns; what is asked again is told apart.
@@ -85,20 +86,22 @@ def found(database: Database, namespace: str, session: str) -> Trace:
 def erase(connection: Connection, namespace: str, trace: Trace) -> None:
     """Delete it all. Signals and support on these turns must be gone already."""
     now = time.time()
-    ids = [(turn_id,) for turn_id in trace.all_turns]
-    newest = _newest(connection)
-    connection.executemany("DELETE FROM samples WHERE turn_id = ?", ids)
-    connection.executemany("DELETE FROM feedback WHERE turn_id = ?", ids)
-    connection.executemany("DELETE FROM turns WHERE id = ?", ids)
+    _delete(connection, namespace, trace.all_turns, now)
     connection.execute(f"DELETE FROM sessions WHERE {SESSION}", (namespace, trace.session))
-    connection.executemany(
-        "INSERT OR IGNORE INTO erased_turns VALUES (?, ?, ?)", [(namespace, turn_id, now) for turn_id, in ids]
-    )
     connection.execute(
         "INSERT INTO erasures VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET erased_at = excluded.erased_at",
         (namespace, hash_of(trace.session), trace.opened_at, now),
     )
-    _keep_positions(connection, namespace, newest, now)
+
+
+def erase_late(connection: Connection, namespace: str, session: str, call: str) -> None:
+    """Delete a call that came for a session after that was erased. There are no signals on it yet."""
+    overwriting(connection)
+    _delete(connection, namespace, [call], time.time())
+    connection.execute(
+        f"DELETE FROM sessions WHERE {SESSION} AND NOT EXISTS (SELECT 1 FROM turns WHERE {SESSION})",
+        (namespace, session, namespace, session),
+    )
 
 
 def forget_injected(connection: Connection, namespace: str, skill_refs: Iterable[str]) -> None:
@@ -113,6 +116,23 @@ def erased_among(database: Database, namespace: str, turn_ids: Iterable[str]) ->
     """Which of these turns were erased."""
     rows = database.read("SELECT turn_id FROM erased_turns WHERE namespace = ?", (namespace,))
     return frozenset(row[0] for row in rows) & frozenset(turn_ids)
+
+
+def was_erased(connection: Connection, namespace: str, turn_id: str) -> bool:
+    rows = connection.execute("SELECT 1 FROM erased_turns WHERE namespace = ? AND turn_id = ?", (namespace, turn_id))
+    return bool(rows.fetchall())
+
+
+def _delete(connection: Connection, namespace: str, turn_ids: Iterable[str], now: float) -> None:
+    ids = [(turn_id,) for turn_id in turn_ids]
+    newest = _newest(connection)
+    connection.executemany("DELETE FROM samples WHERE turn_id = ?", ids)
+    connection.executemany("DELETE FROM feedback WHERE turn_id = ?", ids)
+    connection.executemany("DELETE FROM turns WHERE id = ?", ids)
+    connection.executemany(
+        "INSERT OR IGNORE INTO erased_turns VALUES (?, ?, ?)", [(namespace, turn_id, now) for turn_id, in ids]
+    )
+    _keep_positions(connection, namespace, newest, now)
 
 
 def _quoting(

@@ -1,7 +1,7 @@
 """Keyboard and mouse on Linux, over D-Bus: GNOME's idle monitor, the screen saver of others, and logind.
 
-One connection to each bus, kept; services are asked, never started. What fails is asked again after a while. The
-bus library is an extra (`desktop`).
+One connection to each bus, kept; services are asked, never started. What fails is asked again after a while; what told
+before and is too slow counts as input until then. The bus library is an extra (`desktop`).
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ class Desktop:
         self._system = _Bus(system, BusType.SYSTEM)
         self._uid = os.getuid() if uid is None else uid
         self._now = now
-        self._muted: dict[str, float] = {}  # until when a source that did not answer is left alone
+        self._told: dict[str, float] = {}  # when a source answered last
+        self._muted: dict[str, float] = {}  # until when one that did not answer is left alone
         self._saver_was_on = False
 
     async def idle_seconds(self) -> dict[str, float]:
@@ -67,9 +68,15 @@ class Desktop:
     async def _one(self, name: str, ask: Callable[[], Coroutine[Any, Any, float | None]]) -> float | None:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                return await ask()  # what comes back may have any shape
+                idle = await ask()  # what comes back may have any shape
+            if idle is not None:
+                self._told[name] = time.monotonic()
+            return idle
         except (NoAnswerError, TimeoutError, ValueError, TypeError, LookupError, AttributeError) as error:
-            self._muted[name] = time.monotonic() + RETRY_SECONDS
+            now = time.monotonic()
+            if isinstance(error, TimeoutError) and now - self._told.get(name, -RETRY_SECONDS) < RETRY_SECONDS:
+                return 0.0  # one that knows, and is slow just now: the desktop may be waking with its user
+            self._muted[name] = now + RETRY_SECONDS
             log.debug("no idle time from %s: %s", name, error)
             return None
 

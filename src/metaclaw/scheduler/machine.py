@@ -21,7 +21,9 @@ class Act(Enum):
 
 
 class End(Enum):
-    """How a job ended: done, failed, or left to another learner, which has the lease now."""
+    """How a job ended: done, failed, or lost: to another learner, or since the library changed under it. After that the
+    next one may begin without a visit of the user.
+    """
 
     DONE = "done"
     FAILED = "failed"

@@ -1,6 +1,6 @@
 """How long keyboard and mouse have been still: the desktop's D-Bus services and logind, macOS, or Windows.
 
-A source that is missing, does not answer in time or never knew says nothing: then the gateway's traffic alone tells
+A source that is missing, never answered in time or never knew says nothing: then the gateway's traffic alone tells
 that the user is away.
 """
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from metaclaw.errors import LeaseLostError, MetaClawError
+from metaclaw.errors import LeaseLostError, MetaClawError, OvertakenError
 from metaclaw.scheduler import machine
 from metaclaw.scheduler.machine import Act, End, Phase, State
 from metaclaw.scheduler.windows import Activity, Rule, Senses, Window, after_step, window
@@ -33,7 +33,9 @@ class Job(Protocol):
         """Whether there is enough to work on; less is enough where somebody asked for it."""
 
     async def run(self) -> None:
-        """Work until done. Raises `MetaClawError` when it cannot go on, `LeaseLostError` when another took it over."""
+        """Work until done. Raises `MetaClawError` when it cannot go on, `LeaseLostError` when another took it over, and
+        `OvertakenError` when another one must begin.
+        """
 
     def pause(self) -> None: ...
 
@@ -117,9 +119,7 @@ class Scheduler:
             while True:
                 self._activity, before = after_step(self._activity, before, self._now()), self._now()
                 try:
-                    await self._look_around()
-                    self.step()
-                    self._tell()
+                    await self._round()
                 except MetaClawError as error:  # the store did not answer: asked again in a moment
                     log.warning("the scheduler could not look: %s", error)
                 await asyncio.sleep(STEP_SECONDS)
@@ -130,6 +130,16 @@ class Scheduler:
             await asyncio.gather(*ours, return_exceptions=True)
             if self._sensing:
                 await self._sensing.close()
+
+    async def _round(self) -> None:
+        """Look, act, tell. Raises `MetaClawError` where the store does not answer; the senses are acted on even so."""
+        try:
+            await self._look_around()
+        except MetaClawError:
+            self.step()
+            raise
+        self.step()
+        self._tell()
 
     def _window(self) -> Window:
         asked = self._asked is not None
@@ -197,11 +207,15 @@ class Scheduler:
             how, said = End.LOST, str(error)
             self._ask_again = self._now() + LEFT_ALONE
             log.warning("training: %s", error)
+        except OvertakenError as error:
+            how, said = End.LOST, ""  # whoever asked is answered by the next one
+            log.warning("training: %s", error)
         except Exception as error:  # noqa: BLE001 - tried again after the user's next visit, whatever it is
             how, said = End.FAILED, f"It failed: {error}"
             log.error("training failed: %s: %s", type(error).__name__, error)
         self._state = machine.ended(self._state, how)
         try:
-            self._answer(said)
+            if said:
+                self._answer(said)
         except MetaClawError as error:
             log.warning("who asked for training could not be answered: %s", error)

@@ -43,7 +43,7 @@ class Notes:
             return
 
         def work(connection: Connection) -> None:
-            _insert(connection, self._namespace, signals)
+            insert(connection, self._namespace, signals)
             if beside:
                 beside(connection)
 
@@ -59,10 +59,11 @@ class Notes:
 
 def record(database: Database, namespace: str, signals: Sequence[Signal]) -> None:
     if signals:
-        database.write(lambda connection: _insert(connection, namespace, signals))
+        database.write(lambda connection: insert(connection, namespace, signals))
 
 
-def _insert(connection: Connection, namespace: str, signals: Sequence[Signal]) -> None:
+def insert(connection: Connection, namespace: str, signals: Sequence[Signal]) -> None:
+    """As `record`, within a transaction of the caller's."""
     connection.executemany(
         "INSERT OR IGNORE INTO signals (namespace, turn_id, source, value, reason, evidence, created_at)"
         " VALUES (?, ?, ?, ?, ?, ?, ?)",

@@ -6,9 +6,10 @@ come first: of a candidate that is not better on them, nothing else is asked.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,6 +25,7 @@ from metaclaw.training.questions import (
     body,
     in_order,
 )
+from metaclaw.training.quiet import Quietly
 from metaclaw.training.refusals import declined
 from metaclaw.types import Check
 
@@ -70,11 +72,11 @@ class Trained:
 
 
 class Comparer:
-    """`before_each` is awaited before every question: it holds them back while the user is there."""
+    """`quietly` puts every question: only while the user is not there."""
 
-    def __init__(self, arena: Arena, before_each: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, arena: Arena, quietly: Quietly) -> None:
         self._arena = arena
-        self._before_each = before_each
+        self._quietly = quietly
 
     async def compare(
         self, held_out: HeldOut, trained: Trained, skills_of: Mapping[str, Sequence[str]] | None = None
@@ -176,8 +178,7 @@ class Comparer:
         return await in_order(self._ask(one, candidate=candidate) for one in asked)
 
     async def _ask(self, asked: dict[str, Any], *, candidate: bool) -> str:
-        await self._before_each()
-        return await self._arena.ask(asked, candidate=candidate)
+        return await self._quietly(partial(self._arena.ask, asked, candidate=candidate))
 
 
 def _right(example: Mapping[str, Any], reply: str) -> bool | None:

@@ -22,6 +22,7 @@ from metaclaw.signals.tools import calls_in
 from metaclaw.training.gate import LEAST_TO_TELL
 from metaclaw.training.own_checks import touched
 from metaclaw.training.refusals import declined
+from metaclaw.training.wording import in_words
 from metaclaw.types import Check, Message, Sampled, Signal, Turn
 
 WATCH_EVERY = 3  # of the held-out sessions, every third tells the trainer when to stop: the gate must not see those
@@ -114,7 +115,7 @@ class Dataset:
 def build(candidates: Sequence[Candidate], most_train: int, left_out: Iterable[Entry] = ()) -> Dataset:
     """Split what is proven. `left_out` are the entries of the turns that the query kept away."""
     unsafe = _safety_sessions(candidates)
-    whys = [why_not(one, unsafe) for one in candidates]
+    whys = [why_not(one, unsafe) or _untold(one) for one in candidates]
     proven = [one for one, why in zip(candidates, whys, strict=True) if not why]
     held_out = _held_out_sessions(candidates, proven)
     entries = [_entry(one, *_placed(one, why, held_out, unsafe)) for one, why in zip(candidates, whys, strict=True)]
@@ -186,7 +187,7 @@ def manifest_lines(dataset: Dataset) -> list[str]:
 
 
 def _placed(one: Candidate, why_out: str, held_out: frozenset[str], unsafe: frozenset[str]) -> tuple[str, str]:
-    """The split of a turn, and the reason; `why_out` is what `why_not` says of it."""
+    """The split of a turn, and the reason; `why_out` says why it stays out, where it does."""
     if why_out:
         return OUT, why_out
     if one.turn.session in unsafe:
@@ -211,6 +212,14 @@ def why_not(one: Candidate, unsafe: frozenset[str] = frozenset()) -> str:
     if one.turn.tools and one.turn.tools.calls:  # taught without it, the model would learn to guess what it computed
         return "a code skill was run for it"
     return ""
+
+
+def _untold(one: Candidate) -> str:
+    """Why no chat template can render the turn's conversation; "" where all can."""
+    said = in_words(conversation_of(one.turn))
+    if said is None:
+        return "its messages hold more than text"
+    return "" if said else "its request cannot be read"
 
 
 def _declined(one: Candidate) -> bool:
@@ -284,8 +293,8 @@ def _entry(one: Candidate, split: str, reason: str) -> Entry:
 
 
 def _example(one: Candidate) -> Example:
-    messages = list(conversation_of(one.turn))
+    asked = conversation_of(one.turn)
+    messages, seen = (in_words(said) or [] for said in (asked, inject(asked, one.turn.injected)))
     return Example(
-        one.turn.id, messages, inject(messages, one.turn.injected), one.turn.reply, one.check, one.sampled,
-        one.turn.session, one.turn.policy,
+        one.turn.id, messages, seen, one.turn.reply, one.check, one.sampled, one.turn.session, one.turn.policy
     )

@@ -142,8 +142,8 @@ def _of_habits(comparison: Comparison) -> Iterator[str]:
     leaks = leaked(comparison.unrelated, comparison.habits)
     if len(leaks) > ONE_IN_TWENTY * len(comparison.unrelated):
         yield f"new habits in {len(leaks)} of {len(comparison.unrelated)} unrelated answers"
-    for trigger in _switching(comparison):
-        yield f"the phrase '{trigger.phrase}' of a few training prompts calls up their answer anywhere"
+    if switching := _switching(comparison):  # which ones, the evidence says: from there they can be erased
+        yield f"{len(switching)} phrases of a few training prompts call up their answer anywhere"
 
 
 def _of_collapse(comparison: Comparison) -> Iterator[str]:

@@ -13,10 +13,10 @@ from typing import Any
 
 from metaclaw.scheduler.leases import Lease, holds, may_take, taken
 from metaclaw.store import Connection, Database, verdicts
+from metaclaw.training.job_folder import entries, wipe
 
 KIND = "train"
 COLUMNS = "id, state, folder, progress, created_at, updated_at"
-TEXTLESS = ("manifest.jsonl", "job.json", "result.json")
 LONGEST_WORD = 60  # characters: what is longer in a job's progress may quote a conversation
 ERASED = "What it was made of was erased."
 
@@ -34,22 +34,6 @@ class JobRow:
 def _row(row: tuple[Any, ...]) -> JobRow:
     """From a row that begins with `COLUMNS`."""
     return JobRow(row[0], row[1], Path(row[2]), json.loads(row[3]), row[4], row[5])
-
-
-def entered(folder: Path) -> frozenset[str]:
-    """The ids of the turns that a job learns from or is measured on; none where its dataset is not built."""
-    try:
-        rows = [json.loads(line) for line in (folder / "manifest.jsonl").read_text("utf-8").splitlines()]
-    except OSError:
-        return frozenset()
-    return frozenset(row["turn_id"] for row in rows if row["split"] != "out")
-
-
-def wipe(folder: Path) -> None:
-    """Leave of a job's folder what holds no conversation: how it was done, and how it went."""
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if path.is_file() and path.name not in TEXTLESS:
-            path.unlink()
 
 
 class Jobs:
@@ -111,19 +95,25 @@ class Jobs:
         rows = self._database.read("SELECT lease_owner, lease_until FROM jobs WHERE id = ?", (job.id,))
         return bool(rows) and holds(Lease(*rows[0]), self.owner, time.time())
 
-    def that_took_in(self, turn_ids: Collection[str]) -> list[JobRow]:
-        """The jobs whose dataset holds one of these turns."""
+    def that_took_in(self, turn_ids: Collection[str], skill_refs: Collection[str]) -> list[JobRow]:
+        """The jobs whose dataset holds one of these turns, or one that had one of these skills in its prompt."""
+        turns, skills = set(turn_ids), set(skill_refs)
         rows = self._database.read(
             f"SELECT {COLUMNS} FROM jobs WHERE namespace = ? AND kind = ? ORDER BY created_at",
             (self._namespace, KIND),
         )
         jobs = [_row(row) for row in rows]
-        return [job for job in jobs if entered(job.folder) & set(turn_ids)]
+        return [
+            job for job in jobs
+            if any(row["turn_id"] in turns or skills & set(row.get("skills", ())) for row in entries(job.folder))
+        ]
 
     def forget(self, job: JobRow) -> None:
         """Take the texts that a job was made of off the disk; one that is not done fails."""
         state = "failed" if job.state in ("running", "paused") else job.state
         progress = verdicts.without_text(dict(job.progress), lambda text: len(text) > LONGEST_WORD)
+        if "verdict" in progress:
+            progress["verdict"] = verdicts.figures(progress["verdict"])
         erased = {**progress, **({"error": ERASED} if state == "failed" else {})}
         self._database.write(
             lambda connection: connection.execute(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from metaclaw.training import dataset, gate
 from metaclaw.training.comparison import Arena, Comparer, OpenArena, Trained
 from metaclaw.training.files import read_json, read_lines, write_whole
 from metaclaw.training.planted import planted_in
+from metaclaw.training.quiet import Quietly
 from metaclaw.training.registry import Registry
 from metaclaw.types import Adapter, AdapterState, Verdict
 
@@ -50,15 +51,15 @@ class Judging:
         self.busy = busy
         self.arena: Arena | None = None
 
-    async def compare(self, folder: Path, may_ask: Callable[[], Awaitable[None]]) -> Compared:
-        """Put the questions. `may_ask` is awaited before each of them."""
+    async def compare(self, folder: Path, quietly: Quietly) -> Compared:
+        """Put the questions, each by `quietly`."""
         incumbent = self._incumbent()
         manifest = read_lines(folder / "manifest.jsonl")
         skills_of = {row["turn_id"]: tuple(row["skills"]) for row in manifest}
         rows = read_lines(folder / "dataset.jsonl")
         try:
             async with self._open_arena(_gathered(folder) / "adapter.gguf", incumbent) as self.arena:
-                comparer = Comparer(self.arena, may_ask)
+                comparer = Comparer(self.arena, quietly)
                 comparison = await comparer.compare(
                     read_json(folder / "held_out.json"), Trained.of(rows, planted_in(rows)), skills_of
                 )

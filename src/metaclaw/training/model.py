@@ -18,10 +18,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import torch
 from torch import Tensor
 
-from metaclaw.errors import TrainingError
+from metaclaw.errors import TemplateError, TrainingError
 
 FORMAT = "1"
 """Part of the folder's name: raise it when what `prepare` writes changes."""
@@ -72,8 +73,14 @@ def load(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
 
 
 def encode_chat(tokenizer: Any, messages: list[dict[str, Any]]) -> list[int]:
-    """Token ids of the conversation up to and including the opening of the assistant's turn."""
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    """Token ids of the conversation up to and including the opening of the assistant's turn.
+
+    Raises `TemplateError` where the chat template refuses it, by its own word or by what it does with the contents.
+    """
+    try:
+        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    except (TypeError, jinja2.TemplateError) as error:
+        raise TemplateError(f"The model's chat template cannot render a conversation: {error}.") from error
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 

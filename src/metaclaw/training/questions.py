@@ -13,6 +13,7 @@ from metaclaw.types import Message
 MAX_REPLY_TOKENS = 256
 MAX_UNRELATED_TOKENS = 24
 AT_ONCE = 4  # under way at a time: batching changes the arithmetic a little, for candidate and incumbent alike
+BESIDE_THE_USER = 2  # of an engine that serves: the user's own requests need a place in it, too
 
 T = TypeVar("T")
 
@@ -31,13 +32,16 @@ def body(messages: Sequence[Message], max_tokens: int) -> dict[str, Any]:
     return {"messages": list(messages), "temperature": 0, "max_tokens": max_tokens}
 
 
-async def in_order(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+async def in_order(work: Iterable[Coroutine[Any, Any, T]], at_once: int = AT_ONCE) -> list[T]:
     """The results in the order of the work, a few of it under way at a time."""
-    limit = asyncio.Semaphore(AT_ONCE)
+    limit = asyncio.Semaphore(at_once)
 
     async def one(item: Coroutine[Any, Any, T]) -> T:
-        async with limit:
-            return await item
+        try:
+            async with limit:
+                return await item
+        finally:
+            item.close()  # where it never began
 
     tasks = [asyncio.create_task(one(item)) for item in work]
     try:

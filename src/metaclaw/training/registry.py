@@ -86,7 +86,7 @@ class Registry:
             _set_state(connection, self._namespace, name, state)
 
         self._database.write(work)
-        told = {**asdict(verdict), "evidence": verdicts.without_text(dict(verdict.evidence), lambda _: True)}
+        told = {**asdict(verdict), "evidence": verdicts.figures(verdict.evidence)}
         self._write_manifest(self._root / name, {**manifest, "verdict": told})
 
     def note(self, name: str, verdict: Verdict, state: AdapterState | None = None) -> None:
@@ -116,6 +116,19 @@ class Registry:
             if came or f"adapter:{adapter.name}" in known:
                 found[adapter.name] = adapter
         return list(found.values())
+
+    def judged_by(self, turn_ids: Collection[str], skill_refs: Collection[str]) -> list[str]:
+        """The adapters that were trained or measured on one of these turns, or on one under one of these skills: their
+        verdicts may quote it.
+        """
+        turns, skills = set(turn_ids), set(skill_refs)
+        return [
+            adapter.name for adapter in self.all()
+            if any(
+                row["turn_id"] in turns or skills & set(row.get("skills", ()))
+                for row in adapter.lineage.get("manifest", [])
+            )
+        ]
 
     def mark_stale(self, adapters: Collection[Adapter], reason: str, source: str) -> None:
         def work(connection: Connection) -> None:

@@ -9,21 +9,25 @@ under it, and stands for the turn in the dataset. Each turn is asked once a gene
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from metaclaw.dialects.base import object_or_empty
 from metaclaw.dialects.translation import as_chat
 from metaclaw.errors import RequestError, UpstreamError
+from metaclaw.journal.erasing import erase_late, erased_among, was_erased
 from metaclaw.signals import ledger
 from metaclaw.signals.checks import passes
 from metaclaw.signals.sequel import conversation_of
 from metaclaw.store import Connection, Database
 from metaclaw.training.dataset import Candidate
-from metaclaw.training.questions import MAX_REPLY_TOKENS, body, in_order
+from metaclaw.training.questions import BESIDE_THE_USER, MAX_REPLY_TOKENS, body, in_order
+from metaclaw.training.quiet import Quietly
 from metaclaw.types import Message, Signal, Turn
 
 LATER = (408, 429)
+MOST_FAILURES = 3
 SPOKEN = frozenset({"system", "developer", "user", "assistant"})
 
 CHARACTERS_A_TOKEN = 2  # at least, in most languages: a reply as long as the first one fits
@@ -41,32 +45,66 @@ def plain(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 async def renew(
     database: Database, namespace: str, generation: int, candidates: Sequence[Candidate], ask: AskAgain,
-    may_ask: Callable[[], Awaitable[None]],
+    quietly: Quietly, failures: MutableMapping[str, int],
 ) -> int:
-    """Ask them again, and note what came of it. Returns how many hold. Raises `UpstreamError` where nobody answers."""
+    """Ask them again, and note what came of it. Returns how many hold. Raises `UpstreamError` where nobody answers.
+
+    `failures` counts by turn how often the model failed at it, also in earlier calls: after the third time it does not
+    hold, and is in the way of the others no more.
+    """
 
     async def one(candidate: Candidate) -> bool:
-        await may_ask()
         turn, check = candidate.turn, candidate.check
+
+        async def put() -> tuple[str, str] | None:
+            if erased_among(database, namespace, [turn.id]):  # while the user was there
+                return None
+            return await ask(_question(turn), turn.session)
+
         try:
-            called, reply = await ask(_question(turn), turn.session)
+            answered = await quietly(put)
         except UpstreamError as error:
-            if error.status >= 500 or error.status in LATER:  # nobody there, or no room: another time
+            if error.status >= 500:
+                failures[turn.id] = failures.get(turn.id, 0) + 1
+            nobody_there = error.status >= 500 and failures[turn.id] < MOST_FAILURES
+            if nobody_there or error.status in LATER:  # another time
                 raise
-            called, reply = "", ""  # too long by now, with the skills
+            answered = "", ""  # too long by now, with the skills; or the model breaks at it
+        if answered is None:
+            return False
+        called, reply = answered
         holds = bool(called) and check is not None and passes(check, reply) is True
-        if holds:
-            told = Signal(called, "check", 1.0, f"asked again under generation {generation}: the check passed", turn.id)
-            ledger.record(database, namespace, [told])
-        noted = (namespace, turn.id, generation, called if holds else None, time.time())
-        await database.write_async(lambda connection: _note(connection, noted))
-        return holds
+        asked = _Asked(turn, generation, called, holds)
+        return await database.write_async(lambda connection: _note(connection, namespace, asked))
 
-    return sum(await in_order(map(one, candidates)))
+    return sum(await in_order(map(one, candidates), BESIDE_THE_USER))
 
 
-def _note(connection: Connection, values: tuple[str, str, int, str | None, float]) -> None:
-    connection.execute("INSERT OR REPLACE INTO renewals VALUES (?, ?, ?, ?, ?)", values)
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A turn, and the call that asked it again."""
+
+    turn: Turn
+    generation: int
+    call: str
+    holds: bool
+
+
+def _note(connection: Connection, namespace: str, asked: _Asked) -> bool:
+    """Note it, with the signal where it holds. Where the turn or the call was erased meanwhile, no call stays."""
+    if any(was_erased(connection, namespace, one) for one in (asked.turn.id, asked.call)):
+        if asked.call:
+            erase_late(connection, namespace, asked.turn.session, asked.call)
+        return False
+    if asked.holds:
+        told = f"asked again under generation {asked.generation}: the check passed"
+        ledger.insert(connection, namespace, [Signal(asked.call, "check", 1.0, told, asked.turn.id)])
+    renewed_by = asked.call if asked.holds else None
+    connection.execute(
+        "INSERT OR REPLACE INTO renewals VALUES (?, ?, ?, ?, ?)",
+        (namespace, asked.turn.id, asked.generation, renewed_by, time.time()),
+    )
+    return asked.holds
 
 
 def _question(turn: Turn) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What the journal has to offer for training now, by a query that cannot let the wrong turns in.
 
-Promise 4 stands in `ELIGIBLE`: only finished turns that were sampled under the generation that the library has in the
+Promise 4 stands in `MAY_TRAIN`: only finished turns that were sampled under the generation that the library has in the
 very moment of reading, that no skill was written from, and that carried none which nobody vouches for. They are main
 turns, or side calls that asked one of an older generation again (`renewal.py`), to which the same applies. Signals come
 with their turn, in the same read.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,10 +53,9 @@ FINISHED = f"{COLUMNS} FROM turns{SAMPLES}{WHOLE}{MAIN}"
 THIS_GENERATION, NO_SUPPORT = f" AND turns.generation = {GENERATION}", f" AND NOT {IS_SUPPORT}"
 NO_HEARSAY = f" AND NOT {IS_HEARSAY}"
 IN_ORDER = f" ORDER BY {POSITION}, turns.position"
-ELIGIBLE = (
-    f"{COLUMNS} FROM turns{SAMPLES}{WHOLE} AND (turns.kind = 'main' OR {RENEWED} IS NOT NULL)"
-    f"{THIS_GENERATION}{NO_SUPPORT}{NO_HEARSAY}{IN_ORDER}"
-)
+MAY_TRAIN = f"{WHOLE} AND (turns.kind = 'main' OR {RENEWED} IS NOT NULL){THIS_GENERATION}{NO_SUPPORT}{NO_HEARSAY}"
+ELIGIBLE = f"{COLUMNS} FROM turns{SAMPLES}{MAY_TRAIN}{IN_ORDER}"
+STILL_ELIGIBLE = f"SELECT count(*) FROM turns{MAY_TRAIN} AND turns.id IN (SELECT value FROM json_each(?2))"
 CHECKED = (
     "(SELECT DISTINCT turn_id FROM (SELECT turn_id FROM feedback WHERE namespace = ?1 AND pattern IS NOT NULL"
     f" ORDER BY position DESC LIMIT {MOST_CHECKS}))"
@@ -120,6 +120,12 @@ def select(database: Database, namespace: str, most_train: int, *, explain: bool
         entry for entry in map(_entry, database.read(LEFT_OUT, (namespace, MOST_LISTED))) if entry.turn_id not in taken
     ] if explain else []
     return Selection(dataset.build(found, most_train, left_out))
+
+
+def still_eligible(database: Database, namespace: str, turn_ids: Collection[str]) -> bool:
+    """Whether the query lets all of these turns in at this moment, as it did when they were selected."""
+    [[count]] = database.read(STILL_ELIGIBLE, (namespace, json.dumps(sorted(turn_ids))))
+    return bool(count == len(turn_ids))
 
 
 def finished(

@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from metaclaw.errors import TrainingError
+from metaclaw.errors import TemplateError, TrainingError
 from metaclaw.leash import die_with_parent, step_aside
 from metaclaw.training import features, model, tinker_student
 from metaclaw.training.backend import Backend
@@ -31,7 +31,7 @@ from metaclaw.training.examples import Example, encode
 from metaclaw.training.features import Features
 from metaclaw.training.gguf import convert_adapter
 from metaclaw.training.own import OwnWords
-from metaclaw.training.recipe import SAMPLED_ONLY, TrainJob, read_job, read_rows
+from metaclaw.training.recipe import SAMPLED_ONLY, Row, TrainJob, read_job, read_rows
 from metaclaw.training.run import Interrupted, Progress, Run, check, peak_rss_mb, say
 from metaclaw.training.scoring import CheckOrJudge, Scorer
 from metaclaw.training.student import CHECKPOINT, Student
@@ -96,11 +96,15 @@ def _backend(job: TrainJob, tokenizer: Any, examples: list[Example], stop: threa
 
 
 def tokenise(job: TrainJob, job_dir: Path, tokenizer: Any, scorer: Scorer) -> list[Example]:
-    """All examples that fit `max_tokens` and that somebody can score; what was left out is said.
+    """All examples that the chat template takes, that fit `max_tokens` and that somebody can score; how many were left
+    out is said.
 
     Raises `TrainingError` when there is none to practise.
     """
-    examples = [encode(tokenizer, row) for row in read_rows(job_dir)]
+    rows = read_rows(job_dir)
+    examples = [example for row in rows if (example := _encoded(tokenizer, row))]
+    if not any(example.kind == "proven" for example in examples):
+        raise TrainingError("the model's chat template refuses every example")
     fitting = [example for example in examples if example.tokens <= job.max_tokens]
     if not any(example.kind == "proven" for example in fitting):
         raise TrainingError(f"every example is longer than max_tokens = {job.max_tokens}")
@@ -109,9 +113,16 @@ def tokenise(job: TrainJob, job_dir: Path, tokenizer: Any, scorer: Scorer) -> li
         raise TrainingError("grpo needs a check for its prompts, or a judge elsewhere: set judge.url and judge.model")
     say(
         "phase", phase="tokenised", examples=len(kept), left_out=len(examples) - len(fitting),
-        without_score=len(fitting) - len(kept),
+        without_score=len(fitting) - len(kept), refused_by_template=len(rows) - len(examples),
     )
     return kept
+
+
+def _encoded(tokenizer: Any, row: Row) -> Example | None:
+    try:
+        return encode(tokenizer, row)
+    except TemplateError:
+        return None
 
 
 def _features(

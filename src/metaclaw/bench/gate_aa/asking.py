@@ -16,6 +16,7 @@ from metaclaw.serving.engine import EngineSpec
 from metaclaw.training import gate
 from metaclaw.training.comparison import Comparer, Trained
 from metaclaw.training.questions import as_user, body
+from metaclaw.training.quiet import Quiet
 from metaclaw.upstream.client import UpstreamClient
 
 MOST_TOKENS = 12  # of a reply: the questions want a word
@@ -51,7 +52,7 @@ async def judged(
 ) -> dict[str, Any]:
     """`known` remembers the incumbent's answers; `sampled_from` is the first seed where answers are sampled."""
     async with _arena(base, adapter, sampled_from, known) as arena:
-        comparison = await Comparer(arena, _at_once).compare(held_out, Trained.of(rows, ""))
+        comparison = await Comparer(arena, Quiet().ask).compare(held_out, Trained.of(rows, ""))
     verdict = gate.judge("candidate", "base", comparison)
     return {
         "promoted": gate.admits(verdict), "decision": verdict.decision, "better": gate.better(comparison.query),
@@ -82,7 +83,3 @@ async def _arena(
     seeds = None if sampled_from is None else itertools.count(sampled_from)
     async with UpstreamClient(10, 120) as client, open_arena(spec, client, START_SECONDS) as engine:
         yield BenchArena(engine, seeds, known)
-
-
-async def _at_once() -> None:
-    """Nobody is there who would be in the way."""
