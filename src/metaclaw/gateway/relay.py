@@ -89,9 +89,10 @@ class Relay:
             while chunk:
                 heard = exchange.hear(chunk)
                 if translation:
-                    ready += await self._forward(out, _in_clients_words(splitter.feed(heard), translation), exchange)
+                    events = _in_clients_words(splitter.feed(heard), translation)
+                    ready = await self._forward(out, events, exchange, ready)
                 else:
-                    ready += await self._as_they_are(out, splitter.block(heard), exchange)
+                    ready = await self._as_they_are(out, splitter.block(heard), exchange, ready)
                 if reply.waiting or len(ready) > TOGETHER_BYTES:  # else the end, or more, goes along
                     await out.write(ready)
                     ready = b""
@@ -101,7 +102,7 @@ class Relay:
         rest = splitter.rest + exchange.unheard
         if translation:
             owed = translation.end() if failure is None else ()
-            ready += await self._forward(out, [*_in_clients_words([rest], translation), *owed], exchange)
+            ready = await self._forward(out, [*_in_clients_words([rest], translation), *owed], exchange, ready)
             rest = b""
         await self._end(out, rest, exchange, failure, ready)
         return out
@@ -125,11 +126,12 @@ class Relay:
         await self._end(out, b"", exchange, failure)
         return out
 
-    async def _as_they_are(self, out: Stream, events: bytes, exchange: Exchange) -> bytes:
+    async def _as_they_are(self, out: Stream, events: bytes, exchange: Exchange, before: bytes) -> bytes:
         """Whole events in the client's own words: read one by one only where they may end the stream."""
         rest = exchange.reader.put_off(events)
-        before = events[: len(events) - len(rest)]
-        exchange.take(before)
+        more = events[: len(events) - len(rest)]
+        exchange.take(more)
+        before += more
         return await self._forward(out, sse.split(rest), exchange, before) if rest else before
 
     async def _forward(
@@ -137,7 +139,7 @@ class Relay:
     ) -> bytes:
         """What may go to the client: all before the end at once, the end when the turn is on disk.
 
-        `before` are events that have been taken already.
+        `before` are the events that have been taken already, and not yet been written.
         """
         ready = [before] if before else []
         for event in events:
