@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import json
 import time
+import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -114,6 +115,21 @@ async def test_each_event_arrives_before_the_next_is_sent_and_the_turn_is_kept_b
         assert await reply.read() == b": bye\n\n"
     assert len(await door.turns()) == 1
     assert (await door.health())["lost"] == {}
+
+
+async def test_a_packed_stream_is_a_stream_too(door: Door) -> None:
+    taps, packer = Taps(), zlib.compressobj(wbits=31)
+
+    def packed(one: bytes) -> bytes:
+        return packer.compress(one) + packer.flush(zlib.Z_SYNC_FLUSH)
+
+    door.upstream.answer = streamed(taps, {"content-encoding": "gzip"})
+    async with door.http.post(CHAT, data=STREAM) as reply:
+        for word in ("one", "two"):
+            taps.let_out(packed(delta(word)))
+            assert await event(reply) == delta(word)
+        taps.let_out(packed(delta("three") + DONE), packer.flush(), None)
+        assert await reply.read() == delta("three") + DONE
 
 
 @pytest.mark.parametrize("end", [DONE, b"data: [DONE]", b"data: [DONE]\n", b""])
