@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from metaclaw.dialects.reply_message import reply_message
+from metaclaw.dialects.reply_message import in_one_piece, reply_message
+from metaclaw.types import Message
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"at": 1}'}}
 SAID = {"role": "assistant", "content": "Höhe: 8848 m", "tool_calls": [CALL]}
@@ -56,6 +57,14 @@ RESPONSE_STREAM = events({"type": "response.created"}, {"type": "response.comple
 ], ids=["chat", "chat stream", "messages", "messages stream", "responses", "responses stream"])
 def test_the_same_message_from_every_format(form: str, raw: bytes) -> None:
     assert reply_message(form, raw) == SAID
+
+
+@pytest.mark.parametrize("form", ["chat", "messages", "responses"])
+@pytest.mark.parametrize("said", [
+    SAID, {"role": "assistant", "content": "Yes."}, {"role": "assistant", "content": None, "tool_calls": [CALL, CALL]},
+])
+def test_a_message_in_one_piece_is_the_same_message(form: str, said: Message) -> None:
+    assert reply_message(form, in_one_piece(form, said)) == said
 
 
 @pytest.mark.parametrize("form", ["chat", "messages", "responses", "unheard-of"])

@@ -18,6 +18,8 @@ import pytest
 import pytest_asyncio
 from aiohttp import ClientResponse
 
+from metaclaw.dialects.reply_message import reply_message
+from recorded_streams import call_chunk, chunk
 from running_gateway import CHAT, QUESTION, SKILL, TOKEN, UPSTREAM_KEY, Door, error_of, locked, serving, until
 from upstream_server import (
     DONE,
@@ -344,6 +346,33 @@ async def test_secrets_never_reach_the_disk(door: Door) -> None:
     for path in files:
         raw = path.read_bytes()
         assert not [name for name in (secret, TOKEN, UPSTREAM_KEY) if name.encode() in raw], path
+
+
+@pytest.mark.parametrize(("path", "asked"), [
+    (CHAT, {"messages": [{"role": "user", "content": "Hi"}]}),
+    ("/v1/messages", {"max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}),
+    ("/v1/responses", {"input": "Hi"}),
+])
+async def test_secrets_that_are_streamed_in_pieces_never_reach_the_disk(
+    door: Door, path: str, asked: dict[str, object]
+) -> None:
+    secrets = ["sk-proj-" + one * 6 for one in ("Zq7Rt5", "Lm9Xc2", "Vb4Nh8")]
+    thought, said, called = ([one[at : at + 6] for at in range(0, len(one), 6)] for one in secrets)
+    door.upstream.answer = streamed([
+        *(chunk({"reasoning_content": piece}) for piece in ["Use ", *thought, " now."]),
+        *(chunk({"content": piece}) for piece in ["Use ", *said, " now."]),
+        call_chunk(0, "", "look", "c1"), *(call_chunk(0, piece) for piece in ['{"at": "', *called, '"}']),
+        chunk({}, "tool_calls"), DONE,
+    ])
+    async with door.http.post(path, json={**asked, "model": "m", "stream": True}) as reply:
+        assert called[1].encode() in await reply.read()
+    [turn] = await door.turns()
+    assert not [piece for piece in (*thought[1:], *said[1:], *called[1:]) if piece.encode() in turn.response]
+    call = {"name": "look", "arguments": '{"at": "[redacted:api-key]"}'}
+    assert reply_message(turn.dialect, turn.response) == {
+        "role": "assistant", "content": "Use [redacted:api-key] now.",
+        "tool_calls": [{"id": "c1", "type": "function", "function": call}],
+    }
 
 
 async def feedback(door: Door, text: str) -> None:

@@ -49,8 +49,9 @@ class ReplyReader:
     """Reads a reply as it goes by.
 
     `finished` says that it reached its end rather than breaking off; `done` that the event which ends the stream has
-    come, be it an error. `calls` counts the tool calls in it. What is put off is read by `catch_up`, many events at
-    once: read one by one as they came, they cost the gateway more than everything else about a stream.
+    come, be it an error. `calls` counts the tool calls in it; `aside` is what a stream says beside its text: their
+    arguments, thoughts and the like. What is put off is read by `catch_up`, many events at once: read one by one as
+    they came, they cost the gateway more than everything else about a stream.
     """
 
     ENDS: ClassVar[tuple[bytes, ...]] = ()
@@ -62,6 +63,8 @@ class ReplyReader:
     done: bool = False
     _said: list[str] = field(default_factory=list)
     _characters: int = 0
+    _aside: dict[Any, list[str]] = field(default_factory=dict)
+    _aside_characters: int = 0
     _unread: list[bytes] = field(default_factory=list)
     _unread_bytes: int = 0
 
@@ -75,6 +78,17 @@ class ReplyReader:
         if text and self._characters < MAX_TEXT_CHARACTERS:
             self._said.append(text[: MAX_TEXT_CHARACTERS - self._characters])
             self._characters += len(text)
+
+    @property
+    def aside(self) -> str:
+        """Put together from its pieces, up to `MAX_TEXT_CHARACTERS`."""
+        return "\n".join(storable("".join(pieces)) for pieces in self._aside.values())
+
+    def put_aside(self, text: Any, place: Any) -> None:
+        """More of what is said at `place`, where it is text."""
+        if text.__class__ is str and self._aside_characters < MAX_TEXT_CHARACTERS:
+            self._aside.setdefault(place, []).append(text)
+            self._aside_characters += len(text)
 
     def put_off(self, events: bytes) -> bytes:
         """Put some whole events off, to be read later, and return the rest: from the one on that may end the stream.

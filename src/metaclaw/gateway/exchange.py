@@ -143,4 +143,5 @@ class Exchange:
             created_at=self.created_at,
             tools=self.tools.use if self.tools else None,
             sampled=self.tap.sampled(self.reader.text) if self.tap else None,
+            aside=self.reader.aside,
         )
