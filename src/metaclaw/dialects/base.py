@@ -50,8 +50,9 @@ class ReplyReader:
 
     `finished` says that it reached its end rather than breaking off; `done` that the event which ends the stream has
     come, be it an error. `calls` counts the tool calls in it; `aside` is what a stream says beside its text: their
-    arguments, thoughts and the like. What is put off is read by `catch_up`, many events at once: read one by one as
-    they came, they cost the gateway more than everything else about a stream.
+    arguments, thoughts and the like. `id` is the name by which the provider may keep it, in formats in which a request
+    can go on from a reply. What is put off is read by `catch_up`, many events at once: read one by one as they came,
+    they cost the gateway more than everything else about a stream.
     """
 
     ENDS: ClassVar[tuple[bytes, ...]] = ()
@@ -61,6 +62,7 @@ class ReplyReader:
     calls: int = 0
     finished: bool = False
     done: bool = False
+    id: str = ""
     _said: list[str] = field(default_factory=list)
     _characters: int = 0
     _aside: dict[Any, list[str]] = field(default_factory=dict)

@@ -118,7 +118,8 @@ class Reader(ReplyReader):
         self.calls += int(isinstance(item, dict) and item.get("type") in CALLS)
 
     def _end(self, response: Mapping[str, Any]) -> None:
-        usage = response.get("usage")
+        usage, name = response.get("usage"), response.get("id")
+        self.id = name if isinstance(name, str) else ""
         self.usage = usage if isinstance(usage, dict) else self.usage
         if not self.text:
             self.say(output_text(response.get("output")))

@@ -18,6 +18,7 @@ from metaclaw.errors import UpstreamError
 from metaclaw.gateway import tool_rounds
 from metaclaw.gateway.exchange import Exchange
 from metaclaw.gateway.toolbox import ToolTurn
+from metaclaw.journal.open_sessions import OpenSessions
 from metaclaw.journal.recorder import Recorder
 from metaclaw.upstream.client import Asking, UpstreamClient, next_bytes, read
 from metaclaw.upstream.headers import for_client
@@ -32,10 +33,13 @@ TOGETHER_BYTES = 64 * 1024
 class Relay:
     """Asks an upstream, and passes on what it says. `keep` writes the turn down."""
 
-    def __init__(self, namespace: str, client: UpstreamClient, recorder: Recorder) -> None:
+    def __init__(
+        self, namespace: str, client: UpstreamClient, recorder: Recorder, sessions: OpenSessions
+    ) -> None:
         self._namespace = namespace
         self._client = client
         self._recorder = recorder
+        self._sessions = sessions
 
     async def settle(self) -> None:
         """Return when nobody waits for a turn to be written down any more."""
@@ -172,6 +176,8 @@ class Relay:
         if exchange.record is None:
             place, turn = exchange.place, exchange.turn(self._namespace)
             prefix = "" if place.agent else place.prefix
+            if exchange.reader.id and not place.side and not place.closes:
+                self._sessions.replied(exchange.reader.id, place.session, place.agent)
             exchange.record = self._recorder.turn(turn, prefix, place.closes)
         return exchange.record
 

@@ -113,9 +113,10 @@ class TurnHandler:
     def _place(self, recognised: Recognised) -> Recognised:
         """With a session's name, also where nobody sent one."""
         place = recognised
-        if not place.session:
-            session, agent = self._sessions.place(place.prefix, place.trace, opens=not place.side)
-            place = Recognised(session, agent, place.prefix, place.trace, place.side, place.closes)
+        known = self._sessions.of_reply(place.follows) if place.follows else None
+        if known or not place.session:
+            session, agent = known or self._sessions.place(place.prefix, place.trace, opens=not place.side)
+            place = place._replace(session=session, agent=agent)
         if place.closes:
             self._sessions.forget(place.session)
         return place
