@@ -16,13 +16,14 @@ import apsw
 import openai
 import pytest
 import pytest_asyncio
-from aiohttp import ClientResponse
+from aiohttp import ClientResponse, web
 
 from metaclaw.dialects.reply_message import reply_message
 from recorded_streams import call_chunk, chunk
 from running_gateway import CHAT, QUESTION, SKILL, TOKEN, UPSTREAM_KEY, Door, error_of, locked, serving, until
 from upstream_server import (
     DONE,
+    Answer,
     Taps,
     chat_body,
     completion,
@@ -321,6 +322,49 @@ async def test_skills_can_be_left_out_of_a_request(door: Door) -> None:
     assert door.upstream.seen[-1].body == chat_body(QUESTION)
     turn = await door.turn(reply.headers["x-metaclaw-turn"])
     assert (turn.generation, turn.skills, turn.injected) == (generation, (), "")
+
+
+TOO_LONG = [
+    (400, "This model's maximum context length is 8192 tokens. However, you requested 8300 tokens."),
+    (400, "request (4200 tokens) exceeds the available context size (4096 tokens), try increasing it"),
+    (400, "prompt is too long: 200251 tokens > 200000 maximum"),
+    (400, "The input token count (1048580) exceeds the maximum number of tokens allowed (1048576)."),
+    (422, "`inputs` tokens + `max_new_tokens` must be <= 4096."),
+    (413, "Request Entity Too Large"),
+]
+
+
+def refusing(status: int, told: str, begin: bytes = b"learned-skills") -> Answer:
+    """Such an error to every request that holds `begin`."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        refused = begin in await request.read()
+        return web.json_response({"error": {"message": told}}, status=status) if refused else await fine(request)
+
+    fine = whole(completion("Fine."))
+    return answer
+
+
+@pytest.mark.parametrize(("status", "told"), TOO_LONG)
+async def test_what_fits_only_without_skills_goes_without_them(door: Door, status: int, told: str) -> None:
+    await asyncio.to_thread(door.publish)
+    door.upstream.answer = refusing(status, told)
+    reply, body = await door.ask(chat_body(QUESTION, stream=True))
+    assert (reply.status, json.loads(body)["choices"][0]["message"]["content"]) == (200, "Fine.")
+    assert reply.headers["x-metaclaw-skills"] == ""
+    assert [seen.body == chat_body(QUESTION, stream=True) for seen in door.upstream.seen] == [False, True]
+    [turn] = await door.turns()
+    assert (turn.status, turn.skills, turn.injected, turn.drawn) == (200, (), "", ())
+
+
+async def test_a_refusal_for_which_no_skill_is_to_blame_is_the_reply(door: Door) -> None:
+    await asyncio.to_thread(door.publish)
+    for status, told, asked in ((400, "No such model.", 1), (*TOO_LONG[0], 2)):
+        door.upstream.answer = refusing(status, told, b"messages")
+        door.upstream.seen.clear()
+        reply, body = await door.ask(chat_body(QUESTION))
+        assert (reply.status, json.loads(body)["error"]["message"]) == (400, told)
+        assert len(door.upstream.seen) == asked
 
 
 async def test_half_an_emoji_is_answered_and_kept(door: Door) -> None:

@@ -6,6 +6,7 @@ A dialect is a module with these names at its top. What it does not know, it pas
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
@@ -20,6 +21,11 @@ BYTES_PER_TOKEN = 3
 USUAL_REPLY_TOKENS = 256
 MAX_UNREAD_BYTES = 64 * 1024
 MAX_TEXT_CHARACTERS = 1024 * 1024  # of a reply, some 250,000 tokens: more is not worth the memory
+OVERFULL = re.compile(  # OpenAI and many after it, llama.cpp, vLLM, Anthropic, Bedrock, Gemini, TGI
+    rb"context[_ ](?:length|window|size|limit)|maximum model length|(?:prompt|input) is too long"
+    rb"|exceeds the maximum number of tokens|max_new_tokens. must be",
+    re.IGNORECASE,
+)
 ASKED_TOKENS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 
@@ -218,6 +224,11 @@ def error_status(body: Mapping[str, Any]) -> int:
     error = body.get("error")
     code = error.get("code") if isinstance(error, dict) else None
     return code if isinstance(code, int) and 400 <= code < 600 else 500
+
+
+def is_overfull(status: int, raw: bytes) -> bool:
+    """Whether an error says that the request is longer than the model's context, in any provider's words."""
+    return status == 413 or (status in (400, 422) and OVERFULL.search(raw) is not None)
 
 
 def storable(text: str) -> str:

@@ -12,9 +12,9 @@ from contextlib import aclosing
 from functools import partial
 
 from metaclaw.dialects import sse
-from metaclaw.dialects.base import object_or_empty
+from metaclaw.dialects.base import is_overfull, object_or_empty
 from metaclaw.dialects.translation import StreamTranslation
-from metaclaw.errors import UpstreamError
+from metaclaw.errors import OverfullError, UpstreamError
 from metaclaw.gateway import tool_rounds
 from metaclaw.gateway.exchange import Exchange
 from metaclaw.gateway.toolbox import ToolTurn
@@ -63,6 +63,8 @@ class Relay:
     async def _whole(self, request: Request, reply: UpstreamReply, exchange: Exchange) -> Response:
         """Nothing has reached the client yet, whatever fails here."""
         raw = exchange.hear_whole(await read(reply, exchange.route))
+        if exchange.has_ours and is_overfull(reply.status, raw):
+            raise overfull(reply.status, exchange.route)
         told = exchange.leg.whole(raw, reply.status, exchange.asked.body)
         if exchange.tools and reply.status < 300:
             ask = partial(self.ask, request, exchange)
@@ -199,6 +201,10 @@ async def _first_bytes(reply: UpstreamReply, route: Route) -> bytes:
     if not first:
         raise _truncated(route)
     return first
+
+
+def overfull(status: int, route: Route) -> OverfullError:
+    return OverfullError(status, "upstream_refused", f"The upstream {route.url} finds it too long with what is ours.")
 
 
 def _garbage(raw: bytes, route: Route) -> UpstreamError:
