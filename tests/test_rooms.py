@@ -31,7 +31,7 @@ RULES: dict[str, set[str]] = {
     "gateway": {"context", "dialects", "upstream", "journal", "sandbox", "wire", "telemetry.trace_context"},
     "telemetry": {"dialects", "journal.redact"},
     "context": {"library"},
-    "journal": {"store", "zstd"},
+    "journal": {"store", "zstd", "dialects.reply_message"},  # to keep a reply without a secret that came in pieces
     "signals": {"store", "journal", "dialects", "upstream"},  # it reads what was spoken: tool results, the next words
     "library": {"store"},
     # context.text: what tells a skill from others, for retrieval as for finding one that says the same;

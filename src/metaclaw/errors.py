@@ -4,7 +4,8 @@
     |-- ConfigError        settings that cannot be used; the text names the key and the mend
     |-- RequestError       the client's request cannot be served as it is (HTTP 4xx)
     |-- UpstreamError      the provider or the engine failed (HTTP 5xx, or the provider's own status)
-    |   `-- ToolsRefusedError  it refused a request with tools of ours; without them it may answer
+    |   |-- ToolsRefusedError  it refused a request with tools of ours; without them it may answer
+    |   `-- OverfullError      it refused a request with something of ours as too long; by itself it may fit
     |-- WireError          HTTP that broke off or cannot be read; its text is a short reason, and quotes nothing sent
     |   |-- BodyTooLargeError     a request's body
     |   |-- UnreachableError      no connection; its text is the system's reason
@@ -64,6 +65,10 @@ class UpstreamError(MetaClawError):
 
 
 class ToolsRefusedError(UpstreamError):
+    pass
+
+
+class OverfullError(UpstreamError):
     pass
 
 

@@ -54,7 +54,7 @@ class Turn:
     tells the agents of a session apart, "" for the main one; `side` says why a side call is one. `skills` are those
     injected as text and those of `tools` that were called. `drawn` are the skills that matched and took part in the
     hold-out, of which `holdout_share` lose by chance; `withheld` are those that did. `sampled` is kept beside the turn,
-    and is None for one that was read back.
+    and is None for one that was read back. `aside` is what a streamed reply said beside `reply`, and is not kept.
     """
 
     id: str
@@ -83,6 +83,7 @@ class Turn:
     withheld: tuple[str, ...] = ()
     holdout_share: float = 0.0
     sampled: Sampled | None = None
+    aside: str = ""
 
 
 @dataclass(frozen=True, slots=True)

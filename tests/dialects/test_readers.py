@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from metaclaw.dialects import sse
 from metaclaw.dialects.base import MAX_TEXT_CHARACTERS, ReplyReader
 from metaclaw.dialects.translation import DIALECTS
-from recorded_streams import CHAT_HELLO, CHAT_REASONING_THEN_TOOLS, HELLO, OVERLOADED, THINKING_THEN_TOOLS
+from recorded_streams import (
+    CHAT_HELLO,
+    CHAT_INTERLEAVED,
+    CHAT_REASONING_THEN_TOOLS,
+    HELLO,
+    OVERLOADED,
+    THINKING_THEN_TOOLS,
+    chunk,
+)
 from upstream_server import delta
 
 STREAMS = [
@@ -38,7 +46,19 @@ def test_put_off_or_not_it_says_the_same(name: str, events: list[bytes], data: s
 
 
 def facts(reader: ReplyReader) -> tuple[object, ...]:
-    return reader.text, reader.usage, reader.calls, reader.finished, reader.done
+    return reader.text, reader.aside, reader.usage, reader.calls, reader.finished, reader.done
+
+
+def test_what_is_said_beside_the_text_is_put_together_by_its_place() -> None:
+    chat, anthropic = DIALECTS["chat"].reader(), DIALECTS["messages"].reader()
+    chat.several(b"".join(CHAT_INTERLEAVED))
+    for event in THINKING_THEN_TOOLS:
+        anthropic.event(event)
+    assert {'{"city": "Paris"}', '{"zone": "CET"}'} <= {*chat.aside.splitlines()}
+    assert '{"city": "Paris"}' in anthropic.aside
+    for _ in range(40):
+        chat.event(chunk({"reasoning_content": "x" * 50_000}))
+    assert len(chat.aside) < MAX_TEXT_CHARACTERS + 60_000
 
 
 def test_a_reply_without_end_is_kept_up_to_a_bound() -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from metaclaw.dialects.reply_message import reply_message
+from metaclaw.dialects.reply_message import in_one_piece, reply_message
+from metaclaw.types import Message
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"at": 1}'}}
 SAID = {"role": "assistant", "content": "Höhe: 8848 m", "tool_calls": [CALL]}
@@ -65,6 +66,14 @@ def test_calls_without_numbers_of_their_own_are_several(number: dict[str, Any]) 
     functions = [CALL["function"], {"name": "go", "arguments": "{}"}]
     made = [{"id": "", "type": "function", "function": function} for function in functions]
     assert reply_message("chat", deltas(*told)) == {"role": "assistant", "content": None, "tool_calls": made}
+
+
+@pytest.mark.parametrize("form", ["chat", "messages", "responses"])
+@pytest.mark.parametrize("said", [
+    SAID, {"role": "assistant", "content": "Yes."}, {"role": "assistant", "content": None, "tool_calls": [CALL, CALL]},
+])
+def test_a_message_in_one_piece_is_the_same_message(form: str, said: Message) -> None:
+    assert reply_message(form, in_one_piece(form, said)) == said
 
 
 @pytest.mark.parametrize("form", ["chat", "messages", "responses", "unheard-of"])

@@ -303,6 +303,15 @@ async def test_each_translated_event_arrives_before_the_next_is_sent(translated:
         taps.let_out(None)
 
 
+@pytest.mark.parametrize("end", [DONE, b"data: [DONE]\n", b""])
+async def test_a_stream_that_comes_all_at_once_is_translated_in_its_order(translated: Door, end: bytes) -> None:
+    translated.upstream.answer = whole(b"".join(CHAT_HELLO[:-1]) + end, content_type="text/event-stream")
+    _, got = await ask(translated, STREAM)
+    kinds = [line.removeprefix("event: content_block_") for line in got.decode().splitlines() if "event: " in line]
+    assert kinds == ["event: message_start", "start", "delta", "delta", "stop", "event: message_delta",
+                     "event: message_stop"]
+
+
 @pytest.mark.parametrize(("status", "raised"), RAISED)
 async def test_the_sdk_maps_the_errors_of_a_chat_upstream(translated: Door, status: int, raised: Raised) -> None:
     theirs = b'{"error": {"message": "theirs", "code": "c"}}'

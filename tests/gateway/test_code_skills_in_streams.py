@@ -237,6 +237,19 @@ async def test_a_refusal_that_has_another_reason_is_told_and_not_remembered(tmp_
         assert "tools" in json.loads(door.upstream.seen[-1].body)
 
 
+async def test_tools_that_make_a_request_too_long_are_left_out_and_not_thought_refused(tmp_path: Path) -> None:
+    model = Model([Round("Without.")])
+    too_long = {"error": {"message": "the request exceeds the available context size"}}
+    async with door_to(tmp_path, model) as door:
+        async def answer(request: web.Request) -> web.StreamResponse:
+            has_tools = "tools" in await request.json()
+            return web.json_response(too_long, status=400) if has_tools else await model(request)
+
+        door.upstream.answer = answer
+        assert [(await hear(door, "chat", stream=False)).text for _ in range(2)] == ["Without.", "Without."]
+        assert ["tools" in json.loads(seen.body) for seen in door.upstream.seen] == [True, False, True, False]
+
+
 def failing_later(model: Model, later: Callable[[web.Request], Any]) -> Callable[[web.Request], Any]:
     async def answer(request: web.Request) -> web.StreamResponse:
         return await (later(request) if model.bodies else model(request))

@@ -16,7 +16,7 @@ import pytest
 from aiohttp import web
 
 from metaclaw.store import database, rows
-from raw_http import answer, connected, request
+from raw_http import answer, connected, ended, request
 from running_gateway import CHAT, TOKEN, Door, error_of, locked, serving, until
 from upstream_server import ScriptedUpstream, chat_body, completion, whole
 
@@ -80,6 +80,18 @@ async def test_who_asks_how_things_are_is_always_told(tmp_path: Path) -> None:
         assert (await door.health())["status"] == "ok"
         async with door.http.get("/v1/metaclaw/status") as reply:
             assert (reply.status, (await reply.json())["in_flight"]) == (200, 1)
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/", "/api/hello"])
+async def test_without_a_token_no_body_is_read(tmp_path: Path, path: str) -> None:
+    async with serving(tmp_path) as door, connected(door.gateway.url) as (reader, writer):
+        writer.write(request(path, "content-encoding: gzip", "content-length: 4") + b"junk")
+        whole = await answer(reader)
+        assert (whole.status, "connection" in whole.headers) == (200, False)
+        writer.write(request(path, "content-length: 30000000") + b"x" * 100_000)
+        partial = await answer(reader)
+        assert (partial.status, partial.headers["connection"]) == (200, "close")
+        assert await ended(reader) == b""
 
 
 async def test_a_client_that_leaves_makes_room(tmp_path: Path) -> None:

@@ -135,11 +135,24 @@ def test_a_message_without_words_is_a_beginning_too() -> None:
     [
         {"session_id": 7}, {"prompt_cache_key": None}, {"metadata": []}, {"metadata": {"user_id": 7}},
         {"metadata": {"user_id": "[1]"}}, {"metadata": {"user_id": "{}"}}, {"metadata": {"user_id": '{"a":' * 100_000}},
-        {"client_metadata": "x"}, {"client_metadata": {"thread_id": 1}},
+        {"client_metadata": "x"}, {"client_metadata": {"thread_id": 1}}, {"conversation": {"id": 1}},
+        {"conversation": [1]}, {"previous_response_id": 1},
     ],
 )
 def test_a_field_of_another_type_names_nothing(extra: dict[str, Any]) -> None:
     assert seen("chat", {}, {"messages": [FIRST], **extra}) == of(FIRST)
+
+
+def test_a_conversation_that_a_provider_keeps_goes_by_its_id_or_by_the_reply_before() -> None:
+    named = [seen("responses", {}, {"input": "Hi", "conversation": one}) for one in ("conv_1", {"id": "conv_1"})]
+    assert {(got.session, got.prefix, got.follows) for got in named} == {("conv_1", "", "")}
+    results = [{"type": "function_call_output", "call_id": "c", "output": "1"}]
+    first, second = (seen("responses", {}, {"input": results, "previous_response_id": one}) for one in ("r1", "r2"))
+    assert (first.session, first.follows, second.follows) == ("", "r1", "r2")
+    assert first.prefix != second.prefix
+    shared = seen("responses", {}, {"input": "Hi", "previous_response_id": "r1", "prompt_cache_key": "a-program"})
+    assert (shared.session, shared.agent, shared.follows) == ("a-program", first.prefix, "r1")
+    assert not seen("responses", {"x-session-id": "s"}, {"input": "Hi", "previous_response_id": "r1"}).follows
 
 
 def test_the_paths_tag_counts_where_the_client_says_nothing() -> None:

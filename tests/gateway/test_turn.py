@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import json
 import time
+import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,11 +16,14 @@ import apsw
 import openai
 import pytest
 import pytest_asyncio
-from aiohttp import ClientResponse
+from aiohttp import ClientResponse, web
 
+from metaclaw.dialects.reply_message import reply_message
+from recorded_streams import call_chunk, chunk
 from running_gateway import CHAT, QUESTION, SKILL, TOKEN, UPSTREAM_KEY, Door, error_of, locked, serving, until
 from upstream_server import (
     DONE,
+    Answer,
     Taps,
     chat_body,
     completion,
@@ -114,6 +118,21 @@ async def test_each_event_arrives_before_the_next_is_sent_and_the_turn_is_kept_b
         assert await reply.read() == b": bye\n\n"
     assert len(await door.turns()) == 1
     assert (await door.health())["lost"] == {}
+
+
+async def test_a_packed_stream_is_a_stream_too(door: Door) -> None:
+    taps, packer = Taps(), zlib.compressobj(wbits=31)
+
+    def packed(one: bytes) -> bytes:
+        return packer.compress(one) + packer.flush(zlib.Z_SYNC_FLUSH)
+
+    door.upstream.answer = streamed(taps, {"content-encoding": "gzip"})
+    async with door.http.post(CHAT, data=STREAM) as reply:
+        for word in ("one", "two"):
+            taps.let_out(packed(delta(word)))
+            assert await event(reply) == delta(word)
+        taps.let_out(packed(delta("three") + DONE), packer.flush(), None)
+        assert await reply.read() == delta("three") + DONE
 
 
 @pytest.mark.parametrize("end", [DONE, b"data: [DONE]", b"data: [DONE]\n", b""])
@@ -305,6 +324,49 @@ async def test_skills_can_be_left_out_of_a_request(door: Door) -> None:
     assert (turn.generation, turn.skills, turn.injected) == (generation, (), "")
 
 
+TOO_LONG = [
+    (400, "This model's maximum context length is 8192 tokens. However, you requested 8300 tokens."),
+    (400, "request (4200 tokens) exceeds the available context size (4096 tokens), try increasing it"),
+    (400, "prompt is too long: 200251 tokens > 200000 maximum"),
+    (400, "The input token count (1048580) exceeds the maximum number of tokens allowed (1048576)."),
+    (422, "`inputs` tokens + `max_new_tokens` must be <= 4096."),
+    (413, "Request Entity Too Large"),
+]
+
+
+def refusing(status: int, told: str, begin: bytes = b"learned-skills") -> Answer:
+    """Such an error to every request that holds `begin`."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        refused = begin in await request.read()
+        return web.json_response({"error": {"message": told}}, status=status) if refused else await fine(request)
+
+    fine = whole(completion("Fine."))
+    return answer
+
+
+@pytest.mark.parametrize(("status", "told"), TOO_LONG)
+async def test_what_fits_only_without_skills_goes_without_them(door: Door, status: int, told: str) -> None:
+    await asyncio.to_thread(door.publish)
+    door.upstream.answer = refusing(status, told)
+    reply, body = await door.ask(chat_body(QUESTION, stream=True))
+    assert (reply.status, json.loads(body)["choices"][0]["message"]["content"]) == (200, "Fine.")
+    assert reply.headers["x-metaclaw-skills"] == ""
+    assert [seen.body == chat_body(QUESTION, stream=True) for seen in door.upstream.seen] == [False, True]
+    [turn] = await door.turns()
+    assert (turn.status, turn.skills, turn.injected, turn.drawn) == (200, (), "", ())
+
+
+async def test_a_refusal_for_which_no_skill_is_to_blame_is_the_reply(door: Door) -> None:
+    await asyncio.to_thread(door.publish)
+    for status, told, asked in ((400, "No such model.", 1), (*TOO_LONG[0], 2)):
+        door.upstream.answer = refusing(status, told, b"messages")
+        door.upstream.seen.clear()
+        reply, body = await door.ask(chat_body(QUESTION))
+        assert (reply.status, json.loads(body)["error"]["message"]) == (400, told)
+        assert len(door.upstream.seen) == asked
+
+
 async def test_half_an_emoji_is_answered_and_kept(door: Door) -> None:
     await asyncio.to_thread(door.publish)
     body = b'{"messages": [{"role": "user", "content": "Write dates the ISO way in every report \\ud83d"}]}'
@@ -328,6 +390,33 @@ async def test_secrets_never_reach_the_disk(door: Door) -> None:
     for path in files:
         raw = path.read_bytes()
         assert not [name for name in (secret, TOKEN, UPSTREAM_KEY) if name.encode() in raw], path
+
+
+@pytest.mark.parametrize(("path", "asked"), [
+    (CHAT, {"messages": [{"role": "user", "content": "Hi"}]}),
+    ("/v1/messages", {"max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}),
+    ("/v1/responses", {"input": "Hi"}),
+])
+async def test_secrets_that_are_streamed_in_pieces_never_reach_the_disk(
+    door: Door, path: str, asked: dict[str, object]
+) -> None:
+    secrets = ["sk-proj-" + one * 6 for one in ("Zq7Rt5", "Lm9Xc2", "Vb4Nh8")]
+    thought, said, called = ([one[at : at + 6] for at in range(0, len(one), 6)] for one in secrets)
+    door.upstream.answer = streamed([
+        *(chunk({"reasoning_content": piece}) for piece in ["Use ", *thought, " now."]),
+        *(chunk({"content": piece}) for piece in ["Use ", *said, " now."]),
+        call_chunk(0, "", "look", "c1"), *(call_chunk(0, piece) for piece in ['{"at": "', *called, '"}']),
+        chunk({}, "tool_calls"), DONE,
+    ])
+    async with door.http.post(path, json={**asked, "model": "m", "stream": True}) as reply:
+        assert called[1].encode() in await reply.read()
+    [turn] = await door.turns()
+    assert not [piece for piece in (*thought[1:], *said[1:], *called[1:]) if piece.encode() in turn.response]
+    call = {"name": "look", "arguments": '{"at": "[redacted:api-key]"}'}
+    assert reply_message(turn.dialect, turn.response) == {
+        "role": "assistant", "content": "Use [redacted:api-key] now.",
+        "tool_calls": [{"id": "c1", "type": "function", "function": call}],
+    }
 
 
 async def feedback(door: Door, text: str) -> None:

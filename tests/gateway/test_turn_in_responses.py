@@ -291,3 +291,25 @@ async def test_a_client_that_leaves_ends_the_upstreams_work(on_chat: Door) -> No
 
 def test_the_scripted_reply_is_one() -> None:
     Response.model_validate({**REPLY, "usage": None})
+
+
+async def test_a_conversation_that_goes_on_from_replies_is_one_session_and_no_other(native: Door) -> None:
+    async def go_on(reply_id: str, **asked: Any) -> str:
+        """The session's name."""
+        said = {**REPLY, "id": reply_id}
+        native.upstream.answer = whole(json.dumps(said).encode())
+        if asked.get("stream"):
+            native.upstream.answer = streamed([*STREAM[:-1], event("response.completed", response=said)])
+        reply, _ = await ask(native, **asked)
+        return reply.headers["x-metaclaw-session"]
+
+    results = [{"type": "function_call_output", "call_id": "c", "output": "1"}]
+    ours = [
+        await go_on("a1", input="Name the file"), await go_on("a2", input="Date first", previous_response_id="a1"),
+        await go_on("a3", input=results, previous_response_id="a2", stream=True),
+        await go_on("a4", input="Thanks", previous_response_id="a3"),
+    ]
+    theirs = [await go_on("b1", input="Add them up"), await go_on("b2", input=results, previous_response_id="b1")]
+    unknown = [await go_on(f"c{one}", input=results, previous_response_id=f"gone-{one}") for one in (1, 2)]
+    assert len({*ours}) == len({*theirs}) == 1
+    assert len({*ours, *theirs, *unknown}) == 4

@@ -67,6 +67,17 @@ def test_a_beginning_names_one_session_until_it_was_idle_for_too_long(opened: Op
     assert gateway.place("p") != first
 
 
+def test_a_reply_that_is_kept_tells_its_session_until_that_is_over(opened: Opener, clock: Clock) -> None:
+    gateway = opened()
+    gateway.replied("r1", "s", "sub")
+    gateway.replied("r2", "t", "")
+    assert [gateway.of_reply(one) for one in ("r1", "r2", "r3")] == [("s", "sub"), ("t", ""), None]
+    gateway.forget("s")
+    assert [gateway.of_reply(one) for one in ("r1", "r2")] == [None, ("t", "")]
+    clock.now += IDLE + 1
+    assert gateway.of_reply("r2") is None
+
+
 async def test_a_gateway_that_starts_anew_finds_the_session_in_the_store(
     opened: Opener, clock: Clock, database: Database
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import threading
 from typing import Any
@@ -49,8 +50,41 @@ async def test_secrets_are_on_no_byte_of_the_disk(database: Database) -> None:
     assert found.reply == "I used [redacted:api-key]"
 
 
+async def test_only_what_holds_a_secret_in_pieces_is_kept_in_one(database: Database) -> None:
+    called = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": f'{{"at": "{KEY}"}}'}}
+    pieces = [{"content": "Well."}, {"tool_calls": [called | {"index": 0, "function": {"name": "look"}}]}, *(
+        {"tool_calls": [{"index": 0, "function": {"arguments": one}}]} for one in ('{"at": "', KEY[:20], KEY[20:], '"}')
+    )]
+    stream = b"".join(b"data: " + json.dumps({"choices": [{"delta": one}]}).encode() + b"\n\n" for one in pieces)
+    tokens = {"content": [{"token": KEY[:20]}, {"token": KEY[20:]}]}
+    message = {"role": "assistant", "content": f"Use {KEY}"}
+    whole = {"choices": [{"message": message, "logprobs": None}], "x_new": 1}
+    odd = {"choices": [{"message": message, "logprobs": tokens}]}
+    turns = [
+        make_turn(reply="Well.", response=stream, aside=f'{{"at": "{KEY}"}}'),
+        make_turn(reply="Well.", response=stream[:90], aside="look"),
+        make_turn(reply=f"Use {KEY}", response=json.dumps(whole).encode()),
+        make_turn(reply=f"Use {KEY}", response=json.dumps(odd).encode()),
+        make_turn(reply="", response=stream[:90], aside=f"A thought of {KEY}", dialect="responses"),
+    ]
+    await keep(database, *turns)
+    in_one, clean, kept, without_tokens, broken = [
+        turn.response for turn in trajectories.turns_after(database, NAMESPACE, 0)
+    ]
+    assert json.loads(in_one)["choices"][0]["message"]["tool_calls"][0]["function"] == {
+        "name": "look", "arguments": '{"at": "[redacted:api-key]"}'
+    }
+    assert clean == stream[:90]
+    assert json.loads(kept)["x_new"] == 1
+    assert json.loads(without_tokens)["choices"] == [
+        {"index": 0, "message": {"role": "assistant", "content": "Use [redacted:api-key]"}}
+    ]
+    assert json.loads(broken)["output"] == []
+
+
 @pytest.mark.parametrize(
-    "text", [{"query": f"Use {KEY}"}, {"reply": f"I used {KEY}"}, {"response": KEY.encode()}, {"request": KEY.encode()}]
+    "text", [{"query": f"Use {KEY}"}, {"reply": f"I used {KEY}"}, {"response": KEY.encode()}, {"request": KEY.encode()},
+             {"aside": KEY, "response": b"data: {}\n\n"}]
 )
 async def test_the_tokens_of_a_turn_are_kept_unless_anything_was_taken_out_of_it(
     database: Database, text: dict[str, Any]

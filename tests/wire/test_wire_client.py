@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import gzip
 import socket
+import zlib
 from collections.abc import AsyncIterator
 from itertools import pairwise
+from typing import Any
 
+import brotli
 import h11
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,6 +20,7 @@ from metaclaw.errors import UnreachableError, WireError
 from metaclaw.wire import reply as wire_reply
 from metaclaw.wire.client import Connections, _place
 from metaclaw.wire.head import Headers
+from metaclaw.wire.unpack import PIECE_BYTES
 from upstream_server import refusing_url
 from wire_ends import connections, got, origin, resident_bytes, saying
 
@@ -125,6 +129,41 @@ async def test_a_packed_body_comes_unpacked_piece_by_piece(pool: Connections) ->
         for _ in range(2):
             assert await got(pool, server.url) == (200, b"hello")
         assert server.connections == 1
+
+
+@pytest.mark.parametrize("name", ["gzip", "br"])
+async def test_a_packed_body_that_is_still_open_gives_what_has_come_and_knows_that_it_waits(
+    pool: Connections, name: str
+) -> None:
+    packer: Any = brotli.Compressor() if name == "br" else zlib.compressobj(wbits=31)
+    pack = packer.process if name == "br" else packer.compress
+    more = asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(OK + b"content-encoding: %b\r\n\r\n" % name.encode())
+        for word in (b"hello", bytes(3 * PIECE_BYTES)):
+            writer.write(pack(word) + (packer.flush() if name == "br" else packer.flush(zlib.Z_SYNC_FLUSH)))
+            await more.wait()
+
+    async with origin(talk) as server:
+        reply = await pool.ask("GET", server.url, "/", Headers(), None)
+        assert (await reply.readany(), reply.waiting) == (b"hello", True)
+        more.set()
+        sizes = [len(await reply.readany())]
+        while not reply.waiting:
+            sizes.append(len(await reply.readany()))
+        assert (sum(sizes), len(sizes) > 1) == (3 * PIECE_BYTES, True)
+        reply.close()
+
+
+async def test_what_is_broken_in_a_packed_body_is_told_behind_what_is_not(pool: Connections) -> None:
+    head = OK + b"content-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % (len(PACKED) + 5)
+    async with origin(saying(head + PACKED + b"hello")) as server:
+        reply = await pool.ask("GET", server.url, "/", Headers(), None)
+        assert (await reply.readany(), reply.waiting) == (b"hello", False)
+        with pytest.raises(WireError, match="cannot be read"):
+            await reply.readany()
 
 
 @pytest.mark.parametrize("raw", [

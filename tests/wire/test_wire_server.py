@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from collections.abc import AsyncIterator
 from itertools import pairwise
 
@@ -360,6 +361,16 @@ async def test_a_client_that_leaves_cancels_its_handler() -> None:
         async with connected(served.url) as (_, writer):
             writer.write(request("/"))
             await asyncio.wait_for(handler.began.wait(), 5)
+        await asyncio.wait_for(handler.cancelled.wait(), 5)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nobody tells there")
+async def test_a_client_that_leaves_with_a_request_ahead_cancels_its_handler() -> None:
+    handler = Endless()
+    async with serving(handler) as served, connected(served.url) as (_, writer):
+        writer.write(request("/") + request("/", "content-length: 9") + b"more")
+        await asyncio.wait_for(handler.began.wait(), 5)
+        writer.transport.abort()
         await asyncio.wait_for(handler.cancelled.wait(), 5)
 
 

@@ -11,7 +11,7 @@ from metaclaw.signals.combine import combine
 from metaclaw.types import Feedback, Signal, Turn
 
 SHOWN = 160  # characters of a request or reply in a list
-UNSAID = ("request", "response", "namespace", "sampled")
+UNSAID = ("request", "response", "namespace", "sampled", "aside")
 
 
 def as_json(turn: Turn, signals: Sequence[Signal], feedback: Sequence[Feedback]) -> dict[str, Any]:

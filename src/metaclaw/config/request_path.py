@@ -108,7 +108,7 @@ class ContextSettings(Section):
     """Budget of the injected text, in tokens (estimated at four characters each)."""
     model_tokens: Annotated[int, Field(ge=0)] = 0
     """Context length of the provider's model, in tokens: skills that would not fit beside the request and its reply
-    are left out. 0: not known; the embedded model's own is."""
+    are left out. 0: not known; the embedded model's own is. What a provider finds too long is asked again without."""
     min_score: Annotated[float, Field(ge=0, le=1)] = 0.37
     """A skill whose match with the request is below this is not injected."""
     embeddings_url: Annotated[str, Field(pattern=r"^https?://[^\s/]+")] | None = None

@@ -46,6 +46,9 @@ class Context:
     composition: Composition
     draw: Draw = NO_DRAW
 
+    def without_skills(self) -> Context:
+        return Context(self.generation, NOTHING)
+
 
 class LiveContext:
     """Owned by one gateway. `make_embedder` is called in a thread when it is needed for the first time.

@@ -6,6 +6,7 @@ A dialect is a module with these names at its top. What it does not know, it pas
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
@@ -20,6 +21,11 @@ BYTES_PER_TOKEN = 3
 USUAL_REPLY_TOKENS = 256
 MAX_UNREAD_BYTES = 64 * 1024
 MAX_TEXT_CHARACTERS = 1024 * 1024  # of a reply, some 250,000 tokens: more is not worth the memory
+OVERFULL = re.compile(  # OpenAI and many after it, llama.cpp, vLLM, Anthropic, Bedrock, Gemini, TGI
+    rb"context[_ ](?:length|window|size|limit)|maximum model length|(?:prompt|input) is too long"
+    rb"|exceeds the maximum number of tokens|max_new_tokens. must be",
+    re.IGNORECASE,
+)
 ASKED_TOKENS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 
@@ -49,8 +55,10 @@ class ReplyReader:
     """Reads a reply as it goes by.
 
     `finished` says that it reached its end rather than breaking off; `done` that the event which ends the stream has
-    come, be it an error. `calls` counts the tool calls in it. What is put off is read by `catch_up`, many events at
-    once: read one by one as they came, they cost the gateway more than everything else about a stream.
+    come, be it an error. `calls` counts the tool calls in it; `aside` is what a stream says beside its text: their
+    arguments, thoughts and the like. `id` is the name by which the provider may keep it, in formats in which a request
+    can go on from a reply. What is put off is read by `catch_up`, many events at once: read one by one as they came,
+    they cost the gateway more than everything else about a stream.
     """
 
     ENDS: ClassVar[tuple[bytes, ...]] = ()
@@ -60,8 +68,11 @@ class ReplyReader:
     calls: int = 0
     finished: bool = False
     done: bool = False
+    id: str = ""
     _said: list[str] = field(default_factory=list)
     _characters: int = 0
+    _aside: dict[Any, list[str]] = field(default_factory=dict)
+    _aside_characters: int = 0
     _unread: list[bytes] = field(default_factory=list)
     _unread_bytes: int = 0
 
@@ -75,6 +86,17 @@ class ReplyReader:
         if text and self._characters < MAX_TEXT_CHARACTERS:
             self._said.append(text[: MAX_TEXT_CHARACTERS - self._characters])
             self._characters += len(text)
+
+    @property
+    def aside(self) -> str:
+        """Put together from its pieces, up to `MAX_TEXT_CHARACTERS`."""
+        return "\n".join(storable("".join(pieces)) for pieces in self._aside.values())
+
+    def put_aside(self, text: Any, place: Any) -> None:
+        """More of what is said at `place`, where it is text."""
+        if text.__class__ is str and self._aside_characters < MAX_TEXT_CHARACTERS:
+            self._aside.setdefault(place, []).append(text)
+            self._aside_characters += len(text)
 
     def put_off(self, events: bytes) -> bytes:
         """Put some whole events off, to be read later, and return the rest: from the one on that may end the stream.
@@ -202,6 +224,11 @@ def error_status(body: Mapping[str, Any]) -> int:
     error = body.get("error")
     code = error.get("code") if isinstance(error, dict) else None
     return code if isinstance(code, int) and 400 <= code < 600 else 502
+
+
+def is_overfull(status: int, raw: bytes) -> bool:
+    """Whether an error says that the request is longer than the model's context, in any provider's words."""
+    return status == 413 or (status in (400, 422) and OVERFULL.search(raw) is not None)
 
 
 def storable(text: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from metaclaw.dialects import splice, sse
 from metaclaw.dialects.base import ReplyReader, Request, loads, messages_of, object_or_empty, parse_object, storable
 from metaclaw.dialects.boilerplate import first_words, strip_boilerplate
+from metaclaw.dialects.loose import count_of
 from metaclaw.types import Message
 
 NAME = "chat"
@@ -146,7 +147,7 @@ class Reader(ReplyReader):
                 if not (
                     choice["index"] or choice.get("finish_reason") or body.get("usage") or body.get("error")
                     or "tool_calls" in delta
-                ) and text.__class__ is str:
+                ) and text and text.__class__ is str:
                     said.append(text)
                     continue
             except (KeyError, TypeError, ValueError, AttributeError):
@@ -163,16 +164,33 @@ class Reader(ReplyReader):
         self.done = self.done or bool(body.get("error"))
         choices = body.get("choices")
         for choice in choices if isinstance(choices, list) else []:
-            if isinstance(choice, dict) and not choice.get("index"):
-                self._message(choice.get(part))
-                self.finished = self.finished or bool(choice.get("finish_reason"))
+            if isinstance(choice, dict):
+                self._beside(choice.get("delta"), count_of(choice, "index"))
+                if not choice.get("index"):
+                    self._message(choice.get(part))
+                    self.finished = self.finished or bool(choice.get("finish_reason"))
+
+    def _beside(self, delta: Any, choice: int) -> None:
+        """What a piece of a stream says beside the text of its first choice."""
+        for name, value in delta.items() if isinstance(delta, dict) else ():
+            if name == "tool_calls":
+                for call in value if isinstance(value, list) else ():
+                    self._arguments(call, choice)
+            elif choice or name != "content":
+                self.put_aside(value, (choice, name))
+
+    def _arguments(self, call: Any, choice: int) -> None:
+        called = (call.get("function") or call.get("custom")) if isinstance(call, dict) else None
+        if isinstance(called, dict):
+            self.put_aside(called.get("arguments") or called.get("input"), (choice, str(call.get("index"))))
 
     def _message(self, message: Any) -> None:
         if isinstance(message, dict):
-            self.say(text_of(message.get("content")))
+            if content := message.get("content"):
+                self.say(text_of(content))
             calls = message.get("tool_calls")
-            begun = calls if isinstance(calls, list) else []
-            self.calls += sum(1 for call in begun if isinstance(call, dict) and call.get("id"))
+            for call in calls if isinstance(calls, list) else ():
+                self.calls += bool(isinstance(call, dict) and call.get("id"))
 
 
 def reader() -> ReplyReader:

@@ -119,7 +119,9 @@ class Reader(ReplyReader):
             case "content_block_start":
                 self._block(dict_of(body.get("content_block")))
             case "content_block_delta":
-                self.say(text_of([{**dict_of(body.get("delta")), "type": "text"}]))  # of other deltas, nothing
+                delta = dict_of(body.get("delta"))
+                self.say(text_of([{**delta, "type": "text"}]))  # of other deltas, nothing
+                self.put_aside(delta.get("partial_json") or delta.get("thinking"), str(body.get("index")))
             case "message_delta":
                 self._usage(body.get("usage"))
                 self.finished = self.finished or bool(dict_of(body.get("delta")).get("stop_reason"))

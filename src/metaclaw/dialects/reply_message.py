@@ -2,10 +2,12 @@
 
 In: a reply as the client got it, whole or streamed. Out: its assistant message with the tool calls, or None where
 there is none. For the learning rooms: they teach, count and export what was said, whoever's format it was said in.
+And back: a message as a whole reply of a format.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +30,26 @@ def reply_message(format_name: str, raw: bytes) -> Message | None:
         case responses.NAME:
             return _of_output(body or _last_response(raw))
     return None
+
+
+def in_one_piece(format_name: str, message: Message) -> bytes:
+    """A reply that was not streamed and says no more than the message: `reply_message` gives it again."""
+    text, calls = string_of(message.get("content")), dicts_of(message.get("tool_calls"))
+    functions = [(call.get("id"), dict_of(call.get("function"))) for call in calls]
+    body: dict[str, Any]
+    match format_name:
+        case messages.NAME:
+            used = [{"type": "tool_use", "id": call_id, "name": function.get("name"),
+                     "input": object_or_empty(string_of(function.get("arguments")))} for call_id, function in functions]
+            body = {"type": "message", "content": [*([{"type": "text", "text": text}] if text else []), *used]}
+        case responses.NAME:
+            part = {"type": "output_text", "text": text}
+            said = [{"type": "message", "role": "assistant", "content": [part]}] if text else []
+            called = [{"type": "function_call", "call_id": call_id, **function} for call_id, function in functions]
+            body = {"object": "response", "output": [*said, *called]}
+        case _:
+            body = {"object": "chat.completion", "choices": [{"index": 0, "message": message}]}
+    return json.dumps(body).encode()
 
 
 def _of_choice(body: dict[str, Any]) -> Message | None:

@@ -26,6 +26,7 @@ CALLS = tuple(  # the client has to answer these; others the provider runs itsel
     "function_call custom_tool_call local_shell_call shell_call apply_patch_call computer_call".split()
 )
 ENDED_WELL = ("completed", "incomplete")
+PLACE = ("item_id", "output_index", "content_index", "summary_index")  # of a delta
 LAST_EVENTS = (*(f"response.{status}" for status in (*ENDED_WELL, "failed")), "error")
 
 
@@ -105,6 +106,8 @@ class Reader(ReplyReader):
         kind, delta, response = body.get("type"), body.get("delta"), body.get("response")
         if kind == "response.output_text.delta" and isinstance(delta, str):
             self.say(storable(delta))
+        elif isinstance(delta, str):
+            self.put_aside(delta, str([kind, *map(body.get, PLACE)]))
         elif kind == "response.output_item.done":
             self._item(body.get("item"))
         elif kind in LAST_EVENTS:
@@ -115,7 +118,8 @@ class Reader(ReplyReader):
         self.calls += int(isinstance(item, dict) and item.get("type") in CALLS)
 
     def _end(self, response: Mapping[str, Any]) -> None:
-        usage = response.get("usage")
+        usage, name = response.get("usage"), response.get("id")
+        self.id = name if isinstance(name, str) else ""
         self.usage = usage if isinstance(usage, dict) else self.usage
         if not self.text:
             self.say(output_text(response.get("output")))

@@ -66,6 +66,16 @@ class Exchange:
         self.kept.clear()
 
     @property
+    def has_ours(self) -> bool:
+        """Whether something of ours goes along."""
+        return bool(self.context.composition.text or self.tools)
+
+    def leave_out(self) -> None:
+        """From now on the client's request goes alone."""
+        self.context = self.context.without_skills()
+        self.tools = None
+
+    @property
     def asked(self) -> Request:
         """The request of the round under way, in the client's format."""
         return self.tools.asked if self.tools else self.sent or self.request
@@ -143,4 +153,5 @@ class Exchange:
             created_at=self.created_at,
             tools=self.tools.use if self.tools else None,
             sampled=self.tap.sampled(self.reader.text) if self.tap else None,
+            aside=self.reader.aside,
         )

@@ -1,7 +1,8 @@
 """What a request passes between the door and its handler: is there room for it, and does its body arrive whole.
 
 In: requests that may come in. Out: the handler's reply, or a `RequestError` at once. A request for which there is no
-room is refused before its body is read, so that refusing costs next to nothing.
+room is refused before its body is read, so that refusing costs next to nothing. Where everybody may come in, no body is
+read at all.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ class Intake:
         self.refused = 0
 
     async def serve(self, request: Request, handler: Handler) -> Reply:
-        if OPEN_PATHS.fullmatch(request.path) or request.path.startswith(ALWAYS_ROOM):
+        if OPEN_PATHS.fullmatch(request.path):
+            return await handler(request)
+        if request.path.startswith(ALWAYS_ROOM):
             return await self._serve(request, handler)
         if self.under_way >= self._most:
             self.refused += 1

@@ -12,12 +12,13 @@ from contextlib import aclosing
 from functools import partial
 
 from metaclaw.dialects import sse
-from metaclaw.dialects.base import object_or_empty
+from metaclaw.dialects.base import is_overfull, object_or_empty
 from metaclaw.dialects.translation import StreamTranslation
-from metaclaw.errors import UpstreamError
+from metaclaw.errors import OverfullError, UpstreamError
 from metaclaw.gateway import tool_rounds
 from metaclaw.gateway.exchange import Exchange
 from metaclaw.gateway.toolbox import ToolTurn
+from metaclaw.journal.open_sessions import OpenSessions
 from metaclaw.journal.recorder import Recorder
 from metaclaw.upstream.client import Asking, UpstreamClient, next_bytes, read
 from metaclaw.upstream.headers import for_client
@@ -32,10 +33,13 @@ TOGETHER_BYTES = 64 * 1024
 class Relay:
     """Asks an upstream, and passes on what it says. `keep` writes the turn down."""
 
-    def __init__(self, namespace: str, client: UpstreamClient, recorder: Recorder) -> None:
+    def __init__(
+        self, namespace: str, client: UpstreamClient, recorder: Recorder, sessions: OpenSessions
+    ) -> None:
         self._namespace = namespace
         self._client = client
         self._recorder = recorder
+        self._sessions = sessions
 
     async def settle(self) -> None:
         """Return when nobody waits for a turn to be written down any more."""
@@ -59,6 +63,8 @@ class Relay:
     async def _whole(self, request: Request, reply: UpstreamReply, exchange: Exchange) -> Response:
         """Nothing has reached the client yet, whatever fails here."""
         raw = exchange.hear_whole(await read(reply, exchange.route))
+        if exchange.has_ours and is_overfull(reply.status, raw):
+            raise overfull(reply.status, exchange.route)
         told = exchange.leg.whole(raw, reply.status, exchange.asked.body)
         if exchange.tools and reply.status < 300:
             ask = partial(self.ask, request, exchange)
@@ -89,9 +95,10 @@ class Relay:
             while chunk:
                 heard = exchange.hear(chunk)
                 if translation:
-                    ready += await self._forward(out, _in_clients_words(splitter.feed(heard), translation), exchange)
+                    events = _in_clients_words(splitter.feed(heard), translation)
+                    ready = await self._forward(out, events, exchange, ready)
                 else:
-                    ready += await self._as_they_are(out, splitter.block(heard), exchange)
+                    ready = await self._as_they_are(out, splitter.block(heard), exchange, ready)
                 if reply.waiting or len(ready) > TOGETHER_BYTES:  # else the end, or more, goes along
                     await out.write(ready)
                     ready = b""
@@ -101,7 +108,7 @@ class Relay:
         rest = splitter.rest + exchange.unheard
         if translation:
             owed = translation.end() if failure is None else ()
-            ready += await self._forward(out, [*_in_clients_words([rest], translation), *owed], exchange)
+            ready = await self._forward(out, [*_in_clients_words([rest], translation), *owed], exchange, ready)
             rest = b""
         await self._end(out, rest, exchange, failure, ready)
         return out
@@ -125,11 +132,12 @@ class Relay:
         await self._end(out, b"", exchange, failure)
         return out
 
-    async def _as_they_are(self, out: Stream, events: bytes, exchange: Exchange) -> bytes:
+    async def _as_they_are(self, out: Stream, events: bytes, exchange: Exchange, before: bytes) -> bytes:
         """Whole events in the client's own words: read one by one only where they may end the stream."""
         rest = exchange.reader.put_off(events)
-        before = events[: len(events) - len(rest)]
-        exchange.take(before)
+        more = events[: len(events) - len(rest)]
+        exchange.take(more)
+        before += more
         return await self._forward(out, sse.split(rest), exchange, before) if rest else before
 
     async def _forward(
@@ -137,7 +145,7 @@ class Relay:
     ) -> bytes:
         """What may go to the client: all before the end at once, the end when the turn is on disk.
 
-        `before` are events that have been taken already.
+        `before` are the events that have been taken already, and not yet been written.
         """
         ready = [before] if before else []
         for event in events:
@@ -170,6 +178,8 @@ class Relay:
         if exchange.record is None:
             place, turn = exchange.place, exchange.turn(self._namespace)
             prefix = "" if place.agent else place.prefix
+            if exchange.reader.id and not place.side and not place.closes:
+                self._sessions.replied(exchange.reader.id, place.session, place.agent)
             exchange.record = self._recorder.turn(turn, prefix, place.closes)
         return exchange.record
 
@@ -191,6 +201,10 @@ async def _first_bytes(reply: UpstreamReply, route: Route) -> bytes:
     if not first:
         raise _truncated(route)
     return first
+
+
+def overfull(status: int, route: Route) -> OverfullError:
+    return OverfullError(status, "upstream_refused", f"The upstream {route.url} finds it too long with what is ours.")
 
 
 def _garbage(raw: bytes, route: Route) -> UpstreamError:

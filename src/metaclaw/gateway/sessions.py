@@ -12,6 +12,9 @@ sources and packages:
   is a `traceparent` with one trace id for each message of the user, sub-agents included.
 - opencode gives a sub-agent a session of its own, and names its parent.
 - nanobot's `x-session-affinity` is drawn once for each process, which may hold many conversations.
+
+Where a provider keeps the conversation (Responses), a request names it, or the reply that it goes on from, and holds
+only what is new: how it begins tells nothing then.
 """
 
 from __future__ import annotations
@@ -22,9 +25,11 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from metaclaw.dialects import responses
 from metaclaw.dialects.base import Dialect, Request, object_or_empty, storable
 from metaclaw.dialects.boilerplate import strip_boilerplate
 from metaclaw.dialects.chat import text_of
+from metaclaw.gateway.provider_ids import PREVIOUS
 from metaclaw.gateway.sidecalls import side_reason
 from metaclaw.types import TurnKind
 
@@ -32,7 +37,7 @@ ID_HEADERS = frozenset(
     "x-claude-code-session-id x-session-id x-opencode-session session_id x-session-affinity session-id thread-id"
     " x-codex-parent-thread-id".split()
 )
-ID_FIELDS = frozenset({"metadata", "client_metadata", "session_id", "prompt_cache_key"})
+ID_FIELDS = frozenset({"metadata", "client_metadata", "session_id", "prompt_cache_key", "conversation"})
 MAX_ID = 200
 CLOSE_HEADER = "x-metaclaw-close"
 SYSTEM_HEAD = 200  # characters of the system text that count: agents write the date, the branch and more behind them
@@ -50,7 +55,8 @@ class Recognised(NamedTuple):
     `session` is a name of at most 200 characters, or empty where nobody gave one; then `prefix` is set, and
     `journal.open_sessions` finds the name. `agent` tells the agents of a session apart: "" for the main one, or where
     there is but one. `side` says why nothing is learned from the turn; "" for a main one. `closes`: the client says
-    that this turn is its session's last.
+    that this turn is its session's last. `follows` is the id of the reply that the request goes on from, where no name
+    tells the conversation from others: if that reply is known, its session and agent count.
     """
 
     session: str
@@ -59,6 +65,7 @@ class Recognised(NamedTuple):
     trace: str
     side: str
     closes: bool
+    follows: str = ""
 
     @property
     def kind(self) -> TurnKind:
@@ -77,7 +84,12 @@ def recognise(headers: Mapping[str, str], dialect: Dialect, request: Request, ta
 
     session, agent, shared = _named(headers, request.body)
     session = session or tag.strip()
-    prefix = "" if session and not shared else _prefix(dialect, request.body, *opening())
+    is_named = bool(session) and not shared
+    follows = _text(request.body.get(PREVIOUS)) if dialect.NAME == responses.NAME and not is_named else ""
+    if is_named:
+        prefix = ""
+    else:
+        prefix = _named_by("", f"\0{follows}") if follows else _prefix(dialect, request.body, *opening())
     return Recognised(
         session=_bounded(session),
         agent=prefix if shared else _bounded(agent),
@@ -85,6 +97,7 @@ def recognise(headers: Mapping[str, str], dialect: Dialect, request: Request, ta
         trace="" if session else _trace(headers.get("traceparent", "")),
         side=side_reason(headers, request, opening),
         closes=headers.get(CLOSE_HEADER, "").strip().lower() in ("1", "true", "yes"),
+        follows=follows,
     )
 
 
@@ -101,6 +114,8 @@ def _named(headers: Mapping[str, str], body: Mapping[str, Any]) -> tuple[str, st
         return (parent, own, False) if parent else (own, "", False)
     if sent := _sent(headers, "session_id") or _text(body.get("session_id")):
         return sent, "", False
+    if kept := _kept(body.get("conversation")):
+        return kept, "", False
     sent = _sent(headers, "x-session-affinity") or _text(body.get("prompt_cache_key"))
     return sent, "", bool(sent) and CONVERSATION_ID.search(sent) is None
 
@@ -124,6 +139,11 @@ def _codex(headers: Mapping[str, str], metadata: Any) -> tuple[str, str] | None:
     parent = _sent(headers, "x-codex-parent-thread-id") or _text(flat.get("x-codex-parent-thread-id"))
     session = _sent(headers, "session-id") or _text(flat.get("session_id")) or parent or thread
     return (session, thread if thread != session else "") if session else None
+
+
+def _kept(conversation: Any) -> str:
+    """The id of a conversation that a provider keeps."""
+    return _text(conversation.get("id") if isinstance(conversation, dict) else conversation)
 
 
 def _prefix(dialect: Dialect, body: Mapping[str, Any], system: str, said: str) -> str:

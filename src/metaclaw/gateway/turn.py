@@ -12,16 +12,16 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from metaclaw.dialects.base import Dialect
+from metaclaw.dialects.base import Dialect, is_overfull
 from metaclaw.dialects.translation import reaches
-from metaclaw.errors import ToolsRefusedError, UpstreamError
+from metaclaw.errors import OverfullError, ToolsRefusedError, UpstreamError
 from metaclaw.gateway.exchange import Exchange
-from metaclaw.gateway.relay import Relay
+from metaclaw.gateway.relay import Relay, overfull
 from metaclaw.gateway.sessions import Recognised, recognise
 from metaclaw.gateway.sidecalls import DECLARED, SIDE_HEADER
 from metaclaw.gateway.toolbox import REFUSALS, Toolbox
 from metaclaw.journal.open_sessions import OpenSessions
-from metaclaw.upstream.client import UpstreamClient
+from metaclaw.upstream.client import UpstreamClient, read
 from metaclaw.upstream.route import Route, Router
 from metaclaw.wire.client import Reply as UpstreamReply
 from metaclaw.wire.messages import Reply, Request
@@ -113,9 +113,10 @@ class TurnHandler:
     def _place(self, recognised: Recognised) -> Recognised:
         """With a session's name, also where nobody sent one."""
         place = recognised
-        if not place.session:
-            session, agent = self._sessions.place(place.prefix, place.trace, opens=not place.side)
-            place = Recognised(session, agent, place.prefix, place.trace, place.side, place.closes)
+        known = self._sessions.of_reply(place.follows) if place.follows else None
+        if known or not place.session:
+            session, agent = known or self._sessions.place(place.prefix, place.trace, opens=not place.side)
+            place = place._replace(session=session, agent=agent)
         if place.closes:
             self._sessions.forget(place.session)
         return place
@@ -147,17 +148,30 @@ class TurnHandler:
             if exchange.tools and self._toolbox.refuses(route, exchange.request):
                 exchange.tools = None
             try:
-                try:
-                    return await self._ask(request, exchange, route, is_last=is_last)
-                except ToolsRefusedError:  # nothing of it has reached the client
-                    exchange.tools = None
-                    told = await self._ask(request, exchange, route, is_last=is_last)
-                    if exchange.status < 400:
-                        self._toolbox.refused(route, exchange.request)
-                    return told
+                return await self._ask_with_ours(request, exchange, route, is_last=is_last)
             except UpstreamError as error:
                 self._router.failed(route, error)
                 raise
+
+    async def _ask_with_ours(self, request: Request, exchange: Exchange, route: Route, *, is_last: bool) -> Reply:
+        """Where something of ours makes it too long, nothing has reached the client: it is asked by itself."""
+        try:
+            return await self._ask_with_tools(request, exchange, route, is_last=is_last)
+        except OverfullError as error:
+            log.info("turn %s goes without skills: %s", exchange.id, error)
+        exchange.leave_out()
+        return await self._ask(request, exchange, route, is_last=is_last)
+
+    async def _ask_with_tools(self, request: Request, exchange: Exchange, route: Route, *, is_last: bool) -> Reply:
+        """Where they are refused, nothing has reached the client: it is asked without them."""
+        try:
+            return await self._ask(request, exchange, route, is_last=is_last)
+        except ToolsRefusedError:
+            exchange.tools = None
+        told = await self._ask(request, exchange, route, is_last=is_last)
+        if exchange.status < 400:
+            self._toolbox.refused(route, exchange.request)
+        return told
 
     async def _ask(
         self, request: Request, exchange: Exchange, route: Route, *, is_last: bool
@@ -167,6 +181,8 @@ class TurnHandler:
         async with self._relay.ask(request, exchange) as reply:
             exchange.status = reply.status
             if exchange.tools and reply.status in REFUSALS:
+                if is_overfull(reply.status, await read(reply, route)):
+                    raise overfull(reply.status, route)
                 raise ToolsRefusedError(reply.status, "upstream_refused", f"The upstream {route.url} took no tools.")
             if reply.status == TOO_MANY or reply.status >= 500:
                 refusal = _refusal(reply, route)

@@ -56,6 +56,7 @@ class OpenSessions:
         self._clock = clock
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._traces: OrderedDict[str, _Known] = OrderedDict()
+        self._replies: OrderedDict[str, _Known] = OrderedDict()
 
     def place(self, prefix: str, trace: str = "", *, opens: bool = True) -> tuple[str, str]:
         """Session and agent of a request that begins like `prefix` and is part of `trace`.
@@ -81,9 +82,18 @@ class OpenSessions:
                 _remember(self._traces, trace, known)
         return known.session, known.agent
 
+    def replied(self, reply_id: str, session: str, agent: str) -> None:
+        """A reply that a provider keeps: a request may go on from it, and tell no more than its id."""
+        _remember(self._replies, reply_id, _Known(session, agent, self._clock()))
+
+    def of_reply(self, reply_id: str) -> tuple[str, str] | None:
+        """Session and agent of the reply; None where it is not known, or its session is over."""
+        known = self._replies.get(reply_id)
+        return (known.session, known.agent) if known and not self._over(known, self._clock()) else None
+
     def forget(self, session: str) -> None:
-        """The next request that begins like this session's opens a new one."""
-        for known in self._known.values():
+        """The next request that begins like this session's, or goes on from it, opens a new one."""
+        for known in (*self._known.values(), *self._replies.values()):
             if known.session == session:
                 known.closed = True
 

@@ -11,6 +11,7 @@ import dataclasses
 import itertools
 import json
 import logging
+import re
 import struct
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from typing import Any
 
 import orjson
 
+from metaclaw.dialects.reply_message import in_one_piece, reply_message
 from metaclaw.errors import RequestError
 from metaclaw.journal.open_sessions import note_turns
 from metaclaw.journal.packing import Packer, packed
@@ -36,6 +38,7 @@ TURN_COLUMNS = (
 )
 COLUMN_NAMES = TURN_COLUMNS.split(", ")
 REQUEST, RESPONSE = COLUMN_NAMES.index("request"), COLUMN_NAMES.index("response")
+LOGPROBS = re.compile(rb'"logprobs"\s*:\s*[\[{]\s*["{]')
 PLACES = f"({', '.join('?' * len(COLUMN_NAMES))})"
 
 
@@ -152,12 +155,15 @@ class Recorder:
     def _values(self, turn: Turn) -> tuple[Any, ...]:
         """In the order of `TURN_COLUMNS` but for the last two, redacted."""
         text, raw = self._redactor.text, self._redactor.bytes
+        reply = text(turn.reply)
+        is_secret = reply is not turn.reply or text(turn.aside) is not turn.aside
         return (
             turn.id, turn.namespace, turn.session, turn.kind.value, turn.dialect, raw(turn.request),
-            raw(turn.response), text(turn.query), text(turn.reply), turn.status, int(turn.complete),
-            _json(turn.skills), turn.injected, turn.generation, turn.policy, _json(turn.usage), _json(turn.timings),
-            turn.created_at, turn.agent, turn.side, self._redactor.text(tools_text(turn.tools)) if turn.tools else "",
-            _json(turn.drawn), _json(turn.withheld), turn.holdout_share,
+            raw(_in_one_piece(turn) if is_secret else turn.response), text(turn.query), reply, turn.status,
+            int(turn.complete), _json(turn.skills), turn.injected, turn.generation, turn.policy, _json(turn.usage),
+            _json(turn.timings), turn.created_at, turn.agent, turn.side,
+            text(tools_text(turn.tools)) if turn.tools else "", _json(turn.drawn), _json(turn.withheld),
+            turn.holdout_share,
         )
 
     def _count(self, reason: str, turn_id: str) -> bool:
@@ -175,6 +181,16 @@ def _insert_turns(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> No
     for some in in_runs(rows):
         sql = f"INSERT INTO turns ({TURN_COLUMNS}) VALUES {', '.join([PLACES] * len(some))}"
         connection.execute(sql, [*itertools.chain.from_iterable(some)])
+
+
+def _in_one_piece(turn: Turn) -> bytes:
+    """A reply of which something is to be taken out: a stream tells it in pieces that look like nothing, and so do the
+    log-probabilities of its tokens. What it said and called is kept then, in the client's format, and nothing else.
+    """
+    if turn.response.lstrip().startswith(b"{") and not LOGPROBS.search(turn.response):
+        return turn.response
+    said = reply_message(turn.dialect, turn.response) or {"role": "assistant", "content": turn.reply}
+    return in_one_piece(turn.dialect, said)
 
 
 def _whole(turn: Turn, row: Sequence[Any]) -> bool:

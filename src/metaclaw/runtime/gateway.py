@@ -93,7 +93,8 @@ class Gateway:
         self._sandbox = Sandbox(settings.sandbox)
         self._toolbox = Toolbox(self._sandbox)
         self._turns = TurnHandler(
-            self._context, self._router, self._client, Relay(settings.namespace, self._client, self._recorder),
+            self._context, self._router, self._client,
+            Relay(settings.namespace, self._client, self._recorder, self._sessions),
             self._sessions, Activity(self._activity), self._toolbox,
         )
         self._intake = Intake(settings.gateway)

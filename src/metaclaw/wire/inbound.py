@@ -1,13 +1,16 @@
 """One client's connection: llhttp reads the requests, strictly; one is served at a time, and its reply goes out.
 
 What llhttp refuses is answered and never quoted, since it may hold keys. A client that leaves cancels its handler; one
-that closes its sending half counts as having left.
+that closes its sending half counts as having left. While nothing is read, since enough has come ahead, the system is
+asked now and then; it does not know before what was sent has arrived, and on Windows not at all.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import select
+import sys
 import traceback
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -36,6 +39,7 @@ LINGER_SECONDS = 5.0  # how long the rest of a refused body is read and thrown a
 STALL_SECONDS = 120.0  # a client that takes nothing of its reply for twice as long is given up
 MOST_WAITING = 100  # requests ahead of the replies; hardly any client sends one
 NEVER = float("inf")
+HUNG_UP = getattr(select, "POLLRDHUP", 0)  # beside what a poll always tells
 
 Handler = Callable[[Request], Awaitable[Reply]]
 Refuse = Callable[[int, str, str], bytes]
@@ -311,6 +315,15 @@ class Connection(asyncio.Protocol):
             self.deadline = now + STALL_SECONDS
         else:
             self.abort()
+
+    def has_left(self) -> bool:
+        """Whether the client of the request under way is gone, where nothing is read that would tell."""
+        transport = self._transport
+        if sys.platform == "win32" or self.task is None or transport.is_reading() or transport.is_closing():
+            return False
+        poll = select.poll()
+        poll.register(transport.get_extra_info("socket").fileno(), HUNG_UP)
+        return bool(poll.poll(0))
 
     def stop_when_idle(self) -> None:
         if self.task is None:

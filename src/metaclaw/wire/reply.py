@@ -110,31 +110,44 @@ class Reply:
 
 
 class PackedReply(Reply):
-    """One whose body is unpacked, a piece whenever one is asked for: what waits here is as it came."""
+    """One whose body is unpacked, a piece ahead of what is asked for: else `waiting` could not tell. The rest waits as
+    it came.
+    """
 
     PACKED = True
-    __slots__ = ("_unpacker",)
+    __slots__ = ("_broken", "_next", "_unpacker")
 
     def __init__(self, line: Line, status: int, headers: Headers, packed: Unpacker) -> None:
         super().__init__(line, status, headers)
         self._unpacker = packed
+        self._next = b""
+        self._broken: WireError | None = None
 
     @property
     def waiting(self) -> bool:
-        return self._unpacker.finished and super().waiting
+        return not (self._next or self._broken) and super().waiting
 
     async def readany(self) -> bytes:
-        try:
-            while not (piece := self._unpacker.more()):
-                if not (chunk := await super().readany()):
-                    break
+        while not (piece := self._next):
+            if self._broken:
+                raise self._broken
+            if chunk := await super().readany():
                 self._unpacker.feed(chunk)
-            if not piece and not self._unpacker.finished:
+                self._look_ahead()
+            elif self._unpacker.finished:
+                return b""
+            else:
                 raise WireError("a packed body that is cut off")
-        except WireError:
-            self.close()
-            raise
+        self._look_ahead()
         return piece
+
+    def _look_ahead(self) -> None:
+        """What is broken is told when all before it has been read."""
+        try:
+            self._next = self._unpacker.more()
+        except WireError as error:
+            self._next, self._broken = b"", error
+            self.close()
 
 
 def reply_of(line: Line, status: int, headers: Headers) -> Reply:

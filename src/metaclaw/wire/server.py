@@ -96,6 +96,8 @@ class Server:
             now = loop.time()
             for connection in [one for one in self.connections if one.deadline < now]:
                 connection.too_late(now)
+            for connection in [one for one in self.connections if one.has_left()]:
+                connection.abort()
 
 
 __all__ = ["Handler", "Limits", "Reply", "Request", "Response", "Server", "Stream"]
