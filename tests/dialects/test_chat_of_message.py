@@ -112,6 +112,13 @@ def test_what_is_no_message_is_the_upstreams_failure(body: dict[str, Any]) -> No
     assert (failed.value.status, failed.value.code) == (502, "upstream_garbage")
 
 
+@pytest.mark.parametrize(("kind", "status"), [("overloaded_error", 503), ("rate_limit_error", 429), ("odd", 500)])
+def test_an_error_that_came_with_200_keeps_the_providers_words(kind: str, status: int) -> None:
+    with pytest.raises(UpstreamError, match=r"^Theirs\.$") as failed:
+        whole({"type": "error", "error": {"type": kind, "message": "Theirs."}})
+    assert (failed.value.status, failed.value.code) == (status, kind)
+
+
 # -- streams -----------------------------------------------------------------------------------------------------------
 
 

@@ -26,8 +26,10 @@ NO_TIME = 0  # an Anthropic message does not tell when it was made, and this roo
 
 
 def whole(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Raises `UpstreamError` (502) where `body` is no message."""
+    """Raises `UpstreamError` where `body` is no message: with what it says where it is an error, else 502."""
     if not isinstance(body.get("content"), list):
+        if error := body.get("error"):
+            raise UpstreamError(status_of(dict_of(error).get("type")), *error_in(body))
         raise UpstreamError(502, "upstream_garbage", "The upstream's reply is not an Anthropic message. Try again.")
     found = dicts_of(body["content"])
     message: dict[str, Any] = {"role": "assistant", "content": _joined(found, "text") or None, "refusal": None}
