@@ -63,6 +63,11 @@ class UpstreamError(MetaClawError):
         self.code = code
         self.retry_after = retry_after
 
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same request may be answered later: nobody is there, or there is no room just now."""
+        return self.status >= 500 or self.status in (408, 429)
+
 
 class ToolsRefusedError(UpstreamError):
     pass

@@ -57,7 +57,6 @@ AT_ONCE = 100  # turns, and feedbacks, that are read in one round
 CLOSED_EVERY_SECONDS = 10.0  # how often sessions are looked for that have closed
 CLOSED_AT_ONCE = 20  # of them at most, so that intake stays quick after a long absence
 PUT_OFF_SECONDS = (2.0, 8.0, 30.0)  # until what found no model is tried again, each time
-NOT_NOW = (408, 429)  # as is all from 500 on
 MOST_TO_JUDGE = 50  # turns that may wait for the judge: a slow one sees a sample, and falls behind no further
 
 Judge = Callable[[str, Sequence[Part]], Awaitable[Signal]]
@@ -164,8 +163,8 @@ class FastLoop:
 
     def _try_later(self, pending: _Pending, error: MetaClawError) -> bool:
         """Whether it waits for a model that is not there just now, such as one that is being loaded."""
-        nobody_there = isinstance(error, UpstreamError) and (error.status >= 500 or error.status in NOT_NOW)
-        if not nobody_there or pending.put_off == len(PUT_OFF_SECONDS):
+        may_pass = isinstance(error, UpstreamError) and error.may_pass
+        if not may_pass or pending.put_off == len(PUT_OFF_SECONDS):
             return False
         again = dataclasses.replace(pending, put_off=pending.put_off + 1)
         asyncio.get_running_loop().call_later(PUT_OFF_SECONDS[pending.put_off], self._pending.put_nowait, again)

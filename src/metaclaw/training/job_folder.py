@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,12 @@ def entries(folder: Path) -> list[dict[str, Any]]:
 def entered(folder: Path) -> frozenset[str]:
     """The ids of the turns that a job learns from or is measured on."""
     return frozenset(row["turn_id"] for row in entries(folder))
+
+
+def any_touched(rows: Iterable[Mapping[str, Any]], turn_ids: Collection[str], skill_refs: Collection[str]) -> bool:
+    """Whether one of a manifest's lines is of one of these turns, or had one of these skills in its prompt."""
+    turns, skills = set(turn_ids), set(skill_refs)
+    return any(row["turn_id"] in turns or skills & set(row.get("skills", ())) for row in rows)
 
 
 def wipe(folder: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from metaclaw.scheduler.leases import Lease, holds, may_take, taken
 from metaclaw.store import Connection, Database, verdicts
-from metaclaw.training.job_folder import entries, wipe
+from metaclaw.training.job_folder import any_touched, entries, wipe
 
 KIND = "train"
 COLUMNS = "id, state, folder, progress, created_at, updated_at"
@@ -97,16 +97,11 @@ class Jobs:
 
     def that_took_in(self, turn_ids: Collection[str], skill_refs: Collection[str]) -> list[JobRow]:
         """The jobs whose dataset holds one of these turns, or one that had one of these skills in its prompt."""
-        turns, skills = set(turn_ids), set(skill_refs)
         rows = self._database.read(
             f"SELECT {COLUMNS} FROM jobs WHERE namespace = ? AND kind = ? ORDER BY created_at",
             (self._namespace, KIND),
         )
-        jobs = [_row(row) for row in rows]
-        return [
-            job for job in jobs
-            if any(row["turn_id"] in turns or skills & set(row.get("skills", ())) for row in entries(job.folder))
-        ]
+        return [job for job in map(_row, rows) if any_touched(entries(job.folder), turn_ids, skill_refs)]
 
     def forget(self, job: JobRow) -> None:
         """Take the texts that a job was made of off the disk; one that is not done fails."""

@@ -17,6 +17,7 @@ from typing import Any
 
 from metaclaw.errors import TrainingError
 from metaclaw.store import Connection, Database, stale, verdicts
+from metaclaw.training.job_folder import any_touched
 from metaclaw.training.package import GGUF_FILE, MANIFEST_FILE, PEFT_FILE, files_of, sha256_of
 from metaclaw.training.signing import Signer
 from metaclaw.types import Adapter, AdapterState, Verdict
@@ -121,13 +122,9 @@ class Registry:
         """The adapters that were trained or measured on one of these turns, or on one under one of these skills: their
         verdicts may quote it.
         """
-        turns, skills = set(turn_ids), set(skill_refs)
         return [
             adapter.name for adapter in self.all()
-            if any(
-                row["turn_id"] in turns or skills & set(row.get("skills", ()))
-                for row in adapter.lineage.get("manifest", [])
-            )
+            if any_touched(adapter.lineage.get("manifest", []), turn_ids, skill_refs)
         ]
 
     def mark_stale(self, adapters: Collection[Adapter], reason: str, source: str) -> None:

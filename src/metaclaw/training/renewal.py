@@ -26,7 +26,6 @@ from metaclaw.training.questions import BESIDE_THE_USER, MAX_REPLY_TOKENS, body,
 from metaclaw.training.quiet import Quietly
 from metaclaw.types import Message, Signal, Turn
 
-LATER = (408, 429)
 MOST_FAILURES = 3
 SPOKEN = frozenset({"system", "developer", "user", "assistant"})
 
@@ -66,8 +65,8 @@ async def renew(
         except UpstreamError as error:
             if error.status >= 500:
                 failures[turn.id] = failures.get(turn.id, 0) + 1
-            nobody_there = error.status >= 500 and failures[turn.id] < MOST_FAILURES
-            if nobody_there or error.status in LATER:  # another time
+            breaks_it = error.status >= 500 and failures[turn.id] >= MOST_FAILURES
+            if error.may_pass and not breaks_it:  # another time
                 raise
             answered = "", ""  # too long by now, with the skills; or the model breaks at it
         if answered is None:
