@@ -101,6 +101,8 @@ def test_a_request_speaks_of_one_where_its_rule_speaks_of_many() -> None:
     offers = "File names of offers start with OFF and the year."
     assert same_template(offers, invoices)
     assert not changes(offers, "Name the file of the offer.", invoices, "Name the file of the invoice.")
+    other = "Titles of plans and maps are short."
+    assert not changes(other, "Titles.", "Titles of invoices and maps are short.", "A title for the invoice.")
     stories, reports = "Titles of stories are in lower case.", "Titles of reports are in capitals."
     assert not changes(stories, "A title for the story on rain.", reports, "A title for the report on rain.")
 

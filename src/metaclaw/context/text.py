@@ -134,8 +134,11 @@ def _is_prose(text: str) -> bool:
 @lru_cache(maxsize=1 << 16)
 def _normal(word: str) -> str:
     """The word as it is indexed; empty for a stop word. Not for numbers, each of which would push a word out."""
-    if word in STOP_WORDS:
-        return ""
+    return "" if word in STOP_WORDS else singular(word)
+
+
+def singular(word: str) -> str:
+    """The word without the ending of an English plural."""
     if len(word) > 3 and word.endswith("s") and word.isascii() and not word.endswith(("ss", "us", "is")):
         return word[:-3] + "y" if word.endswith("ies") and len(word) > 4 else word[:-1]
     return word

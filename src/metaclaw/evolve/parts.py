@@ -11,6 +11,7 @@ import dataclasses
 import re
 from difflib import SequenceMatcher
 
+from metaclaw.context.text import singular
 from metaclaw.evolve.extractive import LEAD_IN, MIN_WORDS
 from metaclaw.evolve.failure import Failure
 from metaclaw.evolve.telling import STOP_WORDS
@@ -172,7 +173,7 @@ def _tokens(text: str) -> frozenset[str]:
 
 def _stems(text: str) -> frozenset[str]:
     """The words, in the singular: a rule speaks of invoices, a request of one."""
-    return frozenset(re.sub(r"(?<=\w\w)(?:(?<!i)es|s)$", "", re.sub(r"ies$", "y", word)) for word in _words(text))
+    return frozenset(map(singular, _words(text)))
 
 
 def _words(text: str) -> frozenset[str]:
